@@ -1,0 +1,15 @@
+"""What can be wrong with one clip."""
+
+
+class BadClip(Exception):
+    """A clip that no retry will mend: it is quarantined, the others go on.
+
+    Args:
+        reason: one plain sentence naming the clip or file and what is wrong with it.
+        remedy: what the user can do about it, as an imperative sentence.
+    """
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(f"{reason} {remedy}")
+        self.reason = reason
+        self.remedy = remedy
