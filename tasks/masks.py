@@ -1,0 +1,82 @@
+"""Stage `masks`: tubes of a clip → coverage of every frame and the tube mask of every segment (Eq. 1-3).
+
+Reads `quads` of the track artifact, (A, L, 4, 2) in pixels of the normalised frame. Writes `coverage`
+(L, Hf, Wf) float32, `mask` (N, T, Hf, Wf) bool and `omega` (N,) int32, the positions selected in each
+segment. The grid lies over the network's centre crop, so the quads move with the pixels that the network
+sees. Several athletes become one tube, the union of theirs. Coverage is stored for all L frames: another
+tau, other segment starts, or a flip need it and nothing earlier.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field, model_validator
+
+from models.geometry import SEGMENT_STARTS, coverage, quads_to_crop, tube_mask, unite
+from tasks.config import StageConfig
+
+STAGE_VERSION = 1  # 1: exact coverage, convex hull of the corners
+
+
+class MasksConfig(StageConfig):
+    """How a tube is laid over the feature grid. Any change reruns masks and what follows, nothing before."""
+
+    tau: float = Field(0.5, gt=0, le=1, description="least fraction of a cell that the athlete must cover")
+    grid: tuple[int, int] = Field((14, 14), description="feature map over the crop: rows, columns")
+    crop: int = Field(224, ge=1, description="side in px of the centre crop of the normalised frame")
+    starts: tuple[int, ...] = Field(SEGMENT_STARTS, description="first frame of every segment")
+    segment_length: int = Field(16, ge=1, description="frames of a segment")
+    stride: int = Field(4, ge=1, description="frames that one feature time step sees")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MasksConfig:
+        if min(self.grid) < 1:
+            raise ValueError(f"grid {self.grid} must have at least one row and one column")
+        if not self.starts or min(self.starts) < 0:
+            raise ValueError(f"starts {self.starts} must name at least one frame, counted from 0")
+        if self.segment_length % self.stride:
+            raise ValueError(f"stride {self.stride} must divide segment_length {self.segment_length}")
+        return self
+
+
+class TubeMasks(TypedDict):
+    """What the stage stores for one clip."""
+
+    coverage: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    omega: NDArray[np.int32]
+
+
+def build_masks(quads: ArrayLike, frame_wh: tuple[int, int], config: MasksConfig) -> TubeMasks:
+    """Coverage, mask and size of one clip's tube.
+
+    Args:
+        quads: (A, L, 4, 2), pixels of the normalised frame, one row an athlete.
+        frame_wh: (W, H) of the normalised frame in pixels.
+        config: the stage's configuration.
+
+    Returns:
+        coverage (L, Hf, Wf) float32 in [0, 1], the largest of the athletes' in each cell; mask (N, T, Hf,
+        Wf) bool; omega (N,) int32, positions in each segment. A tube that selects no cell (a distant
+        athlete, or one who left the crop) is legal: its mask is all False and omega all 0, which `is_empty`
+        tells.
+
+    Raises:
+        ValueError: no athlete, a quad that is not finite, a crop larger than the frame, or segments beyond
+        L frames.
+    """
+    tubes = np.asarray(quads)
+    if tubes.ndim != 4 or tubes.shape[2:] != (4, 2) or not tubes.shape[0]:
+        raise ValueError(f"quads must have shape (A, L, 4, 2) with at least one athlete, got {tubes.shape}")
+    seen = quads_to_crop(tubes, frame_wh, config.crop)
+    covered = unite(coverage(seen, config.grid, (config.crop, config.crop)))
+    mask = tube_mask(covered, config.tau, config.starts, config.segment_length, config.stride)
+    return TubeMasks(coverage=covered, mask=mask, omega=mask.sum(axis=(1, 2, 3), dtype=np.int32))
+
+
+def is_empty(masks: TubeMasks) -> bool:
+    """Whether no position at all was selected; attention then leaves the clip's features as they are."""
+    return not masks["omega"].any()
