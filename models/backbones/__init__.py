@@ -1,0 +1,44 @@
+"""Video networks by name.
+
+A new one is a file with a `SplitBackbone` (see `models/backbones/seam.py`) and one line in `BACKBONES`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+from models.backbones.seam import Backbone, Layout, SplitBackbone
+
+__all__ = ["BACKBONES", "Backbone", "Layout", "SplitBackbone", "build_backbone"]
+
+# name -> "module:factory"; a factory takes (split: str | None, weights: str | Path | None).
+BACKBONES: dict[str, str] = {
+    "i3d": "models.backbones.i3d:build_i3d",
+    "i3d_small": "models.backbones.i3d_small:build_i3d_small",
+    "r3d_18": "models.backbones.torchvision:build_r3d_18",
+    "r2plus1d_18": "models.backbones.torchvision:build_r2plus1d_18",
+    "s3d": "models.backbones.torchvision:build_s3d",
+    "mvit_v2_s": "models.backbones.torchvision:build_mvit_v2_s",
+    "swin3d_t": "models.backbones.torchvision:build_swin3d_t",
+}
+
+
+def build_backbone(name: str, split: str | None = None, weights: str | Path | None = None) -> SplitBackbone:
+    """Build a video network cut in two after a named layer.
+
+    Args:
+        name: a key of `BACKBONES`.
+        split: layer behind which attention works; None takes the backbone's own default (`mixed_4e` of I3D).
+        weights: a checkpoint file, or, for torchvision's networks, `"kinetics"` or a name of its weight enum.
+            None starts from random weights.
+
+    Raises:
+        ValueError: an unknown name, split or weights, or a file that does not hold this network's weights.
+        FileNotFoundError: the weights file does not exist.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"there is no backbone {name!r}; choose one of {', '.join(sorted(BACKBONES))}")
+    module, factory = BACKBONES[name].split(":")
+    build = cast(Callable[..., SplitBackbone], getattr(import_module(module), factory))
+    return build(split=split, weights=weights)

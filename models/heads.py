@@ -1,0 +1,261 @@
+"""Heads: pooled features of a clip to a score, a distribution of scores, judges' scores, or a verdict.
+
+A head maps features (..., F) to its raw output, tells the loss of that output against labels, and decodes it to
+what people read: a score in the label's own unit, or a probability.  Raw outputs are logits, never probabilities.
+Every score distribution follows USDL/MUSDL (Tang et al. 2020); the perceptron of 256 and 128 units is theirs too.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, cast
+
+import torch.nn.functional as F
+from torch import Tensor, nn, stack
+
+from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
+
+
+class Head(Protocol):
+    """What TSANet and the trainer ask of a head."""
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(..., F) float to the raw output, leading axes kept."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Scalar loss of raw outputs (B, ...) against labels in their own unit (judges: (B, J))."""
+        ...
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Raw output to (...) float: a score in the label's unit, or the probability of label 1."""
+        ...
+
+
+class ScoreMlp(nn.Module):
+    """F → 256 → 128 → outputs, ReLU between; the released evaluator without its final sigmoid.
+
+    Args:
+        features: F.
+        outputs: length of the output.
+        dropout: probability of dropping a hidden unit, applied before each ReLU (0 in the papers' runs).
+    """
+
+    def __init__(self, features: int, outputs: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.layer1 = nn.Linear(features, 256)
+        self.layer2 = nn.Linear(256, 128)
+        self.layer3 = nn.Linear(128, outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.dropout(self.layer1(x)))
+        x = F.relu(self.dropout(self.layer2(x)))
+        return cast(Tensor, self.layer3(x))
+
+
+class RegressionHead(nn.Module):
+    """One number per clip, trained by squared error.
+
+    The raw output and the target of `loss` are scores divided by `score_scale`; `decode` multiplies it back.
+
+    Args:
+        features: F.
+        score_scale: unit of the raw output in label points, so that the network works near 1 (100 for AQA-7's
+            normalised scores, 104.5 for MTL-AQA).
+        with_difficulty: the network predicts execution, and score = difficulty × execution; `decode` and `loss`
+            then need the difficulty.
+    """
+
+    def __init__(
+        self, features: int, score_scale: float = 1.0, with_difficulty: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.mlp = ScoreMlp(features, 1, dropout)
+        self.score_scale = score_scale
+        self.with_difficulty = with_difficulty
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp(features)).squeeze(-1)
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Squared error of (B,) raw outputs against (B,) scores, in units of score_scale^2."""
+        execution = _without_difficulty(target, difficulty, self.with_difficulty)
+        return squared_error(output, execution.to(output.dtype) / self.score_scale)
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """(...) raw output to (...) score."""
+        return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
+
+
+class UsdlHead(nn.Module):
+    """Score distribution over bins 0..100 (USDL), trained by KL on a Gaussian around the true score.
+
+    Args:
+        features: F.
+        score_max: the score that the last bin stands for (104.5 on MTL-AQA; with difficulty, 30 for execution).
+        bins: number of bins.
+        sigma: width of the soft label, in bins.
+        decode_by: `argmax` as in the papers (creates ties), or `mean` of the distribution.
+        with_difficulty: the distribution is over execution, and score = difficulty × execution.
+        kl_scale: see `models.losses.distribution_kl`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        score_max: float,
+        bins: int = 101,
+        sigma: float = 5.0,
+        decode_by: str = "argmax",
+        with_difficulty: bool = False,
+        kl_scale: KlScale = "elements",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        _check_decoding(decode_by)
+        self.mlp = ScoreMlp(features, bins, dropout)
+        self.score_max, self.bins, self.sigma = score_max, bins, sigma
+        self.decode_by, self.with_difficulty, self.kl_scale = decode_by, with_difficulty, kl_scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp(features))
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """KL of (B, bins) logits against (B,) scores."""
+        execution = _without_difficulty(target, difficulty, self.with_difficulty)
+        centre = execution.to(output.dtype) * ((self.bins - 1) / self.score_max)
+        return distribution_kl(output, gaussian_soft_labels(centre, self.bins, self.sigma), self.kl_scale)
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """(..., bins) logits to (...) score."""
+        score = _decoded_bin(output, self.decode_by) * (self.score_max / (self.bins - 1))
+        return _with_difficulty(score, difficulty, self.with_difficulty)
+
+
+class MusdlHead(nn.Module):
+    """Seven judges' score distributions (MUSDL), one perceptron a judge, bins 0..20 for 0 to 10 in half points.
+
+    Training sorts each clip's judge scores, because the seats of a panel have no identity across events: head k
+    learns the k-th lowest score.  Decoding follows diving's rule: the middle three judges count, their sum times
+    the difficulty is the score.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        judges: int = 7,
+        bins: int = 21,
+        judge_max: float = 10.0,
+        sigma: float = 5.0,
+        decode_by: str = "argmax",
+        kl_scale: KlScale = "elements",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        _check_decoding(decode_by)
+        if judges % 2 == 0 or judges < 3:
+            raise ValueError(f"the rule of the middle three needs an odd panel of at least 3 judges, got {judges}")
+        self.mlps = nn.ModuleList([ScoreMlp(features, bins, dropout) for _ in range(judges)])
+        self.bins, self.judge_max, self.sigma = bins, judge_max, sigma
+        self.decode_by, self.kl_scale = decode_by, kl_scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        return stack([mlp(features) for mlp in self.mlps], dim=-2)
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Sum over judges of their KL, (B, judges, bins) logits against (B, judges) scores in [0, judge_max].
+
+        The difficulty plays no part: judges mark the execution.
+        """
+        ordered = target.to(output.dtype).sort(dim=-1).values
+        labels = gaussian_soft_labels(ordered * ((self.bins - 1) / self.judge_max), self.bins, self.sigma)
+        return distribution_kl(output, labels, self.kl_scale) * len(self.mlps)
+
+    def decode_judges(self, output: Tensor) -> Tensor:
+        """(..., judges, bins) logits to (..., judges) scores in [0, judge_max]."""
+        return _decoded_bin(output, self.decode_by) * (self.judge_max / (self.bins - 1))
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """(..., judges, bins) logits and (...) difficulty to (...) final score.
+
+        Raises:
+            ValueError: no difficulty, without which judges' scores do not make a final score.
+        """
+        return judges_rule(self.decode_judges(output), _required(difficulty))
+
+
+class ClassificationHead(nn.Module):
+    """One logit per clip for label 1 against 0 (FR-FS: landed against fallen), trained by cross entropy."""
+
+    def __init__(self, features: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.mlp = ScoreMlp(features, 1, dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp(features)).squeeze(-1)
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Cross entropy of (B,) logits against (B,) labels 0 or 1."""
+        return binary_cross_entropy(output, target.to(output.dtype))
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """(...) logits to (...) probability of label 1; the papers' verdict is `> 0.5`."""
+        return output.sigmoid()
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    "regression": RegressionHead,
+    "usdl": UsdlHead,
+    "musdl": MusdlHead,
+    "classification": ClassificationHead,
+}
+
+
+def build_head(name: str, features: int, **options: object) -> nn.Module:
+    """Head by name on features of length F; options are the head's own keyword arguments.
+
+    Raises:
+        ValueError: an unknown name or option.
+    """
+    if name not in HEADS:
+        raise ValueError(f"there is no head {name!r}; choose one of {', '.join(HEADS)}")
+    try:
+        return HEADS[name](features, **options)
+    except TypeError as exc:
+        raise ValueError(f"the head {name!r} does not understand its options {sorted(options)}: {exc}") from exc
+
+
+def judges_rule(judges: Tensor, difficulty: Tensor) -> Tensor:
+    """Diving's rule: sort the panel, sum the middle three, times difficulty.
+
+    Args:
+        judges: (..., J) float, J odd and at least 3, points.
+        difficulty: (...) float.
+    """
+    middle = judges.shape[-1] // 2
+    return judges.sort(dim=-1).values[..., middle - 1 : middle + 2].sum(dim=-1) * difficulty.to(judges.dtype)
+
+
+def _decoded_bin(logits: Tensor, decode_by: str) -> Tensor:
+    if decode_by == "argmax":
+        return logits.argmax(dim=-1).to(logits.dtype)
+    bins = logits.new_tensor(range(logits.shape[-1]))
+    return (logits.softmax(dim=-1) * bins).sum(dim=-1)
+
+
+def _check_decoding(decode_by: str) -> None:
+    if decode_by not in ("argmax", "mean"):
+        raise ValueError(f"a score distribution is decoded by 'argmax' or 'mean', not {decode_by!r}")
+
+
+def _required(difficulty: Tensor | None) -> Tensor:
+    if difficulty is None:
+        raise ValueError("this head multiplies by the difficulty; give the clips' difficulty or choose another head")
+    return difficulty
+
+
+def _with_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
+    return score * _required(difficulty).to(score.dtype) if used else score
+
+
+def _without_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
+    return score / _required(difficulty).to(score.dtype) if used else score

@@ -1,0 +1,255 @@
+"""TSA-Net: a video network with attention inside the athlete's tube, and its two baselines.
+
+Letters: B = videos, N = segments of a video, M = B·N, T = time steps of a segment at the cut, C = channels at the
+cut, (Hf, Wf) = feature grid over the network's input, F = pooled features, S = input side in pixels.
+
+The N segments of every video are folded into the batch for both stages of the backbone, so the network runs once a
+step, not N times.  In between, a video is one long map of N·T time steps on which the attention works.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones import SplitBackbone, build_backbone
+from models.heads import build_head
+
+AttentionKind = Literal["tsa", "nonlocal", "none"]
+Affinity = Literal["dot", "softmax"]
+Compat = Literal["paper", "released"]
+
+# What each definition says where the caller says nothing; splits are I3D's, other backbones have their own default.
+_DEFAULT_AFFINITY: dict[Compat, Affinity] = {"paper": "dot", "released": "softmax"}
+_I3D_SPLIT: dict[Compat, str] = {"paper": "mixed_4e", "released": "maxpool_4a"}
+
+
+@dataclass(frozen=True, eq=False)
+class TSANetOutput:
+    """What TSANet returns when asked for more than its output.
+
+    Attributes:
+        output: the head's raw output per video, (B, ...).
+        segments: the head's raw output per segment, (B, N, ...), or None if not asked for.
+        attention: weights (B, N, T, Hf, Wf) that the chosen position gives to every position, zero outside the
+            tube, one tensor per attention block, or None if not asked for.
+    """
+
+    output: Tensor
+    segments: Tensor | None = None
+    attention: tuple[Tensor, ...] | None = None
+
+
+def join_segments(h: Tensor, videos: int) -> Tensor:
+    """Segment maps (B·N, C, T, Hf, Wf) to video maps (B, C, N·T, Hf, Wf), segment after segment.
+
+    On a channels-last map this is a view; otherwise it copies once.
+    """
+    m, c, t, rows, columns = h.shape
+    n = m // videos
+    return h.permute(0, 2, 3, 4, 1).reshape(videos, n * t, rows, columns, c).permute(0, 4, 1, 2, 3)
+
+
+def part_segments(v: Tensor, segments: int) -> Tensor:
+    """Video maps (B, C, N·T, Hf, Wf) back to segment maps (B·N, C, T, Hf, Wf); undoes `join_segments`."""
+    b, c, steps, rows, columns = v.shape
+    by_place = v.permute(0, 2, 3, 4, 1).reshape(b * segments, steps // segments, rows, columns, c)
+    return by_place.permute(0, 4, 1, 2, 3)
+
+
+def released_time_order(segments: int, steps: int) -> Tensor:
+    """Time indices that the released code hands to stage 2: row n holds those of its "segment n".
+
+    It joins maps segment after segment but parts the axis as if it were step after step, so row n is
+    n, n + N, n + 2N, …; the right row is n·T, n·T + 1, ….
+
+    Returns:
+        (N, T) int64.
+    """
+    return torch.arange(segments * steps).view(steps, segments).T
+
+
+class TSANet(nn.Module):
+    """Score of a video from its segments and its tube mask.
+
+    Args:
+        backbone: the network around the cut.
+        blocks: attention blocks applied one after another at the cut, each `(x (B, C, N·T, Hf, Wf), mask (B, N·T,
+            Hf, Wf) bool) -> same shape`; none makes the PlainNet baseline.
+        head: pooled features to raw output.
+        compat: `paper` (correct segment order) or `released`, which reproduces the order of the released code.
+
+    `segment_outputs` of a trained model come from the same head as the video's, applied to one segment's feature;
+    with a linear head their mean would be the video's output, with ours it only resembles it.
+    """
+
+    def __init__(
+        self, backbone: SplitBackbone, blocks: Sequence[nn.Module], head: nn.Module, compat: Compat = "paper"
+    ) -> None:
+        super().__init__()
+        if compat not in _DEFAULT_AFFINITY:
+            raise ValueError(f"compat is 'paper' or 'released', not {compat!r}")
+        self.backbone = backbone
+        self.attention = nn.ModuleList(blocks)
+        self.head = head
+        self.compat: Compat = compat
+
+    def forward(
+        self,
+        video: Tensor,
+        mask: Tensor | None = None,
+        return_segments: bool = False,
+        return_attention: Tensor | None = None,
+    ) -> Tensor | TSANetOutput:
+        """Run the network.
+
+        Args:
+            video: (B, N, 3, frames, S, S) float, normalised with the backbone's `mean` and `std`.
+            mask: (B, N, T, Hf, Wf) bool, the tube masks; a PlainNet needs none, Non-local blocks ignore it.
+            return_segments: also give the head's output for every segment.
+            return_attention: also give what chosen positions attend to: (B, 4) int64, one position (segment, step,
+                row, column) of each video.
+
+        Returns:
+            The head's raw output (B, ...), or a `TSANetOutput` if more was asked for.
+
+        Raises:
+            ValueError: the video or mask does not have the shape that the backbone asks for, or a mask is missing.
+        """
+        segment_features, maps = self._segment_features(video, mask, return_attention)
+        output = self.head(segment_features.mean(dim=1))
+        if not return_segments and return_attention is None:
+            return cast(Tensor, output)
+        segments = self.head(segment_features) if return_segments else None
+        return TSANetOutput(output, segments, None if return_attention is None else tuple(maps))
+
+    def segment_features(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pooled features (B, N, F) of every segment after attention; arguments as in `forward`."""
+        return self._segment_features(video, mask, None)[0]
+
+    def _segment_features(
+        self, video: Tensor, mask: Tensor | None, query: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        self._check(video, mask, query)
+        videos, segments = video.shape[:2]
+        maps: list[Tensor] = []
+
+        def attend(h: Tensor) -> Tensor:
+            if not self.attention and self.compat == "paper":
+                return h
+            v = join_segments(h, videos)
+            flat_mask = None if mask is None else mask.flatten(1, 2)
+            for block in self.attention:
+                if query is not None:
+                    maps.append(self._attention_map(block, v, flat_mask, query, segments))
+                v = block(v, flat_mask)
+            if self.compat == "released":
+                order = released_time_order(segments, v.shape[2] // segments).flatten().to(v.device)
+                v = v.index_select(2, order)
+            return part_segments(v, segments)
+
+        # Channels-last lets the convolutions run without reordering and makes joining the segments free.
+        x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
+        pooled = cast(Tensor, self.backbone(x, attend))
+        return pooled.view(videos, segments, -1), maps
+
+    def _attention_map(
+        self, block: nn.Module, v: Tensor, mask: Tensor | None, query: Tensor, segments: int
+    ) -> Tensor:
+        """Row of one block's attention for each video's chosen position, as (B, N, T, Hf, Wf)."""
+        n, t, row, column = query.to(v.device).unbind(dim=1)
+        positions = torch.stack([n * (v.shape[2] // segments) + t, row, column], dim=1)
+        weights = cast(Tensor, block.attention_map(v, mask, positions))  # type: ignore[operator]
+        return weights.view(len(weights), segments, -1, *weights.shape[2:])
+
+    def _check(self, video: Tensor, mask: Tensor | None, query: Tensor | None) -> None:
+        net = self.backbone
+        wanted = (3, net.frames, net.input_size, net.input_size)
+        if video.dim() != 6 or tuple(video.shape[2:]) != wanted:
+            raise ValueError(f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {_shape(video)}")
+        if query is not None and (not self.attention or query.shape != (video.shape[0], 4)):
+            raise ValueError("return_attention takes one position (segment, step, row, column) per video, of a model "
+                             f"with attention; got {_shape(query)} for {video.shape[0]} videos")
+        if mask is None:
+            if self.attention and any(getattr(block, "needs_mask", True) for block in self.attention):
+                raise ValueError("this network attends inside the athlete's tube and needs its mask")
+            return
+        expected = (*video.shape[:2], net.steps, *net.grid)
+        if tuple(mask.shape) != tuple(expected):
+            raise ValueError(
+                f"the network takes tube masks {expected}, got {_shape(mask)}; "
+                "make the masks for this backbone's grid and temporal stride"
+            )
+        if mask.dtype != torch.bool:
+            raise ValueError(f"a tube mask is bool, got {mask.dtype}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(tuple(tensor.shape))
+
+
+def build_attention(
+    kind: AttentionKind, channels: int, stacks: int = 1, affinity: Affinity = "dot", **options: object
+) -> list[nn.Module]:
+    """Attention blocks for `channels` channels: `tsa` (the tube's positions), `nonlocal` (all), or `none`.
+
+    Args:
+        stacks: how many blocks one after another (the papers' TSA ×1, ×2, ×3).
+        affinity: `dot` is the paper's Eq. 4-6, `softmax` the released form.
+        options: passed on to `TubeSelfAttention` (`reduced`, `min_positions`, …).
+
+    Raises:
+        ValueError: an unknown kind or a negative number of blocks.
+    """
+    if stacks < 1 and kind != "none":
+        raise ValueError(f"attention needs at least one block, got stacks={stacks}; for none, choose 'none'")
+    if kind == "none":
+        return []
+    from models.attention import NonLocal, TubeSelfAttention
+
+    if kind not in ("tsa", "nonlocal"):
+        raise ValueError(f"attention is 'tsa', 'nonlocal' or 'none', not {kind!r}")
+    block = TubeSelfAttention if kind == "tsa" else NonLocal
+    return [cast(nn.Module, block(channels, affinity=affinity, **options)) for _ in range(stacks)]
+
+
+def build_tsanet(
+    backbone: str = "i3d",
+    split: str | None = None,
+    weights: str | Path | None = None,
+    attention: AttentionKind = "tsa",
+    stacks: int = 1,
+    affinity: Affinity | None = None,
+    attention_options: dict[str, object] | None = None,
+    head: str = "regression",
+    head_options: dict[str, object] | None = None,
+    compat: Compat = "paper",
+) -> TSANet:
+    """Build TSA-Net or one of its baselines from plain words.
+
+    Args:
+        backbone, split, weights: see `models.backbones.build_backbone`; with `compat="released"` an I3D is split
+            where the released code does it (`maxpool_4a`) unless told otherwise.
+        attention: `tsa`, `nonlocal` (NL-Net) or `none` (PlainNet).
+        stacks: number of attention blocks.
+        affinity: `dot` or `softmax`; None takes the paper's, or with `compat="released"` the released one.
+        attention_options: further arguments of the attention block.
+        head: `regression`, `usdl`, `musdl` or `classification`; `head_options` are its arguments.
+        compat: see `TSANet`.  The released code's uncropped masks are made by the masks stage, not here.
+
+    Raises:
+        ValueError: an unknown name or option anywhere.
+    """
+    if compat not in _DEFAULT_AFFINITY:
+        raise ValueError(f"compat is 'paper' or 'released', not {compat!r}")
+    if split is None and backbone == "i3d":
+        split = _I3D_SPLIT[compat]
+    network = build_backbone(backbone, split, weights)
+    blocks = build_attention(
+        attention, network.channels, stacks, affinity or _DEFAULT_AFFINITY[compat], **(attention_options or {})
+    )
+    model = TSANet(network, blocks, build_head(head, network.features, **(head_options or {})), compat)
+    return model.to(memory_format=torch.channels_last_3d)
