@@ -1,0 +1,126 @@
+"""Writes report.html: one file that shows a run to a stranger, with everything it needs inside."""
+
+import base64
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from data_catalog.inspect import figures
+from data_catalog.inspect.paint import write_whole
+from data_catalog.inspect.report_data import MetricValue, Picture, ReportData
+
+
+def render_report(path: Path, report: ReportData) -> Path:
+    """Write the report as one self-contained HTML file.
+
+    Pictures are data URIs and plots inline SVG; the page has no script and its content policy forbids any request.
+    A section whose data are missing is left out.
+
+    Args:
+        path: Where the file is written; its folder is made where missing.
+        report: What it says.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ValueError: A picture is neither PNG nor JPEG.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("data_catalog.inspect", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=format_number, seconds=format_seconds, percent=format_percent, count=format_count, macs=format_macs,
+        metric=format_metric, data_uri=data_uri, anchor=anchor,
+    )  # fmt: skip
+    page = environment.get_template("report.html.j2").render(report=report, plots=_plots(report))
+    return write_whole(path, page.encode())
+
+
+def _plots(report: ReportData) -> dict[str, Any]:
+    """All plots of the page; Markup, since matplotlib wrote them and escaped the text in them."""
+    plots: dict[str, Any] = {"scatter": None, "segments": None, "curves": []}
+    if report.predictions is not None:
+        svg = figures.scatter_svg(report.predictions, "scatter")
+        plots["scatter"] = None if svg is None else Markup(svg)
+    if report.segment_scores is not None:
+        plots["segments"] = Markup(figures.segments_svg(report.segment_scores, "segments"))
+    for place, (panel, curves) in enumerate(figures.curve_panels(report.curves).items()):
+        plots["curves"].append((panel, Markup(figures.curves_svg(panel, curves, f"curve{place}"))))
+    return plots
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """A figure with so many significant digits; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    if not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.{digits - 1}e}"
+    # Not "g", which would drop the zeros that say how precise a figure is.
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{min(max(decimals, 0), digits)}f}"
+
+
+def format_metric(metric: MetricValue) -> str:
+    """A metric's figure, or "undefined: why"."""
+    return f"undefined: {metric.undefined}" if metric.value is None else format_number(metric.value)
+
+
+def format_seconds(seconds: float) -> str:
+    """A duration as one reads it: 0.42 s, 12.3 s, 3 min 05 s."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_percent(share: float | None) -> str:
+    """A share in [0, 1] as percent; a dash where there is none."""
+    return "–" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"
+
+
+def format_count(count: int | None) -> str:
+    """A whole number with thin spaces between thousands; a dash where there is none."""
+    return "–" if count is None else f"{count:,}".replace(",", "\u2009")
+
+
+def format_macs(macs: float | None) -> str:
+    """Multiply-accumulates with a unit: 2.25 G."""
+    if macs is None:
+        return "–"
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(macs) >= size:
+            return f"{macs / size:.3g} {unit}"
+    return f"{macs:.0f}"
+
+
+def data_uri(picture: Picture) -> str:
+    """The picture's file as a data URI.
+
+    Raises:
+        ValueError: It is neither PNG nor JPEG.
+    """
+    kinds = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+    for magic, kind in kinds.items():
+        if picture.content.startswith(magic):
+            return f"data:{kind};base64,{base64.b64encode(picture.content).decode()}"
+    raise ValueError(f"the picture '{picture.alt}' is neither PNG nor JPEG")
+
+
+def anchor(clip_id: str) -> str:
+    """An id within the page for a clip; different clips get different ids."""
+    plain = re.sub(r"[^A-Za-z0-9]", lambda found: f"_{ord(found.group()):x}_", clip_id)
+    return f"clip-{plain}"

@@ -1,0 +1,319 @@
+"""What a report says, as plain types: whoever renders a report fills this tree, the page decides nothing else.
+
+A number that does not exist is None together with the reason, never NaN; constructors refuse non-finite numbers where
+a headline or a table would show them. Every part that is None (or an empty tuple) is left out of the page.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One figure, or why there is none.
+
+    Attributes:
+        value: The figure; None where it is undefined.
+        undefined: One plain sentence where `value` is None, for example "all true scores are equal".
+        epoch: Epoch that it belongs to, counted from 1; None where it does not matter.
+        interval: Lower and upper end of a confidence interval, or None.
+    """
+
+    value: float | None
+    undefined: str | None = None
+    epoch: int | None = None
+    interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a figure that is no number, and a missing one without its reason."""
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"a report shows no {self.value}; give value=None and say why in 'undefined'")
+        if self.value is None and not self.undefined:
+            raise ValueError("a metric without a value needs its reason in 'undefined'")
+        if self.interval is not None and not all(math.isfinite(end) for end in self.interval):
+            raise ValueError("a confidence interval needs two finite ends; leave it None")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One headline metric on the held-out split.
+
+    Attributes:
+        name: As it is printed, for example "Spearman".
+        last: At the last epoch.
+        best: At the epoch that was best on the same split; None where no epochs exist (a prediction run).
+        higher_is_better: Said beside the name.
+        explanation: One short clause on what it measures.
+    """
+
+    name: str
+    last: MetricValue
+    best: MetricValue | None = None
+    higher_is_better: bool = True
+    explanation: str = ""
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """What one stage did in this run: counts of clips, and wall-clock seconds."""
+
+    stage: str
+    clips: int
+    computed: int
+    cached: int
+    quarantined: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predicted against true scores of the held-out split.
+
+    Attributes:
+        clip_ids: n names.
+        true: (n,) float; non-finite where a clip has no label (it is left out of the plot and counted in the caption).
+        predicted: (n,) float in the units of `true`.
+        split: Name of the split, for example "test".
+        show_worst: How many of the clips with the largest error are named.
+    """
+
+    clip_ids: tuple[str, ...]
+    true: NDArray[np.floating]
+    predicted: NDArray[np.floating]
+    split: str = "test"
+    show_worst: int = 8
+
+    def __post_init__(self) -> None:
+        """Check that the three have one length."""
+        n = (len(self.clip_ids),)
+        if self.true.shape != n or self.predicted.shape != n:
+            raise ValueError(
+                f"{n[0]} clips, but scores of shape {self.true.shape} and {self.predicted.shape}"
+            )
+
+    @property
+    def usable(self) -> NDArray[np.bool_]:
+        """(n,) bool: both scores are finite."""
+        both: NDArray[np.bool_] = np.isfinite(self.true) & np.isfinite(self.predicted)
+        return both
+
+    def worst(self) -> list[int]:
+        """Indices of the usable clips with the largest absolute error, largest first."""
+        error = np.where(self.usable, np.abs(self.predicted - self.true), -1.0)
+        order = np.argsort(-error, kind="stable")[: self.show_worst]
+        return [int(i) for i in order if error[i] >= 0]
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of a classification: `counts[i][j]` clips of class i were predicted as class j."""
+
+    classes: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+    split: str = "test"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of the learning curves.
+
+    Attributes:
+        panel: Lines with the same panel share axes; it is the y label, for example "loss" or "Spearman".
+        name: In the legend, for example "train".
+        epochs: Epochs, counted from 1.
+        values: One per epoch; None where it was not computed or is undefined (a gap in the line).
+    """
+
+    panel: str
+    name: str
+    epochs: tuple[int, ...]
+    values: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        """Check that every epoch has its value or None."""
+        if len(self.epochs) != len(self.values):
+            raise ValueError(
+                f"curve '{self.name}' has {len(self.epochs)} epochs, but {len(self.values)} values"
+            )
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as the bytes of a PNG or JPEG file.
+
+    Attributes:
+        content: The file.
+        alt: What it shows, for those who don't see it.
+        caption: Printed below.
+    """
+
+    content: bytes
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class SegmentScores:
+    """The score that each segment of one clip contributes (the paper's Figure 7).
+
+    Attributes:
+        clip_id: The clip.
+        starts: First frame of each of N segments.
+        segment_length: Frames in a segment.
+        scores: N figures in the units of the score.
+        true: The clip's label, or None.
+        predicted: The clip's prediction, or None.
+        strip: Middle frames of the segments side by side (`sheet.segment_strip`), or None.
+    """
+
+    clip_id: str
+    starts: tuple[int, ...]
+    segment_length: int
+    scores: tuple[float, ...]
+    true: float | None = None
+    predicted: float | None = None
+    strip: Picture | None = None
+
+    def __post_init__(self) -> None:
+        """Check that every segment has a finite score."""
+        if len(self.starts) != len(self.scores) or not self.scores:
+            raise ValueError(
+                f"clip '{self.clip_id}': {len(self.starts)} segments, but {len(self.scores)} scores"
+            )
+        if not all(math.isfinite(score) for score in self.scores):
+            raise ValueError(f"clip '{self.clip_id}': a segment's score is not finite; leave the section out")
+
+
+@dataclass(frozen=True)
+class TubeQualityRow:
+    """Tubes against ground truth.
+
+    Attributes:
+        group: What the row is about: "all clips", a tracker, an action, a clip.
+        clips: How many clips.
+        mean_iou: Mean overlap of quads with the truth over frames where the athlete is visible; None: no such frame.
+        success_half: Share of these frames with an overlap of at least 0.5, in [0, 1].
+        lost_share: Share of all frames that the tracker calls lost, in [0, 1]; None where it says nothing.
+        empty_segments: Segments whose tube selects no cell.
+    """
+
+    group: str
+    clips: int
+    mean_iou: float | None
+    success_half: float | None
+    lost_share: float | None
+    empty_segments: int
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """Cost of one model for one clip.
+
+    Attributes:
+        name: For example "TSA ×1" or "non-local ×1".
+        attention_macs: Multiply-accumulates of its attention blocks; 0 for a plain network.
+        total_macs: Of the whole network, or None where not counted.
+        parameters: Count, or None.
+    """
+
+    name: str
+    attention_macs: float
+    total_macs: float | None = None
+    parameters: int | None = None
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs, and which row the reduction is measured against (by its name; None: no such column)."""
+
+    rows: tuple[CostRow, ...]
+    baseline: str | None = None
+
+    def reduction(self, row: CostRow) -> float | None:
+        """Share of the baseline's attention MACs that this row saves, or None for the baseline itself."""
+        found = [other for other in self.rows if other.name == self.baseline]
+        if not found or row.name == self.baseline or found[0].attention_macs <= 0:
+            return None
+        return 1.0 - row.attention_macs / found[0].attention_macs
+
+
+@dataclass(frozen=True)
+class LineageRow:
+    """One artifact, or one digest over the artifacts of a stage, that the figures stand on.
+
+    Attributes:
+        stage: Stage name.
+        version: The stage's version number.
+        subject: What the key names: a clip_id, "pack of 60 clips", a file name.
+        key: Hex digest.
+    """
+
+    stage: str
+    version: int
+    subject: str
+    key: str
+
+
+@dataclass(frozen=True)
+class QuarantineRow:
+    """A clip that was set aside: where, why in one plain sentence, and what to do."""
+
+    clip_id: str
+    stage: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """Everything that `render_report` prints.
+
+    Attributes:
+        title: For example "Procedural diving, small I3D with TSA".
+        run_id: Name of the run.
+        dataset: Name of the dataset.
+        created: When the run ended, as text with its time zone.
+        facts: Short labelled facts below the title, for example {"model": "i3d_small + TSA", "train clips": "45"}.
+        procedural: The data were generated by a program: a banner says so.
+        metrics: Headline metrics.
+        stages: One row a stage, in the order of the pipeline.
+        predictions: Scatter and worst clips, for scores.
+        confusion: For classes.
+        curves: Learning curves.
+        segment_scores: Per-segment score over time of one clip.
+        tubes: The run's contact sheet (`sheet.dataset_sheet`).
+        clip_sheets: clip_id → contact sheet; clips named in tables link to theirs.
+        tube_quality: Against ground truth, where there is some.
+        cost: MACs.
+        settings: The run's configuration as YAML text.
+        lineage: Keys.
+        versions: Library → version.
+        quarantined: Clips that were set aside.
+        command: The command that made this run.
+    """
+
+    title: str
+    run_id: str
+    dataset: str
+    created: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    procedural: bool = False
+    metrics: tuple[Metric, ...] = ()
+    stages: tuple[StageRow, ...] = ()
+    predictions: Predictions | None = None
+    confusion: Confusion | None = None
+    curves: tuple[Curve, ...] = ()
+    segment_scores: SegmentScores | None = None
+    tubes: Picture | None = None
+    clip_sheets: Mapping[str, Picture] = field(default_factory=dict)
+    tube_quality: tuple[TubeQualityRow, ...] = ()
+    cost: CostTable | None = None
+    settings: str | None = None
+    lineage: tuple[LineageRow, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    quarantined: tuple[QuarantineRow, ...] = ()
+    command: str | None = None
