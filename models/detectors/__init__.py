@@ -1,0 +1,69 @@
+"""Detectors by name. To add one: a file with a class that fulfils `Detector`, and a line in `DETECTORS`.
+
+The labels' own boxes (`detector: annotation`) need no model; `tasks.detect` takes them as they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from models.detectors.base import Detections, Detector
+from models.weight_files import find_weights
+
+__all__ = ["DETECTORS", "Detections", "Detector", "build_detector", "detector_weights"]
+
+
+@dataclass(frozen=True)
+class DetectorEntry:
+    """`target` "module:Class", called with `file`, `device`, `min_score`; `hint` says where weights come from."""
+
+    target: str
+    hint: str
+
+
+DETECTORS: dict[str, DetectorEntry] = {
+    "yolo": DetectorEntry(
+        "models.detectors.yolo:YoloDetector",
+        "Tubeflow downloads nothing; ultralytics' own weights are at github.com/ultralytics/assets/releases.",
+    ),
+    "nanodet": DetectorEntry(
+        "models.detectors.nanodet:NanoDetDetector",
+        "NanoDet-m (416 px, COCO) in ONNX form comes from github.com/RangiLyu/nanodet.",
+    ),
+}
+
+
+def _entry(name: str) -> DetectorEntry:
+    if name not in DETECTORS:
+        raise ValueError(f"no detector is called '{name}'; there are annotation, {', '.join(sorted(DETECTORS))}")
+    return DETECTORS[name]
+
+
+def detector_weights(name: str, weights: Path | str | None, search: Sequence[Path] = ()) -> Path:
+    """The file that decides what detector `name` finds, and whose digest therefore belongs in the key.
+
+    Raises:
+        WeightsNotFound: it is not given or not there (a ValueError).
+    """
+    return find_weights(f"detector {name}", weights, ("",), search, _entry(name).hint)[0]
+
+
+def build_detector(
+    name: str, *, weights: Path | str | None, device: str = "cpu", min_score: float = 0.25, search: Sequence[Path] = ()
+) -> Detector:
+    """Make a detector.
+
+    Args:
+        name: a key of `DETECTORS`.
+        weights: path, or a file name to look for in the folders `search`.
+        device: "cpu" or "cuda[:n]"; nanodet runs on the CPU only.
+        min_score: boxes that score less are dropped.
+
+    Raises:
+        ValueError: unknown name, weights missing, or not loadable.
+    """
+    module, _, cls = _entry(name).target.partition(":")
+    file = detector_weights(name, weights, search)
+    detector: Detector = getattr(import_module(module), cls)(file=file, device=device, min_score=min_score)
+    return detector

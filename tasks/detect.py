@@ -1,0 +1,146 @@
+"""detect: who in the first frame is to be followed.
+
+Reads frame 0 of the normalised clip; writes `boxes` (k, 4) float32 xyxy in pixels of the normalised frame, `scores`
+(k,) float32, `chosen` (athletes,) int64, and who chose: "model", "annotation" or (from a person's correction)
+"person". Later frames are not looked at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from models.detectors import DETECTORS, Detector
+from models.detectors.select import choose_athletes
+from tasks.config import StageConfig
+from tasks.errors import BadClip
+
+STAGE_VERSION = 1   # 1: first
+
+ANNOTATION = "annotation"
+MIN_SIDE_PX = 4.0   # what the trackers need
+
+
+class DetectConfig(StageConfig):
+    """How the athletes are found and chosen. Every field changes everything from detect on."""
+
+    detector: str = Field("annotation", description="annotation, or a detector's name: yolo, nanodet.")
+    weights: str | None = Field(None, description="The detector's weights: a path, or a name in the weights folder.")
+    min_score: float = Field(0.25, ge=0, le=1, description="People found with less confidence are ignored.")
+    select: Literal["score", "largest", "central"] = Field(
+        "score", description="Which of several people is the athlete."
+    )
+    athletes: int = Field(1, ge=1, le=16, description="How many to follow at most; ignored with annotation.")
+    device: str = Field("cpu", description="cpu or cuda[:n]; not part of the key.", exclude=True)
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether a detector is to be built; the labels' boxes need none."""
+        return self.detector != ANNOTATION
+
+
+@dataclass(frozen=True, eq=False)
+class FirstFrame:
+    """What detect knows of a clip.
+
+    Attributes:
+        clip_id: for messages.
+        frame: (H, W, 3) uint8 RGB, frame 0 of the normalised clip.
+        source_size_wh: upright size in pixels of the source video.
+        annotated_boxes: (k, 4) xyxy in pixels of the source, or None where the labels give none.
+    """
+
+    clip_id: str
+    frame: NDArray[np.uint8]
+    source_size_wh: tuple[int, int]
+    annotated_boxes: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DetectResult:
+    """People found (`boxes`, `scores`), which of them are athletes (`chosen`, best first), and who chose."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    chosen: NDArray[np.int64]
+    chosen_by: str
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the artifact holds."""
+        return {"boxes": self.boxes, "scores": self.scores, "chosen": self.chosen}
+
+    def attributes(self) -> dict[str, str]:
+        """What the artifact remembers beside its arrays."""
+        return {"chosen_by": self.chosen_by}
+
+    @property
+    def chosen_boxes(self) -> NDArray[np.float32]:
+        """(athletes, 4) float32 xyxy: what track starts from."""
+        return self.boxes[self.chosen]
+
+
+def detect_athletes(
+    clips: Sequence[FirstFrame], config: DetectConfig, detector: Detector | None = None
+) -> list[DetectResult | BadClip]:
+    """Find and choose the athletes of a batch of clips; a clip without any gives its `BadClip` in its place.
+
+    Args:
+        clips: first frames, given to the detector together.
+        config: see `DetectConfig`.
+        detector: what `models.detectors.build_detector` made; None with `detector: annotation`.
+
+    Raises:
+        ValueError: a model is configured but not given.
+    """
+    if not config.needs_model:
+        return [_from_annotation(clip) for clip in clips]
+    if detector is None:
+        raise ValueError(f"detector '{config.detector}' must be built; it is one of {', '.join(sorted(DETECTORS))}")
+    results: list[DetectResult | BadClip] = []
+    for clip, found in zip(clips, detector.detect([clip.frame for clip in clips]), strict=True):
+        height, width = clip.frame.shape[:2]
+        big_enough = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
+        chosen = choose_athletes(found, config.select, len(found.scores) or 1, (width, height))
+        chosen = chosen[big_enough[chosen]][: config.athletes]
+        if len(chosen) == 0:
+            results.append(_nobody(clip.clip_id, config))
+        else:
+            results.append(DetectResult(found.boxes, found.scores, chosen, "model"))
+    return results
+
+
+def _nobody(clip_id: str, config: DetectConfig) -> BadClip:
+    return BadClip(
+        f"No person was found in the first frame of clip '{clip_id}' "
+        f"(detector {config.detector}, min_score {config.min_score:g}).",
+        "Lower `detect.min_score`, or give the athlete's first-frame box in the labels (x, y, w, h) "
+        "and set `detect.detector: annotation`.",
+    )
+
+
+def _from_annotation(clip: FirstFrame) -> DetectResult | BadClip:
+    """The labels' boxes, all of them athletes, scaled to the normalised frame and cut to it."""
+    remedy = (
+        "Give the athlete's first-frame box in the labels (x, y, w, h in pixels of the video), "
+        "or choose another `detect.detector`."
+    )
+    if clip.annotated_boxes is None or len(clip.annotated_boxes) == 0:
+        return BadClip(f"Clip '{clip.clip_id}' has no first-frame box in the labels.", remedy)
+    height, width = clip.frame.shape[:2]
+    scale = np.tile([width / clip.source_size_wh[0], height / clip.source_size_wh[1]], 2)
+    boxes = np.asarray(clip.annotated_boxes, np.float64).reshape(-1, 4) * scale
+    cut = np.clip(boxes, 0, [width, height, width, height])
+    usable = np.isfinite(boxes).all(axis=1) & ((cut[:, 2:] - cut[:, :2]).min(axis=1) >= MIN_SIDE_PX)
+    if not usable.all():
+        given = ", ".join(f"{value:g}" for value in np.asarray(clip.annotated_boxes)[~usable][0])
+        return BadClip(
+            f"The first-frame box of clip '{clip.clip_id}' (corners {given}) has no usable part inside its "
+            f"{clip.source_size_wh[0]}x{clip.source_size_wh[1]} video.",
+            remedy,
+        )
+    return DetectResult(
+        cut.astype(np.float32), np.ones(len(cut), np.float32), np.arange(len(cut), dtype=np.int64), ANNOTATION
+    )
