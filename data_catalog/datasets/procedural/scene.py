@@ -1,0 +1,131 @@
+"""Pieces that both arenas are made of: noise, spectators, banners, and the record of a built scene."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_catalog.datasets.procedural.figure import Colour
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+_SPONSORS: Final = (
+    "TUBEFLOW", "AQUA+", "NORDKAFE", "VELO 9", "LUMEN", "HALCYON", "RIVERBANK", "OSTRA AIR", "PIXELA", "MERIDIAN",
+)  # fmt: skip
+_CLOTHES: Final[tuple[Colour, ...]] = (
+    (178, 44, 48), (52, 78, 148), (212, 212, 206), (44, 48, 58), (206, 170, 66), (70, 124, 84), (146, 96, 140),
+    (96, 142, 178), (188, 116, 78),
+)  # fmt: skip
+_FACES: Final[tuple[Colour, ...]] = ((226, 184, 154), (196, 148, 114), (150, 104, 76), (110, 76, 56))
+
+
+@dataclass(frozen=True)
+class Spectator:
+    """A moving onlooker: seat in panorama pixels, head radius, colours, and how they bob and wave."""
+
+    x: float
+    y: float
+    radius: float
+    face: Colour
+    coat: Colour
+    rate: float
+    phase: float
+
+    def paint(self, frame: Image, time_sec: float, corner: Floats) -> None:
+        """Draw at `time_sec` into the frame whose top left panorama corner is `corner`, in place."""
+        x, y = self.x - corner[0], self.y - corner[1]
+        reach = 4 * self.radius
+        if not (-reach < x < frame.shape[1] + reach and -reach < y < frame.shape[0] + reach):
+            return
+        beat = np.sin(self.rate * time_sec + self.phase)
+        y = y - self.radius * (0.5 + 0.5 * beat)
+        seat_person(frame, x, y, self.radius, self.face, self.coat)
+        for side in (-1.0, 1.0):
+            shoulder = (round((x + side * 1.3 * self.radius) * 8), round((y + 1.6 * self.radius) * 8))
+            lift = 1.4 + 1.1 * np.sin(self.rate * time_sec + self.phase + side)
+            hand = (round((x + side * 1.9 * self.radius) * 8), round((y - lift * self.radius) * 8))
+            cv2.line(frame, shoulder, hand, self.coat, max(1, round(self.radius * 0.6)), cv2.LINE_AA, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A built arena: panorama (Hp, Wp, 3) RGB uint8, its moving onlookers, and its shimmering water if any."""
+
+    panorama: Image
+    spectators: tuple[Spectator, ...]
+    ripples: Image | None = None  # (h, w) uint8 added to the water
+    water_row: float = 0.0  # panorama y where the water begins
+
+
+def noise(height: int, width: int, cell: int, rng: np.random.Generator) -> Floats:
+    """Smooth noise (height, width) in about -1..1 with features of `cell` pixels."""
+    coarse = rng.uniform(-1.0, 1.0, (height // cell + 3, width // cell + 3)).astype(np.float32)
+    smooth = cv2.resize(coarse, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(smooth[:height, :width], np.float64)
+
+
+def roughen(image: Image, rows: slice, strength: float, rng: np.random.Generator, cell: int = 9) -> None:
+    """Add brightness noise to a band of rows in place, so that flat paint does not look like paint."""
+    band = image[rows]
+    if band.size == 0:
+        return
+    grain = strength * (0.6 * noise(band.shape[0], band.shape[1], cell, rng)
+                        + 0.4 * noise(band.shape[0], band.shape[1], 3, rng))  # fmt: skip
+    shade = np.rint(grain).astype(np.int16)[..., None]
+    band[:] = np.clip(band.astype(np.int16) + shade, 0, 255).astype(np.uint8)
+
+
+def seat_person(image: Image, x: float, y: float, radius: float, face: Colour, coat: Colour) -> None:
+    """Head and shoulders, head centre at (x, y) pixels."""
+    spot = (round(x * 8), round((y + 2.5 * radius) * 8))
+    cv2.ellipse(image, spot, (round(1.6 * radius * 8), round(1.7 * radius * 8)), 0, 0, 360, coat, -1, cv2.LINE_AA, 3)
+    top = (round(x * 8), round((y - 0.25 * radius) * 8))
+    cv2.circle(image, top, round(radius * 8), (48, 36, 30), -1, cv2.LINE_AA, 3)
+    cv2.circle(image, (round(x * 8), round((y + 0.15 * radius) * 8)), round(0.82 * radius * 8), face, -1, cv2.LINE_AA, 3)
+
+
+def fill_stand(
+    image: Image, top: float, bottom: float, px_per_m: float, rng: np.random.Generator
+) -> tuple[Spectator, ...]:
+    """Paint tiers of spectators between two panorama rows; return those who move."""
+    radius, row_step, seat = 0.115 * px_per_m, 0.62 * px_per_m, 0.5 * px_per_m
+    moving = []
+    rows = np.arange(top + 0.3 * px_per_m, bottom - 0.3 * px_per_m, row_step)
+    for y in rows:
+        cv2.rectangle(image, (0, round(y)), (image.shape[1], round(y + row_step)), (58, 62, 78), -1)
+        cv2.line(image, (0, round(y)), (image.shape[1], round(y)), (84, 90, 108), max(1, round(0.05 * px_per_m)))
+        for x in np.arange(rng.uniform(0, seat), image.shape[1], seat):
+            face = _FACES[rng.integers(len(_FACES))]
+            coat = _CLOTHES[rng.integers(len(_CLOTHES))]
+            jitter = rng.uniform(-0.07, 0.07, 2) * px_per_m
+            luck, rate, phase = rng.random(), rng.uniform(5.0, 12.0), rng.uniform(0.0, 6.28)
+            at = (float(x + jitter[0]), float(y + jitter[1]))
+            if luck < 0.08:
+                moving.append(Spectator(*at, radius, face, coat, rate, phase))
+            elif luck < 0.86:
+                seat_person(image, *at, radius, face, coat)
+    return tuple(moving)
+
+
+def hang_banners(
+    image: Image, top: float, bottom: float, width_px: float, rng: np.random.Generator, pale: bool = False
+) -> None:
+    """A row of sponsors' boards between two panorama rows, in place."""
+    order = rng.permutation(len(_SPONSORS))
+    height = bottom - top
+    edge = -rng.uniform(0.0, width_px)
+    for number, left in enumerate(np.arange(edge, image.shape[1], width_px)):
+        name = _SPONSORS[order[number % len(order)]]
+        hue = rng.integers(0, 180)
+        strong = (hue, 60, 235) if pale else (hue, 190, 150)
+        red, green, blue = cv2.cvtColor(np.uint8([[strong]]), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+        corner, far = (round(left), round(top)), (round(left + width_px) - 2, round(bottom))
+        cv2.rectangle(image, corner, far, (red, green, blue), -1)
+        ink = (30, 40, 90) if pale else (250, 250, 250)
+        (wide, high), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_DUPLEX, 1.0, 2)
+        scale = min(0.6 * height / high, 0.8 * width_px / wide)
+        spot = (round(left + 0.5 * (width_px - wide * scale)), round(bottom - 0.5 * (height - high * scale)))
+        cv2.putText(image, name, spot, cv2.FONT_HERSHEY_DUPLEX, scale, ink, max(1, round(scale * 2)), cv2.LINE_AA)

@@ -1,0 +1,102 @@
+"""Water thrown up by an entry: a sheet, drops, foam and rings, all a function of time."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_catalog.datasets.procedural.camera import View
+
+Floats = NDArray[np.float64]
+Image = NDArray[np.uint8]
+_GRAVITY = 9.81
+
+
+@dataclass(frozen=True, eq=False)
+class Splash:
+    """One entry. `size` 0 is a rip entry, 1 drenches the judges."""
+
+    entry_sec: float
+    x_m: float
+    z_m: float
+    size: float
+    launch: Floats = field(repr=False)  # (n,) seconds after entry
+    velocity: Floats = field(repr=False)  # (n, 3) metres per second
+    start: Floats = field(repr=False)  # (n, 3) metres around the entry
+    radius: Floats = field(repr=False)  # (n,) metres
+
+    @classmethod
+    def throw(cls, entry_sec: float, place: Floats, size: float, rng: np.random.Generator) -> "Splash":
+        """A random splash of a given size at `place` (3,) on the water."""
+        sheet, drops = round(14 + 110 * size), round(16 + 170 * size)
+        count = sheet + drops
+        share = rng.uniform(0.25, 1.0, count)
+        up = np.sqrt(2.0 * _GRAVITY * (0.10 + 2.7 * size)) * share
+        angle = rng.uniform(0.0, 2.0 * np.pi, count)
+        out = (0.15 + 1.25 * size) * rng.uniform(0.1, 1.0, count) * np.where(np.arange(count) < sheet, 0.6, 1.2)
+        velocity = np.stack([out * np.cos(angle), up, out * np.sin(angle)], axis=-1)
+        ring = (0.10 + 0.28 * size) * rng.uniform(0.3, 1.0, count)
+        start = np.stack([ring * np.cos(angle), np.zeros(count), ring * np.sin(angle)], axis=-1)
+        radius = np.where(
+            np.arange(count) < sheet, rng.uniform(0.05, 0.10, count) * (0.7 + 0.8 * size), rng.uniform(0.012, 0.035, count)
+        )
+        launch = rng.uniform(0.02, 0.16 + 0.22 * size, count)
+        return cls(entry_sec, float(place[0]), float(place[2]), size, launch, velocity, start, radius)
+
+    def paint(self, frame: Image, time_sec: float, view: View, corner: Floats) -> NDArray[np.bool_] | None:
+        """Draw the water at `time_sec` into `frame` in place.
+
+        Args:
+            frame: (H, W, 3) RGB.
+            time_sec: seconds of the clip.
+            view: the projection.
+            corner: (2,) panorama position of the frame's top left corner.
+
+        Returns:
+            (H, W) bool where the water hides what is behind it, or None before the entry.
+        """
+        since = time_sec - self.entry_sec
+        if since <= 0.0:
+            return None
+        cover = np.zeros(frame.shape[:2], np.uint8)
+        self._foam(cover, since, view, corner)
+        age = since - self.launch
+        place = self.start + self.velocity * age[:, None] + np.array([self.x_m, 0.0, self.z_m])
+        place[:, 1] -= 0.5 * _GRAVITY * age**2
+        seen = (age > 0.0) & (place[:, 1] > -0.05)
+        spots = np.rint((view.project(place[seen])[:, :2] - corner) * 8.0 - 4.0).astype(np.int32)
+        sizes = np.maximum(np.rint(self.radius[seen] * view.px_per_m * 8.0), 5).astype(np.int32)
+        for spot, size in zip(spots.tolist(), sizes.tolist(), strict=True):
+            cv2.circle(cover, spot, size, 235, cv2.FILLED, cv2.LINE_AA, 3)
+        return _blend_white(frame, cover)
+
+    def _foam(self, cover: Image, since: float, view: View, corner: Floats) -> None:
+        middle = view.project(np.array([self.x_m, 0.0, self.z_m]))[:2] - corner
+        spot = (round(float(middle[0]) * 8), round(float(middle[1]) * 8))
+        reach = view.px_per_m * (0.22 + 0.95 * self.size) * min(1.0, 0.3 + since * 1.8)
+        flat = max(np.sin(view.elevation), 0.12)
+        axes = (round(reach * 8), round(reach * flat * 1.3 * 8))
+        strength = round(190 * float(np.exp(-since * 0.7)))
+        cv2.ellipse(cover, spot, axes, 0, 0, 360, strength, cv2.FILLED, cv2.LINE_AA, 3)
+        for ring in range(3):
+            grown = (since - 0.12 * ring) * (0.9 + 0.5 * self.size)
+            if grown > 0.05:
+                axes = (round(view.px_per_m * grown * 8), round(view.px_per_m * grown * flat * 1.3 * 8))
+                cv2.ellipse(cover, spot, axes, 0, 0, 360, max(20, 120 - 30 * ring), 1, cv2.LINE_AA, 3)
+
+
+def _blend_white(frame: Image, cover: Image) -> NDArray[np.bool_]:
+    rows = np.flatnonzero(cover.any(axis=1))
+    hidden = np.zeros(cover.shape, np.bool_)
+    if len(rows) == 0:
+        return hidden
+    band = slice(max(0, rows[0] - 3), rows[-1] + 4)
+    soft = cv2.GaussianBlur(cover[band], (5, 5), 0)
+    alpha = cv2.merge([soft, soft, soft])
+    water = np.empty_like(frame[band])
+    water[:] = (236, 246, 252)
+    bright = cv2.multiply(water, alpha, scale=1.0 / 255.0)
+    frame[band] = cv2.add(cv2.multiply(frame[band], 255 - alpha, scale=1.0 / 255.0), bright)
+    hidden[band] = soft >= 128
+    return hidden
