@@ -104,22 +104,16 @@ class ClipLoader:
         pin_memory: bool = False,
     ) -> None:
         if not indices:
-            raise ValueError(
-                f"the pack {reader.path} has no clip for this split; check the labels' split column."
-            )
+            raise ValueError(f"the pack {reader.path} has no clip for this split; check the labels' split column.")
         if batch_size % world_size:
-            raise ValueError(
-                f"a batch of {batch_size} clips cannot be shared evenly by {world_size} processes."
-            )
+            raise ValueError(f"a batch of {batch_size} clips cannot be shared evenly by {world_size} processes.")
         shifts = (augmentation.shift if augmentation else (0, 0)) + (eval_shift,)
         if any(shifts) and remask is None:
             raise ValueError("a temporal shift moves the tube too: give `remask`.")
         self.indices = list(indices)
         self.batch_size = batch_size
         self._cursor = _Cursor(self.indices, batch_size, seed, shuffle, rank, world_size)
-        dataset = _ClipDataset(
-            reader, seed, augmentation or Augmentation(shift=(eval_shift, eval_shift)), remask
-        )
+        dataset = _ClipDataset(reader, seed, augmentation or Augmentation(shift=(eval_shift, eval_shift)), remask)
         self._loader = DataLoader(
             dataset,
             batch_sampler=self._cursor,
@@ -186,9 +180,7 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
 class _ClipDataset(Dataset[Batch]):
     """One augmented clip by (epoch, clip number)."""
 
-    def __init__(
-        self, reader: PackReader, seed: int, augmentation: Augmentation, remask: Remask | None
-    ) -> None:
+    def __init__(self, reader: PackReader, seed: int, augmentation: Augmentation, remask: Remask | None) -> None:
         self._reader, self._seed, self._augmentation, self._remask = reader, seed, augmentation, remask
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:

@@ -61,9 +61,7 @@ class PackClip:
     @property
     def labels(self) -> ClipLabels:
         """What the pack keeps of this clip besides arrays."""
-        return ClipLabels(
-            self.clip_id, self.split, self.action, self.score, self.difficulty, self.judges, self.label
-        )
+        return ClipLabels(self.clip_id, self.split, self.action, self.score, self.difficulty, self.judges, self.label)
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,7 @@ def network_frames(frames: NDArray[np.uint8], crop: int, input_size: int) -> NDA
     """
     height, width = frames.shape[1:3]
     if crop > min(height, width):
-        raise ValueError(
-            f"a crop of {crop} px does not fit into frames of {width} by {height} px; lower masks.crop."
-        )
+        raise ValueError(f"a crop of {crop} px does not fit into frames of {width} by {height} px; lower masks.crop.")
     left, top = crop_origin((width, height), crop)
     window = frames[:, top : top + crop, left : left + crop]
     if crop == input_size:
@@ -132,9 +128,7 @@ def write_pack(path: Path, clips: Iterable[PackClip], config: PackConfig, masks:
                 raise ValueError(f"clip '{clip.clip_id}' comes twice; give every clip its own clip_id.")
             names.add(clip.clip_id)
             if len(clip.judges) > JUDGES:
-                raise ValueError(
-                    f"clip '{clip.clip_id}' has {len(clip.judges)} judges, at most {JUDGES} fit."
-                )
+                raise ValueError(f"clip '{clip.clip_id}' has {len(clip.judges)} judges, at most {JUDGES} fit.")
             frames = network_frames(clip.frames(), masks.crop, config.input_size)
             if writer is None:
                 compression = None if config.compression == "none" else config.compression

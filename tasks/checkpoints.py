@@ -1,0 +1,135 @@
+"""Checkpoints that survive a kill at any moment, and the search for the newest whole one.
+
+A checkpoint is `<epoch>-<batch>.ckpt` (Lightning's format, loadable with weights_only=True) with
+`<epoch>-<batch>.ckpt.sha256` beside it. The digest is written first and the checkpoint is renamed into
+place last, so a checkpoint that is there is whole; whatever damages it later is noticed by the digest.
+"""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+logger = logging.getLogger(__name__)
+
+_KEPT = 2  # the newest may be damaged, then the one before it is needed
+
+
+@dataclass(frozen=True)
+class Found:
+    """The newest whole checkpoint, or None, and one sentence for each damaged one."""
+
+    path: Path | None
+    notes: tuple[str, ...]
+
+
+class DurableCheckpoints(Checkpoint):
+    """Saves at the end of every epoch and, within an epoch, after every `every_steps` batches.
+
+    Args:
+        folder: where the checkpoints are kept; the two newest stay.
+        every_steps: batches between two checkpoints of one epoch; 0 for only one per epoch.
+    """
+
+    def __init__(self, folder: Path, every_steps: int) -> None:
+        self._folder, self._every_steps = folder, every_steps
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        done = batch_idx + 1
+        if self._every_steps and done % self._every_steps == 0 and done < trainer.num_training_batches:
+            self._save(trainer, done)
+
+    # Lightning calls Checkpoint callbacks after the module's own hook, so the epoch's row is in the
+    # checkpoint.
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._save(trainer, int(trainer.num_training_batches))
+
+    def _save(self, trainer: Trainer, batches: int) -> None:
+        path = self._folder / f"{trainer.current_epoch:05d}-{batches:07d}.ckpt"
+        temporary = path.with_name(path.name + ".tmp")
+        trainer.save_checkpoint(temporary)  # every process of a distributed run takes part
+        if not trainer.is_global_zero:
+            return
+        _write_synced(_sidecar(path), f"{_sync_and_digest(temporary)}  {path.name}\n")
+        os.replace(temporary, path)
+        _sync_folder(self._folder)
+        for old in sorted(self._folder.glob("*.ckpt"))[:-_KEPT]:
+            _remove(old)
+
+
+def find_checkpoint(folder: Path) -> Found:
+    """The newest checkpoint whose digest fits; damaged ones and leftovers of a kill are removed.
+
+    The sentences name what was damaged and what is used instead.
+    """
+    for leftover in folder.glob("*.tmp"):
+        leftover.unlink()
+    damaged: list[str] = []
+    usable = None
+    for path in sorted(folder.glob("*.ckpt"), reverse=True):
+        problem = _problem(path)
+        if problem is None:
+            usable = path
+            break
+        damaged.append(f"The checkpoint {path} {problem};")
+        _remove(path)
+    for orphan in folder.glob("*.sha256"):
+        if not orphan.with_suffix("").exists():
+            orphan.unlink()
+    rest = f"training goes on from {usable.name}." if usable else "training starts from the beginning."
+    return Found(usable, tuple(f"{sentence} {rest}" for sentence in damaged))
+
+
+def _problem(path: Path) -> str | None:
+    try:
+        expected = _sidecar(path).read_text().split()[0]
+        found = _digest(path)
+    except FileNotFoundError:
+        return "has no digest beside it"
+    except (OSError, IndexError, UnicodeDecodeError):
+        return "cannot be read"
+    return None if found == expected else "is damaged (its digest does not fit)"
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _sidecar(path).unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_and_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_synced(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,196 @@
+"""Evaluate: weights + pack → predictions per clip and per segment, and metrics that say why where they have
+no value.
+
+Weights of the last and of the best epoch are evaluated side by side, because public figures choose the
+epoch on the test set and the difference is the size of that choice. What this stage does not do: draw a
+report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from data_catalog.pack_file import PackReader
+from tasks.config import StageConfig
+from tasks.progress import report
+from tasks.scoring import Table, score_table
+from tasks.train import ModelConfig, TrainConfig, build_network, part_clips
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tasks.lightning_module import ClipScorer
+
+STAGE_VERSION = 1
+"""1: points per clip and per segment."""
+
+State = Mapping[str, NDArray[Any]]
+
+
+class EvaluateConfig(StageConfig):
+    """Attributes:
+    splits: which splits get predictions and metrics; those without clips are left out. Training clips that
+        were held out for choosing the epoch count as split "validation".
+    batch: clips at once.
+    device: "auto" takes a GPU where there is one.
+    """
+
+    splits: tuple[str, ...] = ("test", "validation")
+    batch: int = Field(default=4, ge=1)
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What evaluation gives back.
+
+    Attributes:
+        predictions: one row per weights and clip: weights ("last", "best", …), clip_id, split, action, true,
+            predicted, and segment_0 … segment_N-1; score points, or label and probabilities. `true` is nan
+            where unknown.
+        metrics: weights → split → action or "all" → metric name → `models.metrics.Metric`.
+    """
+
+    predictions: pd.DataFrame
+    metrics: dict[str, dict[str, Table]]
+
+    def as_json(self) -> dict[str, Any]:
+        """The metrics as JSON can hold them: a number, or the text "undefined: …"."""
+        return {
+            weights: {
+                split: {
+                    action: {
+                        name: m.value if m.value is not None else f"undefined: {m.undefined}" for name, m in row.items()
+                    }
+                    for action, row in table.items()
+                }
+                for split, table in splits.items()
+            }
+            for weights, splits in self.metrics.items()
+        }
+
+
+def evaluate(
+    pack: Path,
+    weights: Mapping[str, State],
+    model: ModelConfig,
+    training: TrainConfig,
+    config: EvaluateConfig,
+) -> Evaluation:
+    """Predict the clips of the chosen splits with each set of weights.
+
+    Args:
+        pack: the pack that the weights were trained on.
+        weights: name ("last", "best") → state of the network as `tasks.train.train` returns it.
+        model, training: the configuration of that training.
+
+    Raises:
+        ValueError: weights that do not fit the network (missing and unexpected names are listed), or no
+            clip in any of the splits.
+        DamagedPack: the pack cannot be read.
+    """
+    import pandas as pd
+    import torch
+
+    from tasks.lightning_module import ClipScorer
+
+    reader = PackReader(pack)
+    chosen = _chosen(reader, model, training, config)
+    network = build_network(model.model_copy(update={"weights": None}), training.seed)
+    device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+    scorer = ClipScorer(network, reader, model, training).to(device).eval()
+    rows: list[pd.DataFrame] = []
+    metrics: dict[str, dict[str, Table]] = {}
+    for number, (name, state) in enumerate(weights.items()):
+        _load(scorer, name, state)
+        tables = metrics.setdefault(name, {})
+        for split, indices in chosen.items():
+            frame = _predict(scorer, reader, indices, training, config, number, len(weights))
+            frame.insert(0, "weights", name)
+            frame.insert(2, "split", split)
+            rows.append(frame)
+            tables[split] = score_table(
+                frame["true"].to_numpy(),
+                frame["predicted"].to_numpy(),
+                frame["action"].tolist(),
+                scorer.classification,
+            )
+    return Evaluation(pd.concat(rows, ignore_index=True), metrics)
+
+
+def _chosen(
+    reader: PackReader, model: ModelConfig, training: TrainConfig, config: EvaluateConfig
+) -> dict[str, list[int]]:
+    parts = part_clips(reader, training, model.head)
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    clips = {split: named.get(split) or reader.indices(split, training.actions) for split in config.splits}
+    chosen = {split: indices for split, indices in clips.items() if indices}
+    if not chosen:
+        raise ValueError(
+            f"the pack {reader.path} has no clip of split {' or '.join(config.splits)}; "
+            "label some, or set evaluate.splits."
+        )
+    return chosen
+
+
+def _load(scorer: ClipScorer, name: str, state: State) -> None:
+    import torch
+
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+    try:
+        scorer.network.load_state_dict(tensors)
+    except RuntimeError as exc:
+        raise ValueError(f"the weights '{name}' do not fit the network of model.*: {exc}") from exc
+
+
+def _predict(
+    scorer: ClipScorer,
+    reader: PackReader,
+    indices: list[int],
+    training: TrainConfig,
+    config: EvaluateConfig,
+    number: int,
+    count: int,
+) -> pd.DataFrame:
+    import pandas as pd
+    import torch
+
+    from data_catalog.loader import ClipLoader
+    from tasks.lightning_module import Remask
+
+    loader = ClipLoader(
+        reader,
+        indices,
+        batch_size=config.batch,
+        eval_shift=training.eval_shift,
+        remask=Remask(reader.geometry),
+    )
+    device = next(scorer.network.parameters()).device
+    points, segments = [], []
+    with torch.inference_mode():
+        for batch in loader:
+            moved = {key: value.to(device) for key, value in batch.items()}  # type: ignore[attr-defined]
+            clip_points, segment_points = scorer.predict(moved)  # type: ignore[arg-type]
+            points.append(clip_points)
+            segments.append(segment_points)
+            report("evaluate", number * len(loader) + len(points), count * len(loader))
+    labels = reader.labels
+    frame = pd.DataFrame(
+        {
+            "clip_id": [labels.clip_id[i] for i in indices],
+            "action": [labels.action[i] for i in indices],
+            "true": scorer.truth[indices],
+            "predicted": np.concatenate(points),
+        }
+    )
+    by_segment = np.concatenate(segments)
+    for segment in range(by_segment.shape[1]):
+        frame[f"segment_{segment}"] = by_segment[:, segment]
+    return frame
