@@ -153,7 +153,9 @@ class MusdlHead(nn.Module):
         super().__init__()
         _check_decoding(decode_by)
         if judges % 2 == 0 or judges < 3:
-            raise ValueError(f"the rule of the middle three needs an odd panel of at least 3 judges, got {judges}")
+            raise ValueError(
+                f"the rule of the middle three needs an odd panel of at least 3 judges, got {judges}"
+            )
         self.mlps = nn.ModuleList([ScoreMlp(features, bins, dropout) for _ in range(judges)])
         self.bins, self.judge_max, self.sigma = bins, judge_max, sigma
         self.decode_by, self.kl_scale = decode_by, kl_scale
@@ -221,7 +223,9 @@ def build_head(name: str, features: int, **options: object) -> nn.Module:
     try:
         return HEADS[name](features, **options)
     except TypeError as exc:
-        raise ValueError(f"the head {name!r} does not understand its options {sorted(options)}: {exc}") from exc
+        raise ValueError(
+            f"the head {name!r} does not understand its options {sorted(options)}: {exc}"
+        ) from exc
 
 
 def judges_rule(judges: Tensor, difficulty: Tensor) -> Tensor:
@@ -249,7 +253,9 @@ def _check_decoding(decode_by: str) -> None:
 
 def _required(difficulty: Tensor | None) -> Tensor:
     if difficulty is None:
-        raise ValueError("this head multiplies by the difficulty; give the clips' difficulty or choose another head")
+        raise ValueError(
+            "this head multiplies by the difficulty; give the clips' difficulty or choose another head"
+        )
     return difficulty
 
 

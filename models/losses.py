@@ -50,8 +50,8 @@ def distribution_kl(logits: Tensor, target: Tensor, scale: KlScale = "elements")
         target: (..., bins) float, each row summing to 1.
     """
     _check_pair(logits, target)
-    mean = F.kl_div(logits.log_softmax(dim=-1), target, reduction="mean")
-    return mean if scale == "elements" else mean * logits.shape[-1]
+    total = F.kl_div(logits.log_softmax(dim=-1), target, reduction="sum")
+    return total / (target.numel() if scale == "elements" else target.numel() // target.shape[-1])
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

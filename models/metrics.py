@@ -82,7 +82,9 @@ def mse(prediction: ArrayLike, truth: ArrayLike) -> Metric:
     return Metric(float(np.mean((p - t) ** 2)))
 
 
-def relative_l2(prediction: ArrayLike, truth: ArrayLike, low: float | None = None, high: float | None = None) -> Metric:
+def relative_l2(
+    prediction: ArrayLike, truth: ArrayLike, low: float | None = None, high: float | None = None
+) -> Metric:
     """R-l2 as printed in the literature: 100 × mean(((truth - prediction) / (high - low))²).
 
     Args:
@@ -169,4 +171,3 @@ def _no_ranking(p: NDArray[np.float64], t: NDArray[np.float64]) -> str | None:
         if (values == values[0]).all():
             return f"all {len(values)} {what} are equal ({values[0]:g}), so there is no order to compare."
     return None
-

@@ -169,10 +169,14 @@ class TSANet(nn.Module):
         net = self.backbone
         wanted = (3, net.frames, net.input_size, net.input_size)
         if video.dim() != 6 or tuple(video.shape[2:]) != wanted:
-            raise ValueError(f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {_shape(video)}")
+            raise ValueError(
+                f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {_shape(video)}"
+            )
         if query is not None and (not self.attention or query.shape != (video.shape[0], 4)):
-            raise ValueError("return_attention takes one position (segment, step, row, column) per video, of a model "
-                             f"with attention; got {_shape(query)} for {video.shape[0]} videos")
+            raise ValueError(
+                "return_attention takes one position (segment, step, row, column) per video, of a model "
+                f"with attention; got {_shape(query)} for {video.shape[0]} videos"
+            )
         if mask is None:
             if self.attention and any(getattr(block, "needs_mask", True) for block in self.attention):
                 raise ValueError("this network attends inside the athlete's tube and needs its mask")
@@ -249,7 +253,11 @@ def build_tsanet(
         split = _I3D_SPLIT[compat]
     network = build_backbone(backbone, split, weights)
     blocks = build_attention(
-        attention, network.channels, stacks, affinity or _DEFAULT_AFFINITY[compat], **(attention_options or {})
+        attention,
+        network.channels,
+        stacks,
+        affinity or _DEFAULT_AFFINITY[compat],
+        **(attention_options or {}),
     )
     model = TSANet(network, blocks, build_head(head, network.features, **(head_options or {})), compat)
     return model.to(memory_format=torch.channels_last_3d)

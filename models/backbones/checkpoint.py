@@ -16,8 +16,14 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _SHOWN = 5  # names of a wrong file that a message lists before it only counts
 
 # kinetics_i3d_pytorch writes Mixed blocks as Sequentials; the index inside one tells which convolution it is.
-_BRANCHES = {"branch_0": "b0", "branch_1.0": "b1a", "branch_1.1": "b1b", "branch_2.0": "b2a", "branch_2.1": "b2b",
-             "branch_3.1": "b3b"}
+_BRANCHES = {
+    "branch_0": "b0",
+    "branch_1.0": "b1a",
+    "branch_1.1": "b1b",
+    "branch_2.0": "b2a",
+    "branch_2.1": "b2b",
+    "branch_3.1": "b3b",
+}
 _CLASSIFIERS = ("logits.", "conv3d_0c_1x1.")
 
 
@@ -29,7 +35,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: not a file of named tensors.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"the weights file {path} does not exist; check the path in the configuration")
+        raise FileNotFoundError(
+            f"the weights file {path} does not exist; check the path in the configuration"
+        )
     if path.suffix == ".safetensors":
         try:
             from safetensors.torch import load_file
@@ -45,8 +53,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from exc
     while isinstance(content, Mapping) and (inner := next((w for w in _WRAPPERS if w in content), None)):
         content = content[inner]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError(f"{path.name} holds no state_dict (names with tensors); export one with model.state_dict()")
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(v, Tensor) for v in content.values())
+    ):
+        raise ValueError(
+            f"{path.name} holds no state_dict (names with tensors); export one with model.state_dict()"
+        )
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 

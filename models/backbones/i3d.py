@@ -45,7 +45,12 @@ class Unit3d(nn.Module):
     """Convolution with SAME padding, batch normalisation, ReLU: (M, C, T, H, W) to (M, C', T', H', W')."""
 
     def __init__(
-        self, c_in: int, c_out: int, kernel: Triple = (1, 1, 1), stride: Triple = (1, 1, 1), momentum: float = 0.01
+        self,
+        c_in: int,
+        c_out: int,
+        kernel: Triple = (1, 1, 1),
+        stride: Triple = (1, 1, 1),
+        momentum: float = 0.01,
     ) -> None:
         super().__init__()
         self.conv3d = nn.Conv3d(c_in, c_out, kernel, stride, bias=False)
@@ -94,7 +99,9 @@ class Mixed(nn.Module):
         self.c_out = b0 + b1b + b2b + b3b
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
+        return torch.cat(
+            [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1
+        )
 
 
 def build_layers() -> dict[str, nn.Module]:

@@ -28,7 +28,9 @@ def maps(loaded, numbers, seeded):
     network, _ = loaded
     seen: dict[str, np.ndarray] = {}
     hooks = [
-        getattr(network, name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out[0].numpy()}))
+        getattr(network, name).register_forward_hook(
+            lambda _m, _i, out, name=name: seen.update({name: out[0].numpy()})
+        )
         for name in network.endpoints
     ]
     x = seeded(1001, (1, 3, 16, 224, 224), numbers["input_crc32"])
@@ -58,7 +60,9 @@ def test_every_endpoint_agrees_to_1e_4(maps, numbers, relative_error):
         mean, _, l2, low, high = numbers["stats_mean_std_l2_min_max"][i]
         whole = maps[name].astype(np.float64)
         np.testing.assert_allclose(
-            [whole.mean(), np.sqrt((whole**2).sum()), whole.min(), whole.max()], [mean, l2, low, high], rtol=1e-4,
+            [whole.mean(), np.sqrt((whole**2).sum()), whole.min(), whole.max()],
+            [mean, l2, low, high],
+            rtol=1e-4,
             err_msg=name,
         )
 
