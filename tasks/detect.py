@@ -5,18 +5,25 @@ Reads frame 0 of the normalised clip; writes `boxes` (k, 4) float32 xyxy in pixe
 "person". Later frames are not looked at.
 """
 
-from collections.abc import Sequence
+import contextlib
+import functools
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from models.detectors import DETECTORS, Detector
+from data_catalog.datasets.records import ClipRecord
+from data_catalog.frame_codec import decode_frames
+from models.detectors import DETECTORS, Detector, build_detector, detector_weights
 from models.detectors.select import choose_athletes
 from tasks.config import StageConfig
 from tasks.errors import BadClip
+from tasks.stage import Context, Job, Outcome, Product, Stage, read_parent
 
 STAGE_VERSION = 1   # 1: first
 
@@ -34,7 +41,6 @@ class DetectConfig(StageConfig):
         "score", description="Which of several people is the athlete."
     )
     athletes: int = Field(1, ge=1, le=16, description="How many to follow at most; ignored with annotation.")
-    device: str = Field("cpu", description="cpu or cuda[:n]; not part of the key.", exclude=True)
 
     @property
     def needs_model(self) -> bool:
@@ -144,3 +150,64 @@ def _from_annotation(clip: FirstFrame) -> DetectResult | BadClip:
     return DetectResult(
         cut.astype(np.float32), np.ones(len(cut), np.float32), np.arange(len(cut), dtype=np.int64), ANNOTATION
     )
+
+
+@functools.lru_cache(maxsize=2)
+def _detector(config: DetectConfig, device: str, folder: Path) -> Detector:
+    """One detector a process; `_one_at_a_time` keeps threads from using it together."""
+    return build_detector(
+        config.detector, weights=config.weights, device=device, min_score=config.min_score, search=[folder]
+    )
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _detect_jobs(jobs: Sequence[Job], config: DetectConfig, context: Context) -> Iterator[Outcome]:
+    """First frames of all jobs go through the detector together."""
+    ready: list[tuple[Job, FirstFrame]] = []
+    for job in jobs:
+        try:
+            ready.append((job, _first_frame(job, context)))
+        except Exception as exc:
+            yield job, exc
+    with _one_at_a_time if config.needs_model else contextlib.nullcontext():
+        detector = None
+        if config.needs_model:
+            detector = _detector(config, context.resolved_device, context.workspace.weights)
+        results = detect_athletes([first for _, first in ready], config, detector) if ready else []
+    for (job, _), result in zip(ready, results, strict=True):
+        yield job, result if isinstance(result, BadClip) else Product(result.arrays(), result.attributes())
+
+
+def _first_frame(job: Job, context: Context) -> FirstFrame:
+    clip = read_parent(job, "normalize", context)
+    labelled = np.array([(x, y, x + w, y + h) for x, y, w, h in job.clip.boxes]) if job.clip else np.empty((0, 4))
+    return FirstFrame(
+        clip_id=job.clip_id,
+        frame=decode_frames(clip.arrays, [0])[0],
+        source_size_wh=(int(clip.attrs["source_width"]), int(clip.attrs["source_height"])),
+        annotated_boxes=labelled if len(labelled) else None,
+    )
+
+
+def _labelled_boxes(clip: ClipRecord, config: DetectConfig) -> dict[str, Any]:
+    return {} if config.needs_model else {"boxes": [list(box) for box in clip.boxes]}
+
+
+def _weights(config: DetectConfig, folder: Path) -> dict[str, Path]:
+    if not config.needs_model:
+        return {}
+    file = detector_weights(config.detector, config.weights, [folder])
+    return {file.name: file}
+
+
+STAGE = Stage(
+    "detect",
+    STAGE_VERSION,
+    ("normalize",),
+    _detect_jobs,
+    inputs=_labelled_boxes,
+    uses_device=True,
+    weights=_weights,
+)

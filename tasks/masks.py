@@ -9,6 +9,7 @@ tau, other segment starts, or a flip need it and nothing earlier.
 
 from __future__ import annotations
 
+import logging
 from typing import TypedDict
 
 import numpy as np
@@ -17,6 +18,10 @@ from pydantic import Field, model_validator
 
 from models.geometry import SEGMENT_STARTS, coverage, quads_to_crop, tube_mask, unite
 from tasks.config import StageConfig
+from tasks.errors import BadClip
+from tasks.stage import Context, Job, Product, Stage, each, read_parent
+
+logger = logging.getLogger(__name__)
 
 STAGE_VERSION = 1  # 1: exact coverage, convex hull of the corners
 
@@ -80,3 +85,23 @@ def build_masks(quads: ArrayLike, frame_wh: tuple[int, int], config: MasksConfig
 def is_empty(masks: TubeMasks) -> bool:
     """Whether no position at all was selected; attention then leaves the clip's features as they are."""
     return not masks["omega"].any()
+
+
+def _masks_job(job: Job, config: MasksConfig, context: Context) -> Product:
+    tracks = read_parent(job, "track", context)
+    frame_wh = int(tracks.attrs["width"]), int(tracks.attrs["height"])
+    try:
+        built = build_masks(tracks.arrays["quads"], frame_wh, config)
+    except ValueError as exc:
+        raise BadClip(
+            f"The tube of clip '{job.clip_id}' can't be laid over the grid: {exc}.",
+            "Change masks.crop, masks.starts or normalize.length so that they fit together.",
+        ) from exc
+    empty = is_empty(built)
+    if empty:
+        logger.info("clip '%s': the tube selects no cell of the grid; attention leaves this clip as it is", job.clip_id)
+    arrays = {"coverage": built["coverage"], "mask": built["mask"], "omega": built["omega"]}
+    return Product(arrays, {"empty": empty})
+
+
+STAGE = Stage("masks", STAGE_VERSION, ("track",), each(_masks_job))

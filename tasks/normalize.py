@@ -22,11 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from data_catalog.datasets.records import ClipRecord
 from data_catalog.errors import BadVideo
 from data_catalog.frame_codec import encode_frames
 from data_catalog.video import ShortDecode, VideoInfo, probe, read_frames
 from tasks.config import StageConfig
 from tasks.errors import BadClip
+from tasks.stage import Context, Job, Product, Stage, each
 
 STAGE_VERSION = 1   # 1: first
 
@@ -170,3 +172,20 @@ def is_constant_rate(times_sec: NDArray[np.float64]) -> bool:
     even = np.linspace(times_sec[0], times_sec[-1], len(times_sec))
     step = (times_sec[-1] - times_sec[0]) / max(len(times_sec) - 1, 1)
     return bool(np.abs(times_sec - even).max() <= 0.5 * step)
+
+
+def _cut(clip: ClipRecord, config: NormalizeConfig) -> dict[str, int]:
+    """What of the labels decides which frames are read."""
+    ends = {"start_frame": clip.start_frame, "end_frame": clip.end_frame}
+    return {name: value for name, value in ends.items() if value is not None}
+
+
+def _normalize_job(job: Job, config: NormalizeConfig, context: Context) -> Product:
+    clip = job.clip
+    if clip is None:
+        raise ValueError("normalize works on one clip at a time")
+    normalized = normalize_clip(Path(clip.video), config, clip.start_frame, clip.end_frame)
+    return Product(normalized.arrays(), normalized.attributes())
+
+
+STAGE = Stage("normalize", STAGE_VERSION, (), each(_normalize_job), inputs=_cut, sees_source=True)

@@ -1,0 +1,112 @@
+"""Schemas of the catalog's parquet tables, with units, and the one way to read and write such a table."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_catalog.store import ArtifactDamaged, sync_folder
+
+
+def _field(name: str, kind: pa.DataType, note: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"note": note})
+
+
+CLIPS = pa.schema(
+    [
+        _field("clip_id", pa.string(), "unique inside the dataset"),
+        _field("video", pa.string(), "file or folder of images, relative to the dataset root"),
+        _field("split", pa.string(), "train, val or test"),
+        _field("action", pa.string(), "name of the action, empty where there is one"),
+        _field("score", pa.float64(), "score points of the dataset"),
+        _field("difficulty", pa.float64(), "factor of the judges' sum"),
+        _field("judges", pa.list_(pa.float64()), "marks 0-10"),
+        _field("label", pa.int32(), "class index from 0"),
+        _field("boxes", pa.list_(pa.list_(pa.float64())), "first-frame x, y, w, h per athlete, source pixels"),
+        _field("start_frame", pa.int64(), "first frame in the video, from 0"),
+        _field("end_frame", pa.int64(), "one past the last frame in the video"),
+        _field("extra", pa.string(), "JSON of what only this dataset knows"),
+    ]
+)
+
+REJECTED = pa.schema(
+    [
+        _field("clip_id", pa.string(), "as given, if given"),
+        _field("file", pa.string(), "label file"),
+        _field("line", pa.int64(), "line in it, from 1"),
+        _field("reason", pa.string(), "one plain sentence"),
+        _field("remedy", pa.string(), "what the user can do"),
+    ]
+)
+
+SOURCES = pa.schema(
+    [
+        _field("path", pa.string(), "absolute path of the source file or folder"),
+        _field("size", pa.int64(), "bytes"),
+        _field("mtime_ns", pa.int64(), "nanoseconds since 1970"),
+        _field("inode", pa.int64(), "inode number"),
+        _field("sha256", pa.string(), "digest of the content"),
+    ]
+)
+
+ARTIFACTS = pa.schema(
+    [
+        _field("stage", pa.string(), "the stage that wrote it"),
+        _field("key", pa.string(), "names the file"),
+        _field("stage_version", pa.int32(), "STAGE_VERSION"),
+        _field("dataset", pa.string(), "for which dataset it was made first"),
+        _field("clip_id", pa.string(), "for which clip; empty for a whole dataset"),
+        _field("config", pa.string(), "JSON of the stage's config"),
+        _field("inputs", pa.string(), "JSON of source digest and labels that entered the key"),
+        _field("weights", pa.string(), "JSON of the weights' digests"),
+        _field("parents", pa.string(), "JSON of the parents' keys"),
+        _field("size", pa.int64(), "bytes of the file"),
+        _field("mtime_ns", pa.int64(), "when last verified"),
+        _field("ctime_ns", pa.int64(), "when last verified"),
+        _field("inode", pa.int64(), "when last verified"),
+        _field("seconds", pa.float64(), "seconds of compute"),
+        _field("created", pa.string(), "UTC time, ISO 8601"),
+    ]
+)
+
+REFERENCES = pa.schema(
+    [
+        _field("stage", pa.string(), "stage"),
+        _field("key", pa.string(), "artifact that the run used or made"),
+        _field("clip_id", pa.string(), "for which clip; empty for a whole dataset"),
+    ]
+)
+
+
+def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+    """Write a table with page checksums, atomically. Raises pa.ArrowInvalid where it doesn't fit the schema."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        pq.write_table(table.cast(schema), temporary, write_page_checksum=True, compression="zstd")
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """Read a table, verifying checksums and schema.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ArtifactDamaged: it can't be read or has other columns.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        table = pq.read_table(path, page_checksum_verification=True, memory_map=False)
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
+        raise ArtifactDamaged(path, "is damaged") from exc

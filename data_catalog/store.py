@@ -1,0 +1,328 @@
+"""The artifact store: immutable HDF5 files named by their key, whole and verified or not there at all.
+
+A file starts with a 512-byte HDF5 user block that holds one line, ``tubeflow-artifact 1 <sha256> <bytes>``: the
+digest and length of everything after it, so that each file can be checked with nothing but itself. Writes go to a
+folder of the writing process, are synced, then renamed into place. That folder is locked (flock) while the process
+lives; `sweep` removes the folders whose lock is free, so a SIGKILL leaves nothing behind for long.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+USERBLOCK = 512
+MAGIC = "tubeflow-artifact 1"
+COORDINATES = "continuous pixels of the normalised frame: pixel i spans [i, i+1), origin top left, y down"
+
+
+class ArtifactDamaged(Exception):
+    """A file of the workspace is there but not what was written; the message is one plain sentence."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} {what}; it will be made again.")
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Why an artifact is what it is; written as root attributes of its file.
+
+    The first seven fields determine the key. The rest says where and how it was made and may differ between two
+    files of the same key.
+    """
+
+    stage: str
+    stage_version: int
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    weights: Mapping[str, str]
+    parents: Mapping[str, str]
+    key: str
+    dataset: str
+    clip_id: str
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    host: str = ""
+    created: str = ""
+
+    def attributes(self) -> dict[str, Any]:
+        """Root attributes: mappings as JSON text, the rest as they are."""
+        return {
+            name: json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else value
+            for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def from_attributes(cls, attrs: Mapping[str, Any]) -> Lineage:
+        """The inverse of `attributes`. Raises KeyError where one is absent."""
+        mappings = ("config", "inputs", "weights", "parents", "libraries")
+        values = {name: attrs[name] for name in cls.__dataclass_fields__}
+        for name in mappings:
+            values[name] = json.loads(values[name])
+        values["stage_version"], values["seconds"] = int(values["stage_version"]), float(values["seconds"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """One verified artifact in memory: its arrays by name, its attributes, its lineage."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    attrs: Mapping[str, Any]
+    lineage: Lineage
+
+
+class Store:
+    """All artifacts of one workspace, below `root` (``artifacts/``)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._session: Path | None = None
+        self._lock: IO[bytes] | None = None
+
+    def path(self, stage: str, key: str) -> Path:
+        """Where the artifact is, if it is: ``<stage>/<first two of key>/<key>.h5``."""
+        return self.root / stage / key[:2] / f"{key}.h5"
+
+    def exists(self, stage: str, key: str) -> bool:
+        return self.path(stage, key).is_file()
+
+    def scan(self, stage: str) -> dict[str, os.stat_result]:
+        """Every artifact of a stage with its stat, by key."""
+        found: dict[str, os.stat_result] = {}
+        with contextlib.suppress(FileNotFoundError):
+            for folder in os.scandir(self.root / stage):
+                if folder.is_dir():
+                    for entry in os.scandir(folder.path):
+                        if entry.name.endswith(".h5"):
+                            found[entry.name[:-3]] = entry.stat()
+        return found
+
+    def write(
+        self, lineage: Lineage, arrays: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write arrays as an artifact, atomically.
+
+        Raises:
+            OSError: the disk is full, the workspace can't be written, …; nothing is left behind.
+        """
+        temporary = self.scratch(f"{lineage.key}.h5")
+        try:
+            with create_file(temporary) as file:
+                for name, array in arrays.items():
+                    write_array(file, name, array)
+                file.attrs.update(attrs or {})
+            return self.adopt(lineage, temporary)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def adopt(self, lineage: Lineage, file: Path) -> Path:
+        """Make a file that `create_file` made (in `scratch`) the artifact of a key: lineage, digest, sync, rename."""
+        with h5py.File(file, "r+") as handle:
+            handle.attrs.update(lineage.attributes())
+            handle.attrs["coordinates"] = COORDINATES
+        seal(file)
+        target = self.path(lineage.stage, lineage.key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)
+        sync_folder(target.parent)
+        return target
+
+    def read(self, stage: str, key: str, names: Sequence[str] | None = None) -> Artifact:
+        """Read an artifact and verify every byte of it on the way.
+
+        Args:
+            stage: the stage that wrote it.
+            key: its key.
+            names: only these datasets; all where None.
+
+        Raises:
+            FileNotFoundError: there is no such artifact.
+            ArtifactDamaged: it is there and not what was written.
+        """
+        path = self.path(stage, key)
+        try:
+            data = path.read_bytes()
+        except PermissionError as exc:
+            raise ArtifactDamaged(path, "can't be read: permission denied") from exc
+        check_bytes(path, data)
+        with h5py.File(io.BytesIO(data), "r") as file:
+            attrs = dict(file.attrs)
+            arrays = {name: np.asarray(file[name][()]) for name in (names or list(file)) if name in file}
+        return Artifact(arrays, attrs, Lineage.from_attributes(attrs))
+
+    def lineage(self, stage: str, key: str) -> Lineage:
+        """Only the lineage, without reading the arrays. Raises ArtifactDamaged, FileNotFoundError."""
+        return read_lineage(self.path(stage, key))
+
+    def verify(self, stage: str, key: str) -> None:
+        """Read every byte and compare with the digest. Raises ArtifactDamaged, FileNotFoundError."""
+        verify_file(self.path(stage, key))
+
+    def remove(self, stage: str, key: str) -> None:
+        self.path(stage, key).unlink(missing_ok=True)
+
+    def scratch(self, name: str) -> Path:
+        """A path for a temporary file, in the locked folder of this process, on the store's own file system."""
+        if self._session is None or not self._session.is_dir():
+            session = self.root / "tmp" / uuid.uuid4().hex
+            session.mkdir(parents=True)
+            self._lock = (session / "lock").open("wb")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._session = session
+        return self._session / f"{uuid.uuid4().hex[:8]}-{name}"
+
+    def sweep(self) -> list[Path]:
+        """Remove what dead processes left in ``tmp/``; the folders of live ones are locked and stay."""
+        removed: list[Path] = []
+        for session in (self.root / "tmp").glob("*"):
+            if session == self._session:
+                continue
+            try:
+                with (session / "lock").open("ab") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    removed += [path for path in session.iterdir() if path.name != "lock"]
+                    shutil.rmtree(session, ignore_errors=True)
+            except BlockingIOError:
+                continue
+            except FileNotFoundError:  # another process swept it first
+                continue
+        return removed
+
+    def close(self) -> None:
+        """Give up the temporary folder; the store can still be read."""
+        if self._session is not None and self._lock is not None:
+            shutil.rmtree(self._session, ignore_errors=True)
+            self._lock.close()
+        self._session = self._lock = None
+
+
+@contextlib.contextmanager
+def create_file(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file with the artifact's user block and without time stamps inside."""
+    with h5py.File(path, "w", userblock_size=USERBLOCK, libver=("v108", "v110"), track_order=False) as file:
+        yield file
+
+
+def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
+    """Write one dataset with a checksum on every chunk; text arrays become UTF-8 strings."""
+    data = np.asarray(array)
+    if data.dtype.kind in "UO":
+        group.create_dataset(name, data=data.astype(object), dtype=h5py.string_dtype(), track_times=False)
+        return
+    checksum = data.ndim > 0 and data.size > 0
+    # Small numeric arrays compress well (quads are smooth, masks are mostly empty); encoded frames would not.
+    gzip = checksum and data.dtype != np.uint8
+    group.create_dataset(
+        name,
+        data=data,
+        fletcher32=checksum,
+        compression="gzip" if gzip else None,
+        compression_opts=1 if gzip else None,
+        shuffle=gzip,
+        track_times=False,
+    )
+
+
+def seal(path: Path) -> None:
+    """Write digest and length of the file into its user block, and sync it to the disk."""
+    with path.open("r+b") as file:
+        file.seek(USERBLOCK)
+        digest = hashlib.sha256()
+        size = 0
+        while block := file.read(1 << 22):
+            digest.update(block)
+            size += len(block)
+        file.seek(0)
+        file.write(f"{MAGIC} {digest.hexdigest()} {size}\n".encode().ljust(USERBLOCK, b"\0"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _promise(path: Path, head: bytes) -> tuple[str, int]:
+    words = head[:USERBLOCK].rstrip(b"\0\n").decode("ascii", "replace").split(" ")
+    if len(words) != 4 or " ".join(words[:2]) != MAGIC or not words[3].isdigit():
+        raise ArtifactDamaged(path, "doesn't begin with an artifact's digest")
+    return words[2], int(words[3])
+
+
+def check_bytes(path: Path, data: bytes) -> None:
+    """Compare the bytes of an artifact with the digest that it carries. Raises ArtifactDamaged."""
+    expected, size = _promise(path, data)
+    body = memoryview(data)[USERBLOCK:]
+    if len(body) != size:
+        raise ArtifactDamaged(path, f"has {len(body)} bytes of {size}")
+    if hashlib.sha256(body).hexdigest() != expected:
+        raise ArtifactDamaged(path, "doesn't match its checksum")
+
+
+def verify_file(path: Path) -> None:
+    """As `check_bytes`, reading a file of any size in blocks. Raises ArtifactDamaged, FileNotFoundError."""
+    try:
+        with path.open("rb") as file:
+            expected, size = _promise(path, file.read(USERBLOCK))
+            found = os.fstat(file.fileno()).st_size - USERBLOCK
+            if found != size:
+                raise ArtifactDamaged(path, f"has {found} bytes of {size}")
+            digest = hashlib.sha256()
+            while block := file.read(1 << 22):
+                digest.update(block)
+    except PermissionError as exc:
+        raise ArtifactDamaged(path, "can't be read: permission denied") from exc
+    if digest.hexdigest() != expected:
+        raise ArtifactDamaged(path, "doesn't match its checksum")
+
+
+def read_lineage(path: Path) -> Lineage:
+    """The lineage attributes of an artifact file. Raises ArtifactDamaged, FileNotFoundError."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return Lineage.from_attributes(file.attrs)
+    except (OSError, KeyError, ValueError) as exc:
+        raise ArtifactDamaged(path, "has no readable lineage") from exc
+
+
+def content_digest(path: Path) -> str:
+    """Digest of what an artifact says, without where and when it was made: datasets and key, not lineage.
+
+    Two runs that computed the same thing give files with the same content digest.
+    """
+    digest = hashlib.sha256()
+    with h5py.File(path, "r") as file:
+
+        def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(node, h5py.Dataset):
+                digest.update(f"{name} {node.dtype.str} {node.shape}".encode())
+                value = node[()]
+                text = isinstance(value, np.ndarray) and value.dtype == object
+                digest.update(b"\0".join(value.ravel()) if text else np.ascontiguousarray(value).tobytes())
+
+        file.visititems(visit)
+        digest.update(str(file.attrs["key"]).encode())
+    return digest.hexdigest()

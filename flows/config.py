@@ -1,0 +1,123 @@
+"""What a pipeline run is made of: one frozen section a stage, and where it runs.
+
+The same object is the flow's parameter, so Prefect's page shows it as a form. Presets are YAML files in `presets/`;
+`-o section.field=value` changes single fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+
+from tasks.config import StageConfig
+from tasks.detect import DetectConfig
+from tasks.evaluate import EvaluateConfig
+from tasks.masks import MasksConfig
+from tasks.normalize import NormalizeConfig
+from tasks.pack import PackConfig
+from tasks.track import TrackConfig
+from tasks.train import ModelConfig, TrainConfig
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used; one line an error, all of them at once."""
+
+
+class EngineConfig(StageConfig):
+    """Where the work runs. Nothing here changes what is computed, so nothing here enters a key."""
+
+    runner: Literal["local", "processes", "dask", "ray"] = Field(
+        "local", description="threads or processes of this machine, or Prefect's task runner for Dask or Ray"
+    )
+    workers: int | None = Field(None, ge=1, description="how many at once; as many as processors where unset")
+    shard_clips: int = Field(4, ge=1, description="clips a task run works on")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
+
+
+class PipelineConfig(StageConfig):
+    """Everything that determines a run: normalize → detect → track → masks → pack → train → evaluate."""
+
+    normalize: NormalizeConfig = NormalizeConfig()
+    detect: DetectConfig = DetectConfig()
+    track: TrackConfig = TrackConfig()
+    masks: MasksConfig = MasksConfig()
+    pack: PackConfig = PackConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    engine: EngineConfig = EngineConfig()
+
+
+def preset_names() -> list[str]:
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
+    """Read a preset by name, or a YAML file by path, and apply `section.field=value` overrides.
+
+    Raises:
+        ConfigError: there is no such preset or file, it isn't YAML, or fields are unknown or of a wrong type.
+    """
+    path = PRESETS / f"{preset}.yaml"
+    if preset not in preset_names():
+        path = Path(preset)
+        if not path.is_file():
+            near = _nearest(preset, preset_names())
+            raise ConfigError(f"There is no preset or file '{preset}'{near}; presets: {', '.join(preset_names())}.")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must be a mapping of sections such as 'track:', found {type(values).__name__}.")
+    return apply_overrides(values, overrides)
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> PipelineConfig:
+    """Make a config from plain values with overrides laid over them. Raises ConfigError."""
+    merged = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
+    for override in overrides:
+        dotted, sign, text = override.partition("=")
+        section, _, name = dotted.strip().partition(".")
+        if not sign or not name:
+            raise ConfigError(f"'{override}' is not an override; write section.field=value, e.g. track.tracker=nano.")
+        target = merged.setdefault(section, {})
+        if isinstance(target, dict):
+            *folders, leaf = name.split(".")
+            for folder in folders:
+                target = target.setdefault(folder, {})
+            target[leaf] = yaml.safe_load(text) if text else None
+    return validate_config(merged)
+
+
+def validate_config(values: Mapping[str, Any]) -> PipelineConfig:
+    """Check plain values against the schema. Raises ConfigError with every error, and the nearest valid key."""
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as exc:
+        raise ConfigError("\n".join(_explain(dict(error)) for error in exc.errors())) from exc
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    where = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        section: Any = PipelineConfig
+        for part in where[:-1]:
+            section = section.model_fields[part].annotation
+        known = list(section.model_fields) if issubclass(section, BaseModel) else []
+        return f"Unknown key '{'.'.join(where)}'{_nearest(where[-1], known, '.'.join([*where[:-1], '']))}."
+    given = error.get("input")
+    shown = f", got {given!r}" if isinstance(given, (str, int, float, bool, type(None))) else ""
+    return f"{'.'.join(where) or 'config'}: {error['msg']}{shown}."
+
+
+def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:
+    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{prefix}{match[0]}'?" if match else ""

@@ -1,0 +1,39 @@
+"""Which of Prefect's task runners runs the shards."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from flows.config import ConfigError, EngineConfig
+
+
+def worker_count(engine: EngineConfig) -> int:
+    """As asked, or as many as there are processors that this process may use."""
+    return engine.workers or len(os.sched_getaffinity(0))
+
+
+def task_runner(engine: EngineConfig) -> TaskRunner[Any]:
+    """A task runner, not started. Raises ConfigError where its package isn't installed."""
+    workers = worker_count(engine)
+    if engine.runner == "local":
+        # Threads are enough: decoding, OpenCV, HDF5 and torch release the interpreter's lock.
+        return ThreadPoolTaskRunner(max_workers=workers)
+    if engine.runner == "processes":
+        from prefect.task_runners import ProcessPoolTaskRunner
+
+        return ProcessPoolTaskRunner(max_workers=workers)
+    try:
+        if engine.runner == "dask":
+            from prefect_dask import DaskTaskRunner
+
+            return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
+        from prefect_ray import RayTaskRunner
+
+        return RayTaskRunner(init_kwargs={"num_cpus": workers})
+    except ImportError as exc:
+        name = engine.runner
+        raise ConfigError(f"engine.runner is '{name}' but prefect-{name} isn't installed: pip install prefect-{name}") \
+            from exc
