@@ -6,10 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".ts", ".wmv"}
-)
+from data_catalog.frame_folder import IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".ts", ".wmv"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,7 @@ class VideoFinder:
         # An absolute path may spell the same folder through a link of its own.
         parent = os.path.realpath(os.path.dirname(absolute))
         if os.path.isabs(given) and _inside(parent, self._root):
-            return os.path.relpath(os.path.join(parent, os.path.basename(absolute)), self._root).replace(
-                os.sep, "/"
-            )
+            return os.path.relpath(os.path.join(parent, os.path.basename(absolute)), self._root).replace(os.sep, "/")
         return None
 
     def _folder(self, parent: str) -> dict[str, str] | Refused:
@@ -111,15 +108,18 @@ class VideoFinder:
     def _image_folder(self, relative: str) -> Found | Refused:
         if has_images(os.path.join(self._root, relative)):
             return Found(relative)
-        return Refused(
-            f"the folder '{relative}' holds no images", "extract the frames into it as .jpg or .png"
-        )
+        return Refused(f"the folder '{relative}' holds no images", "extract the frames into it as .jpg or .png")
 
 
 def has_images(folder: str | Path) -> bool:
     """Whether `folder` directly holds at least one image file; stops at the first."""
     with os.scandir(folder) as entries:
-        return any(os.path.splitext(e.name)[1].lower() in IMAGE_SUFFIXES for e in entries)
+        return any(is_image(entry.name) for entry in entries)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name counts as a frame; hidden files (macOS leaves ``._img.jpg``) do not."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _inside(path: str, root: str) -> bool:

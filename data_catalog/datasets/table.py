@@ -117,9 +117,7 @@ def _header(content: bytes, path: Path) -> list[str]:
     if "," not in first:
         for mark, called in ((";", "semicolons"), ("\t", "tabs")):
             if mark in first:
-                raise DatasetError(
-                    f"{path.name} is separated by {called}; save it with commas and ingest again"
-                )
+                raise DatasetError(f"{path.name} is separated by {called}; save it with commas and ingest again")
     # One cell of white space would parse as no header at all.
     table = pa.csv.read_csv(io.BytesIO(first.encode() + b"\n")) if first.strip() else None
     header = [name.strip().lower() for name in table.column_names] if table is not None else []
@@ -135,17 +133,11 @@ def _require(header: list[str], required: Sequence[str], optional: Sequence[str]
     for name in required:
         if name not in header:
             near = nearest(name, spare)
-            hint = (
-                f"rename column '{near}'"
-                if near
-                else f"add it; the file has {', '.join(header) or 'no columns'}"
-            )
+            hint = f"rename column '{near}'" if near else f"add it; the file has {', '.join(header) or 'no columns'}"
             raise DatasetError(f"{path.name} has no column '{name}'; {hint}")
 
 
-def _parse(
-    content: bytes, header: list[str], wanted: list[str], path: Path, broken: list[tuple[int, str]]
-) -> pa.Table:
+def _parse(content: bytes, header: list[str], wanted: list[str], path: Path, broken: list[tuple[int, str]]) -> pa.Table:
     def skip(row: pa.csv.InvalidRow) -> str:
         blank = not row.text.strip(", \r\n")
         why = f"the row has {row.actual_columns} cells where the header has {row.expected_columns}"
@@ -169,9 +161,7 @@ def _parse(
     except pa.ArrowInvalid as exc:
         if "Empty CSV" in str(exc):
             return pa.table({name: pa.array([], pa.string()) for name in wanted})
-        raise DatasetError(
-            f"{path.name} cannot be read as CSV ({exc}); check its quotes and save it again"
-        ) from exc
+        raise DatasetError(f"{path.name} cannot be read as CSV ({exc}); check its quotes and save it again") from exc
 
 
 def _line_numbers(kept: int, broken: list[int]) -> NDArray[np.int64]:

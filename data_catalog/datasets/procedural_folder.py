@@ -1,0 +1,68 @@
+"""The procedural dataset as an adapter: a labels.csv folder that also knows its own truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_catalog.datasets.folder import FolderAdapter
+from data_catalog.datasets.records import Check, DatasetError, Listing
+
+if TYPE_CHECKING:
+    from data_catalog.datasets.procedural import GroundTruth
+
+WHERE = "make one with `tubeflow datasets make procedural`"
+
+
+class ProceduralAdapter:
+    """A folder that ``tubeflow datasets make procedural`` wrote."""
+
+    def read(self, root: Path, labels: Path | None = None) -> Listing:
+        """List its clips like a folder's; the notes say that the data are procedural.
+
+        Raises:
+            DatasetError: not a whole procedural dataset.
+        """
+        about = _read_about(root)
+        listing = FolderAdapter().read(root, labels)
+        note = (
+            f"procedural data, no real athletes: {about.get('kind')}, seed {about.get('seed')}, "
+            f"generator version {about.get('generator_version')}, {about.get('num_clips')} clips"
+        )
+        return Listing(listing.records, listing.rejected, listing.warnings, (note, *listing.notes))
+
+    def check(self, listing: Listing) -> list[Check]:
+        """Every clip that the generator announces in ``dataset.json`` has to be there."""
+        announced = next((note.rsplit(", ", 1)[1] for note in listing.notes if note.endswith(" clips")), "none")
+        return [
+            Check.equal("clips", announced, f"{len(listing.records)} clips"),
+            Check.equal("rows rejected", 0, len(listing.rejected)),
+        ]
+
+
+def read_ground_truth(root: Path, clip_id: str) -> GroundTruth:
+    """The truth of one clip: quads, masks and visibility of every source frame, in source pixels.
+
+    Raises:
+        DatasetError: the dataset has no truth for that clip.
+    """
+    from data_catalog.datasets.procedural import read_ground_truth as read_file
+
+    path = root / "ground_truth" / f"{clip_id}.npz"
+    if "/" in clip_id or "\\" in clip_id or not path.is_file():
+        raise DatasetError(f"there is no ground truth of clip '{clip_id}' under {root}; {WHERE}")
+    return read_file(path)
+
+
+def _read_about(root: Path) -> dict[str, object]:
+    path = root / "dataset.json"
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DatasetError(f"{root} holds no dataset.json, so it is no whole procedural dataset; {WHERE}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise DatasetError(f"{path} is damaged; {WHERE} again") from exc
+    if not isinstance(about, dict) or not about.get("procedural"):
+        raise DatasetError(f"{path} does not describe a procedural dataset; use the folder adapter")
+    return about
