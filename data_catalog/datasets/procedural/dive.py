@@ -171,7 +171,7 @@ class DiveMotion:
         turned = np.concatenate([[0.0], np.cumsum(0.5 * (rate[1:] + rate[:-1]))])
         total = 2.0 * np.pi * self.dive.somersaults + self.over_rotation
         angle = np.interp(self._progress(times), grid, turned / turned[-1] * total)
-        return self.dive.sense * angle
+        return np.asarray(self.dive.sense * angle)
 
     def _yaw(self, times: Floats) -> Floats:
         turned = smoothstep((self._progress(times) - 0.16) / 0.56)

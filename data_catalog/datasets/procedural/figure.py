@@ -148,7 +148,6 @@ class Figure:
         self.joints = joints
         scale = px_per_m * look.height_m / 1.72
         self.margin_px = 0.2 * scale
-        self._order = []
         self._dark: list[Floats] = []
         self._light: list[Floats] = []
         depths = []
@@ -167,7 +166,8 @@ class Figure:
     def _outline(centre: Floats, radius: Floats) -> Floats:
         """Corner points (F, S, 10 × circles, 2) whose hull is the part."""
         ring = centre[..., None, :] + radius[:, None, None] * _ROUND
-        return ring.reshape(*ring.shape[:2], -1, 2)
+        outline: Floats = ring.reshape(*ring.shape[:2], -1, 2)
+        return outline
 
     def bounds(self, frame: int) -> tuple[float, float, float, float]:
         """Panorama x0, y0, x1, y1 that surely hold the person in all instants of `frame`."""
@@ -192,4 +192,4 @@ class Figure:
             for outline, tone in zip((self._dark[part], self._light[part]), self._tones[part], strict=True):
                 corners = np.rint((outline[frame, instant] - offset) * gain - half).astype(np.int32)
                 cv2.fillConvexPoly(canvas, cv2.convexHull(corners), tone, cv2.LINE_8, _SHIFT)
-        return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(canvas, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 
 from data_catalog.datasets.procedural.camera import View
-from data_catalog.datasets.procedural.scene import Floats, Image, Scene, fill_stand, hang_banners, noise, roughen
+from data_catalog.datasets.procedural.scene import (
+    Floats,
+    Image,
+    Scene,
+    fill_stand,
+    hang_banners,
+    in_front,
+    noise,
+    roughen,
+    seat_person,
+)
 
 _WATER_FAR_M = 0.75  # where the pool's far edge lies above the entry point in the picture
 
@@ -30,12 +40,14 @@ def _hall(image: Image, row: dict[str, int], unit: float, rng: np.random.Generat
     image[:height] = np.clip(wall * fade, 0, 255).astype(np.uint8)
     panel = 1.6 * unit
     for x in np.arange(rng.uniform(0, panel), image.shape[1], panel):
-        cv2.line(image, (round(x), 0), (round(x), height), tuple(int(c * 0.72) for c in wall), max(1, round(unit / 24)))
+        seam = tuple(int(c * 0.72) for c in wall)
+        cv2.line(image, (round(x), 0), (round(x), height), seam, max(1, round(unit / 24)))
     for number, y in enumerate(np.arange(height - 1.3 * unit, 0, -2.4 * unit)):
         for x in np.arange((number % 2) * 1.2 * unit, image.shape[1], 2.4 * unit):
             pane = (214, 232, 244) if (number + round(x / unit)) % 3 else (168, 200, 226)
             cv2.rectangle(image, (round(x), round(y - unit)), (round(x + 1.7 * unit), round(y)), pane, -1)
-        cv2.line(image, (0, round(y + 0.35 * unit)), (image.shape[1], round(y + 0.35 * unit)), (92, 98, 112), max(2, round(unit / 9)))
+        beam = round(y + 0.35 * unit)
+        cv2.line(image, (0, beam), (image.shape[1], beam), (92, 98, 112), max(2, round(unit / 9)))
     roughen(image, slice(0, height), 10.0, rng, cell=16)
 
 
@@ -44,10 +56,13 @@ def _deck_and_water(image: Image, row: dict[str, int], unit: float, rng: np.rand
     tiles[:] = (198, 204, 204)
     for x in np.arange(0, image.shape[1], 0.45 * unit):
         cv2.line(image, (round(x), row["deck"]), (round(x), row["water"]), (176, 184, 186), 1)
-    for x in np.arange(rng.uniform(0, unit), image.shape[1], 1.5 * unit):  # the judges' chairs
-        y = row["deck"] + 0.2 * unit
-        cv2.rectangle(image, (round(x), round(y - 0.7 * unit)), (round(x + 0.42 * unit), round(y)), (70, 96, 140), -1)
-    cv2.rectangle(image, (0, row["water"] - max(2, round(0.09 * unit))), (image.shape[1], row["water"]), (26, 74, 128), -1)
+    for x in np.arange(rng.uniform(0, unit), image.shape[1], 1.7 * unit):  # the judges at their desks
+        desk = row["deck"] + 0.25 * unit
+        seat_person(image, x, desk - 0.72 * unit, 0.11 * unit, (204, 164, 134), (222, 226, 232))
+        corner, far = (round(x - 0.34 * unit), round(desk - 0.38 * unit)), (round(x + 0.34 * unit), round(desk))
+        cv2.rectangle(image, corner, far, (58, 78, 118), -1)
+    gutter = row["water"] - max(2, round(0.09 * unit))
+    cv2.rectangle(image, (0, gutter), (image.shape[1], row["water"]), (26, 74, 128), -1)
     depth = image.shape[0] - row["water"]
     blue = np.array(rng.choice([[26, 118, 176], [30, 136, 178], [22, 98, 160]]))
     fade = np.linspace(1.2, 0.78, depth)[:, None, None]
@@ -58,10 +73,11 @@ def _deck_and_water(image: Image, row: dict[str, int], unit: float, rng: np.rand
 def _boards(image: Image, view: View, height_m: float, lanes: tuple[float, ...], rng: np.random.Generator) -> None:
     """Tower platforms up to the one in use, or springboards on their stands."""
     concrete = (206, 208, 210)
+    _slab(image, view, np.array([-30.0, -1.0, -2.6]), np.array([-1.7, 0.3, 2.6]), (202, 206, 206))
     if height_m > 3.0:
         wide = max(abs(lane) for lane in lanes) + 1.0
         column = (172, 176, 182)
-        _slab(image, view, np.array([-4.6, 0.0, -wide]), np.array([-3.0, height_m, wide * 0.4]), column)
+        _slab(image, view, np.array([-4.6, 0.3, -wide]), np.array([-3.0, height_m, wide * 0.4]), column)
         for level in (3.0, 5.0, 7.5, 10.0):
             if level <= height_m:
                 reach = 0.0 if level == height_m else -1.2 - 0.05 * level
@@ -71,9 +87,10 @@ def _boards(image: Image, view: View, height_m: float, lanes: tuple[float, ...],
         _slab(image, view, np.array([-5.0, height_m - 0.02, -wide]), np.array([0.0, height_m, wide]), tone)
         return
     for lane in sorted(lanes):
-        stand = np.array([-3.6, 0.0, lane - 0.35]), np.array([-2.2, height_m - 0.25, lane + 0.35])
+        stand = np.array([-3.6, 0.3, lane - 0.35]), np.array([-2.2, height_m - 0.25, lane + 0.35])
         _slab(image, view, *stand, (150, 158, 166))
-        _slab(image, view, np.array([-4.8, height_m - 0.07, lane - 0.27]), np.array([0.0, height_m, lane + 0.27]), (120, 190, 214))
+        low, high = np.array([-4.8, height_m - 0.07, lane - 0.27]), np.array([0.0, height_m, lane + 0.27])
+        _slab(image, view, low, high, (120, 190, 214))
 
 
 def build_pool(
@@ -97,7 +114,9 @@ def build_pool(
     spectators = fill_stand(image, row["stand"], row["stand_low"], unit, rng)
     hang_banners(image, row["stand_low"], row["banner"], 3.4 * unit, rng)
     _deck_and_water(image, row, unit, rng)
+    empty = image.copy()
     _boards(image, view, height_m, lanes, rng)
+    spectators = in_front(image, empty, spectators)
     depth = shape[0] - row["water"]
     waves = noise(depth + 64, shape[1] // 6 + 64, 7, rng)
     stretched = cv2.resize(np.clip(waves - 0.25, 0, 1).astype(np.float32), None, fx=6.0, fy=1.0)

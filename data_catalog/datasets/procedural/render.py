@@ -147,6 +147,7 @@ class _Stage:
         """As many instants as the fastest joint needs, seen from the moving camera; always the middle one."""
         seen = self.figures[who].joints[number, ..., :2] - self.story.camera[number][:, None, :]
         moved = float(np.abs(seen[-1] - seen[0]).max())
-        if moved < 0.7:
-            return (_MIDDLE,)
-        return (0, _MIDDLE, SUBFRAMES - 1) if moved < 4 * _BLUR_STEP_PX else tuple(range(SUBFRAMES))
+        for count in (1, 3, 5):
+            if moved <= max(count - 1, 0.3) * _BLUR_STEP_PX:
+                return tuple(np.linspace(0, SUBFRAMES - 1, count).astype(int)) if count > 1 else (_MIDDLE,)
+        return tuple(range(SUBFRAMES))

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from data_catalog.datasets.procedural.camera import View
-from data_catalog.datasets.procedural.scene import Scene, fill_stand, hang_banners, roughen
+from data_catalog.datasets.procedural.scene import Image, Scene, fill_stand, hang_banners, roughen
 
 
 def build_rink(view: View, shape: tuple[int, int], rng: np.random.Generator) -> Scene:
@@ -12,10 +12,12 @@ def build_rink(view: View, shape: tuple[int, int], rng: np.random.Generator) -> 
     height, width = shape
     image = np.zeros((height, width, 3), np.uint8)
     unit = view.px_per_m
-    row = {name: round(view.origin[1] - unit * level) for name, level in (("ice", 0.75), ("rail", 1.75), ("stand", 5.0))}
+    levels = {"ice": 0.75, "rail": 1.75, "stand": 5.0}
+    row = {name: round(view.origin[1] - unit * level) for name, level in levels.items()}
     image[: row["rail"]] = np.array(rng.choice([[34, 36, 52], [48, 40, 44], [30, 46, 56]]))
     for x in np.arange(rng.uniform(0, unit), width, 2.1 * unit):
-        cv2.circle(image, (round(x), max(3, row["stand"] - round(0.5 * unit))), max(2, round(0.1 * unit)), (255, 250, 226), -1)
+        lamp = (round(x), max(3, row["stand"] - round(0.5 * unit)))
+        cv2.circle(image, lamp, max(2, round(0.1 * unit)), (255, 250, 226), -1)
     spectators = fill_stand(image, max(row["stand"], 0), row["rail"], unit, rng)
     hang_banners(image, row["rail"], row["ice"], 3.0 * unit, rng, pale=True)
     cv2.rectangle(image, (0, row["rail"] - 3), (width, row["rail"]), (226, 196, 60), -1)
@@ -25,14 +27,15 @@ def build_rink(view: View, shape: tuple[int, int], rng: np.random.Generator) -> 
     return Scene(image, spectators)
 
 
-def _ice(image: np.ndarray, top: int, unit: float, rng: np.random.Generator) -> None:
+def _ice(image: Image, top: int, unit: float, rng: np.random.Generator) -> None:
     depth = image.shape[0] - top
     fade = np.linspace(0.86, 1.0, depth)[:, None, None]
     image[top:] = np.clip(np.array([226, 236, 244]) * fade, 0, 255).astype(np.uint8)
     for x in np.arange(rng.uniform(1.0, 4.0) * unit, image.shape[1], 7.0 * unit):
         tone = (206, 120, 126) if rng.random() < 0.5 else (116, 150, 206)
         lean = 0.5 * depth
-        band = np.array([[x, top], [x + 0.3 * unit, top], [x + 0.3 * unit - lean, image.shape[0]], [x - lean, image.shape[0]]])
+        far, foot = x + 0.3 * unit, image.shape[0]
+        band = np.array([[x, top], [far, top], [far - lean, foot], [x - lean, foot]])
         cv2.fillConvexPoly(image, np.rint(band).astype(np.int32), tone, cv2.LINE_AA)
     for _ in range(round(image.shape[1] / unit * 9)):
         x, y = rng.uniform(0, image.shape[1]), rng.uniform(top, image.shape[0])

@@ -16,10 +16,10 @@ _SPONSORS: Final = (
     "TUBEFLOW", "AQUA+", "NORDKAFE", "VELO 9", "LUMEN", "HALCYON", "RIVERBANK", "OSTRA AIR", "PIXELA", "MERIDIAN",
 )  # fmt: skip
 _CLOTHES: Final[tuple[Colour, ...]] = (
-    (178, 44, 48), (52, 78, 148), (212, 212, 206), (44, 48, 58), (206, 170, 66), (70, 124, 84), (146, 96, 140),
-    (96, 142, 178), (188, 116, 78),
+    (118, 50, 56), (52, 66, 106), (150, 150, 150), (44, 48, 58), (140, 120, 66), (62, 92, 76), (102, 78, 104),
+    (82, 106, 128), (128, 90, 72),
 )  # fmt: skip
-_FACES: Final[tuple[Colour, ...]] = ((226, 184, 154), (196, 148, 114), (150, 104, 76), (110, 76, 56))
+_FACES: Final[tuple[Colour, ...]] = ((168, 140, 122), (146, 114, 94), (114, 84, 66), (86, 64, 52))
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,21 @@ def roughen(image: Image, rows: slice, strength: float, rng: np.random.Generator
 def seat_person(image: Image, x: float, y: float, radius: float, face: Colour, coat: Colour) -> None:
     """Head and shoulders, head centre at (x, y) pixels."""
     spot = (round(x * 8), round((y + 2.5 * radius) * 8))
-    cv2.ellipse(image, spot, (round(1.6 * radius * 8), round(1.7 * radius * 8)), 0, 0, 360, coat, -1, cv2.LINE_AA, 3)
+    axes = (round(1.6 * radius * 8), round(1.7 * radius * 8))
+    cv2.ellipse(image, spot, axes, 0, 0, 360, coat, -1, cv2.LINE_AA, 3)
     top = (round(x * 8), round((y - 0.25 * radius) * 8))
     cv2.circle(image, top, round(radius * 8), (48, 36, 30), -1, cv2.LINE_AA, 3)
-    cv2.circle(image, (round(x * 8), round((y + 0.15 * radius) * 8)), round(0.82 * radius * 8), face, -1, cv2.LINE_AA, 3)
+    front = (round(x * 8), round((y + 0.15 * radius) * 8))
+    cv2.circle(image, front, round(0.82 * radius * 8), face, -1, cv2.LINE_AA, 3)
 
 
 def fill_stand(
     image: Image, top: float, bottom: float, px_per_m: float, rng: np.random.Generator
 ) -> tuple[Spectator, ...]:
     """Paint tiers of spectators between two panorama rows; return those who move."""
-    radius, row_step, seat = 0.115 * px_per_m, 0.62 * px_per_m, 0.5 * px_per_m
+    radius, row_step, seat = 0.085 * px_per_m, 0.46 * px_per_m, 0.37 * px_per_m
     moving = []
-    rows = np.arange(top + 0.3 * px_per_m, bottom - 0.3 * px_per_m, row_step)
+    rows = np.arange(top + 0.25 * px_per_m, bottom - 0.2 * px_per_m, row_step)
     for y in rows:
         cv2.rectangle(image, (0, round(y)), (image.shape[1], round(y + row_step)), (58, 62, 78), -1)
         cv2.line(image, (0, round(y)), (image.shape[1], round(y)), (84, 90, 108), max(1, round(0.05 * px_per_m)))
@@ -107,7 +109,21 @@ def fill_stand(
                 moving.append(Spectator(*at, radius, face, coat, rate, phase))
             elif luck < 0.86:
                 seat_person(image, *at, radius, face, coat)
+    band = image[max(0, round(top)) : round(bottom)]
+    band[:] = cv2.GaussianBlur(band, (0, 0), 0.018 * px_per_m)  # out of the lens's focus
     return tuple(moving)
+
+
+def in_front(image: Image, before: Image, spectators: tuple[Spectator, ...]) -> tuple[Spectator, ...]:
+    """The onlookers whose place is the same in both pictures: nothing was built before them in between."""
+    seen = []
+    for one in spectators:
+        reach = 4.0 * one.radius
+        rows = slice(max(0, round(one.y - reach)), max(0, round(one.y + 1.2 * reach)))
+        columns = slice(max(0, round(one.x - reach)), max(0, round(one.x + reach)))
+        if np.array_equal(image[rows, columns], before[rows, columns]):
+            seen.append(one)
+    return tuple(seen)
 
 
 def hang_banners(
@@ -120,8 +136,8 @@ def hang_banners(
     for number, left in enumerate(np.arange(edge, image.shape[1], width_px)):
         name = _SPONSORS[order[number % len(order)]]
         hue = rng.integers(0, 180)
-        strong = (hue, 60, 235) if pale else (hue, 190, 150)
-        red, green, blue = cv2.cvtColor(np.uint8([[strong]]), cv2.COLOR_HSV2RGB)[0, 0].tolist()
+        strong = (hue, 60, 235) if pale else (hue, 150, 128)
+        red, green, blue = cv2.cvtColor(np.array([[strong]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
         corner, far = (round(left), round(top)), (round(left + width_px) - 2, round(bottom))
         cv2.rectangle(image, corner, far, (red, green, blue), -1)
         ink = (30, 40, 90) if pale else (250, 250, 250)

@@ -5,10 +5,12 @@ from typing import Final
 
 import numpy as np
 
-from data_catalog.datasets.procedural.athlete import Floats, interpolate, place_joints, pose, smoothstep, turn
+from data_catalog.datasets.procedural.athlete import JOINT, Floats, interpolate, place_joints, pose, smoothstep, turn
 
 GRAVITY: Final = 9.81
 _ICE_CLEARANCE_M: Final = 0.03
+_LYING_M: Final = 0.13  # the pelvis of somebody who lies on the ice
+_FEET: Final = [number for name, number in JOINT.items() if name[:3] in ("toe", "hee", "kne")]
 
 
 def _stance(spine: float, left: tuple[float, float], right: tuple[float, float], **arms: float) -> Floats:
@@ -50,8 +52,9 @@ class SkatingMotion:
         body = turn(place_joints(self._poses(times), self.height_m), self._lean(times), self._yaw(times))
         since = times - self.takeoff_sec
         air = np.maximum(self.jump_m - 0.5 * GRAVITY * (since - 0.5 * self.flight_sec) ** 2, 0.0)
-        on_ice = smoothstep((times - self.landing_sec - 0.1) / 0.4) * (0.0 if self.landed else 0.06)
-        y = air + on_ice + _ICE_CLEARANCE_M - body[..., 1].min(axis=-1)
+        down = smoothstep((times - self.landing_sec) / 0.42) * (0.0 if self.landed else 1.0)
+        feet_m = air + _ICE_CLEARANCE_M - body[..., _FEET, 1].min(axis=-1)
+        y = (1.0 - down) * feet_m + down * _LYING_M
         offset = np.stack([self._travel(times), y, np.zeros_like(y)], axis=-1)
         placed: Floats = body + offset[..., None, :]
         return placed
@@ -84,12 +87,16 @@ class SkatingMotion:
         keys += [(start - 0.18, crouch), (start, spring), (start + 0.3 * self.flight_sec, wrapped)]
         keys += [(start + 0.78 * self.flight_sec, wrapped)]
         if self.landed:
-            check = _stance(26.0, (-46.0, 8.0), (40.0, 58.0), armout=72.0, arm=18.0)
-            glide = _stance(18.0, (-58.0, 4.0), (16.0, 22.0), armout=84.0, arm=10.0)
+            check = _stance(26.0, (-46.0, 8.0), (40.0, 58.0), armout=40.0, arm_l=82.0, arm_r=-52.0)
+            glide = _stance(18.0, (-58.0, 4.0), (16.0, 22.0), armout=36.0, arm_l=96.0, arm_r=-64.0)
             return interpolate(times, [*keys, (end + 0.08, check), (end + 0.55, glide)])
         buckle = pose(spine=44.0, hip_l=80.0, hip_r=30.0, knee_l=96.0, knee_r=70.0, ankle=92.0, armout=60.0, arm=50.0)
+        if self.fall_lean < 0.0:  # face down: legs straight behind
+            prone = pose(spine=-16.0, neck=-34.0, hip_l=-2.0, hip_r=9.0, knee_l=30.0, ankle=20.0, arm=146.0)
+            prone += pose(armout=24.0)
+            return interpolate(times, [*keys, (end + 0.12, buckle), (end + 0.42, prone)])
         sprawl = pose(
-            spine=14.0, hip_l=48.0, hip_r=8.0, knee_l=66.0, knee_r=16.0, ankle=40.0, spread=16.0,
-            arm_l=126.0, arm_r=70.0, armout=30.0,
+            spine=-8.0, neck=-22.0, hip_l=30.0, hip_r=-4.0, knee_l=58.0, knee_r=14.0, ankle=36.0, spread=14.0,
+            arm_l=150.0, arm_r=112.0, armout=34.0, elbow=24.0,
         )  # fmt: skip
         return interpolate(times, [*keys, (end + 0.12, buckle), (end + 0.42, sprawl)])

@@ -29,18 +29,18 @@ class Splash:
     @classmethod
     def throw(cls, entry_sec: float, place: Floats, size: float, rng: np.random.Generator) -> "Splash":
         """A random splash of a given size at `place` (3,) on the water."""
-        sheet, drops = round(14 + 110 * size), round(16 + 170 * size)
+        sheet, drops = round(30 + 230 * size), round(24 + 230 * size)
         count = sheet + drops
-        share = rng.uniform(0.25, 1.0, count)
+        thick = np.arange(count) < sheet
+        share = rng.uniform(0.2, 1.0, count)
         up = np.sqrt(2.0 * _GRAVITY * (0.10 + 2.7 * size)) * share
         angle = rng.uniform(0.0, 2.0 * np.pi, count)
-        out = (0.15 + 1.25 * size) * rng.uniform(0.1, 1.0, count) * np.where(np.arange(count) < sheet, 0.6, 1.2)
+        out = (0.15 + 1.25 * size) * rng.uniform(0.1, 1.0, count) * np.where(thick, 0.6, 1.25)
         velocity = np.stack([out * np.cos(angle), up, out * np.sin(angle)], axis=-1)
-        ring = (0.10 + 0.28 * size) * rng.uniform(0.3, 1.0, count)
+        ring = (0.08 + 0.26 * size) * rng.uniform(0.2, 1.0, count)
         start = np.stack([ring * np.cos(angle), np.zeros(count), ring * np.sin(angle)], axis=-1)
-        radius = np.where(
-            np.arange(count) < sheet, rng.uniform(0.05, 0.10, count) * (0.7 + 0.8 * size), rng.uniform(0.012, 0.035, count)
-        )
+        wet = rng.uniform(0.035, 0.085, count) * (0.7 + 0.6 * size)
+        radius = np.where(thick, wet, rng.uniform(0.008, 0.022, count))
         launch = rng.uniform(0.02, 0.16 + 0.22 * size, count)
         return cls(entry_sec, float(place[0]), float(place[2]), size, launch, velocity, start, radius)
 
@@ -65,10 +65,21 @@ class Splash:
         place = self.start + self.velocity * age[:, None] + np.array([self.x_m, 0.0, self.z_m])
         place[:, 1] -= 0.5 * _GRAVITY * age**2
         seen = (age > 0.0) & (place[:, 1] > -0.05)
-        spots = np.rint((view.project(place[seen])[:, :2] - corner) * 8.0 - 4.0).astype(np.int32)
-        sizes = np.maximum(np.rint(self.radius[seen] * view.px_per_m * 8.0), 5).astype(np.int32)
-        for spot, size in zip(spots.tolist(), sizes.tolist(), strict=True):
-            cv2.circle(cover, spot, size, 235, cv2.FILLED, cv2.LINE_AA, 3)
+        tail = place - 0.018 * (self.velocity - np.array([0.0, _GRAVITY, 0.0]) * age[:, None])
+        spots, tails = (
+            np.rint((view.project(points[seen])[:, :2] - corner) * 8.0 - 4.0).astype(np.int32).tolist()
+            for points in (place, tail)
+        )
+        torn = self.radius[seen] * np.clip(1.0 - 0.75 * age[seen], 0.3, 1.0)  # the sheet breaks into drops
+        sizes = np.maximum(np.rint(torn * view.px_per_m * 8.0), 4).astype(np.int32).tolist()
+        tones = 150 + 85 * (np.arange(len(spots)) * 0.618 % 1.0)
+        strength = (tones * np.exp(-0.6 * age[seen])).astype(np.int32).tolist()
+        thin = 0.03 * view.px_per_m * 8.0
+        for spot, end, size, tone in zip(spots, tails, sizes, strength, strict=True):
+            if size > thin:
+                cv2.circle(cover, spot, size, tone, cv2.FILLED, cv2.LINE_AA, 3)
+            else:
+                cv2.line(cover, spot, end, tone, max(1, size // 6), cv2.LINE_AA, 3)
         return _blend_white(frame, cover)
 
     def _foam(self, cover: Image, since: float, view: View, corner: Floats) -> None:

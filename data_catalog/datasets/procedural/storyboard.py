@@ -23,12 +23,12 @@ Kind = Literal["diving", "sync_diving", "skating"]
 KINDS: Final[tuple[Kind, ...]] = ("diving", "sync_diving", "skating")
 Motion = Callable[[Floats], Floats]
 
-SUBFRAMES: Final = 5
+SUBFRAMES: Final = 9  # instants within an exposure, of which only as many are drawn as the blur needs
 SHUTTER: Final = 0.5  # part of the frame interval during which the shutter is open
 MIN_FRAMES: Final = 54
 MAX_FRAMES: Final = 273
 _RATES: Final = (Fraction(25), Fraction(30000, 1001), Fraction(50))
-_SIZES: Final = {"640x360": (640, 360), "320x240": (320, 240)}
+_SIZES: Final[dict[str, tuple[int, int]]] = {"640x360": (640, 360), "320x240": (320, 240)}
 _GOLDEN: Final = 0.6180339887498949
 
 
@@ -80,8 +80,8 @@ def plan_clip(kind: Kind, index: int, seed: int, size: str) -> Storyboard:
         raise ValueError(f"unknown frame size '{size}'; choose one of mixed, {', '.join(_SIZES)}")
     rng = np.random.default_rng([seed, KINDS.index(kind), index])
     wide = rng.random() < 0.5
-    frame = _SIZES[("640x360" if wide else "320x240") if size == "mixed" else size]
-    fps = _RATES[int(rng.choice(3, p=[0.42, 0.42, 0.16]))]
+    frame = _SIZES[size if size != "mixed" else "640x360" if wide else "320x240"]
+    fps = _RATES[int(np.searchsorted([0.42, 0.84], rng.random()))]
     clip_id = f"{kind}_{index:04d}"
     if kind == "skating":
         return _plan_skating(clip_id, index, seed, frame, fps, rng)
@@ -110,18 +110,18 @@ def _plan_dive(
     hardness = 0.62 * _spread(seed, 1, index) + 0.38 * (1.0 - slack)
     dive = choose_dive(1.5 + 2.6 * hardness, rng)
     timing = float(np.clip(slack * rng.uniform(0.5, 1.2), 0.0, 1.0)) if paired else 0.0
-    lanes = (-0.8, 0.8) if paired else (0.0,)
+    lanes: tuple[float, ...] = (-0.8, 0.8) if paired else (0.0,)
     run_up = dive.faces_water and bool(rng.random() < 0.5)
     lead = rng.uniform(1.1, 1.7) if run_up else rng.uniform(0.55, 1.2)
     first = _faults(slack, timing, rng)
     motions = [_dive_motion(dive, first, lead, run_up, lanes[0], rng)]
     if paired:
-        late = lead + (0.02 + 0.24 * timing)
+        late = lead + 0.01 + 0.17 * timing
         motions.append(_dive_motion(dive, _faults(slack, timing, rng), late, run_up, lanes[1], rng))
     frames = _frame_count(motions[-1].entry_sec + rng.uniform(0.75, 1.35), fps)
     instants = _instants(frames, fps)
     turn_by = rng.uniform(0.55, 0.75) if paired else rng.uniform(0.05, 0.4)
-    scale = size[1] / rng.uniform(4.4, 4.9)
+    scale = size[1] / rng.uniform(3.8, 4.3)
     view = View(turn_by, rng.uniform(0.14, 0.2), float(rng.choice([-1.0, 1.0])), scale, (0.0, 0.0))
     athletes = tuple(Performer(m, diver_look(rng), m.lane_m) for m in motions)
     if paired:  # partners wear the same suit
@@ -135,7 +135,8 @@ def _plan_dive(
     )
     seen = _mean_faults([m.faults for m in motions])
     marks = judge(seen, rng)
-    facts = {**asdict(dive), "code": dive.code, "faults": {k: round(v, 4) for k, v in asdict(seen).items()}}
+    visible = {name: round(value, 4) for name, value in asdict(seen).items()}
+    facts: dict[str, object] = {**asdict(dive), "code": dive.code, "faults": visible}
     return Storyboard(
         clip_id, kind, size, fps, instants, view, camera, scene, athletes, _passers(view, 0.95, rng), splashes,
         marks, dive.difficulty, final_score(marks, dive.difficulty), None, facts,
@@ -162,9 +163,9 @@ def _entry_place(motion: DiveMotion) -> Floats:
 def _plan_skating(
     clip_id: str, index: int, seed: int, size: tuple[int, int], fps: Fraction, rng: np.random.Generator
 ) -> Storyboard:
-    landed = bool((index + seed) % 2 == 0) if rng.random() < 0.8 else bool(rng.random() < 0.5)
-    turns = float(rng.integers(1, 4)) + 0.5 - (0.0 if landed else rng.uniform(0.1, 0.3))
-    lean = float(np.radians(rng.uniform(58, 78)) * (1.0 if rng.random() < 0.6 else -1.0))
+    landed = _spread(seed, 0, index) < 0.5
+    turns = float(rng.integers(1, 4)) + 0.5 - (0.0 if landed else rng.uniform(0.04, 0.12))
+    lean = float(np.radians(rng.uniform(78, 88)) * (1.0 if rng.random() < 0.6 else -1.0))
     jump, speed = rng.uniform(0.5, 0.8), rng.uniform(2.6, 4.2)
     motion = SkatingMotion(rng.uniform(0.9, 1.9), turns, jump, speed, landed, lean, rng.uniform(1.6, 1.76))
     frames = _frame_count(motion.landing_sec + rng.uniform(1.0, 1.6), fps)
@@ -174,9 +175,9 @@ def _plan_skating(
     athletes = (Performer(motion, skater_look(rng)),)
     view, camera, shape = _film(view, athletes, instants, size, 1.0, rng)
     scene = build_rink(view, shape, rng)
-    facts = {"turns": round(turns, 2), "landed": landed}
+    facts: dict[str, object] = {"turns": round(turns, 2), "landed": landed}
     return Storyboard(
-        clip_id, "skating", size, fps, instants, view, camera, scene, athletes, _passers(view, 1.5, rng), (),
+        clip_id, "skating", size, fps, instants, view, camera, scene, athletes, _passers(view, 0.62, rng), (),
         None, None, float(landed), int(landed), facts,
     )  # fmt: skip
 

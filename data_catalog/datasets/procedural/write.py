@@ -87,7 +87,7 @@ class VideoWriter:
 
     def write(self, frame: Image) -> None:
         """Append one RGB frame (H, W, 3) uint8."""
-        planes = cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420)
+        planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8)
         self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")))
 
     def __exit__(self, *error: object) -> None:

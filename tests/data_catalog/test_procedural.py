@@ -1,0 +1,205 @@
+"""The procedural data set: repeatable, judged by its own rule, and true to its own pixels."""
+
+import csv
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from data_catalog.datasets.procedural import COLUMNS, make_dataset, read_ground_truth
+from data_catalog.datasets.procedural.athlete import JOINT, place_joints, pose, turn
+from data_catalog.datasets.procedural.dive import programme
+from data_catalog.datasets.procedural.judges import PENALTY, Faults, deduction, final_score
+from data_catalog.datasets.procedural.storyboard import plan_clip
+from data_catalog.datasets.procedural.write import silhouette_quad
+
+Maker = Callable[..., Path]
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def decode(path: Path) -> tuple[np.ndarray, Fraction]:
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        rate = container.streams.video[0].average_rate
+    assert rate is not None
+    return np.stack(frames), Fraction(rate)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    """Small data sets, each made once in this module."""
+    cache: dict[tuple[str, int], Path] = {}
+
+    def make(kind: str, clips: int) -> Path:
+        if (kind, clips) not in cache:
+            out = tmp_path_factory.mktemp(f"{kind}{clips}")
+            cache[kind, clips] = make_dataset(out, kind=kind, clips=clips, seed=5, size="320x240", workers=1)
+        return cache[kind, clips]
+
+    return make
+
+
+def test_same_seed_same_files_for_any_number_of_workers_and_clips(made: Maker, tmp_path: Path) -> None:
+    one = made("diving", 3)
+    calls: list[tuple[int, int]] = []
+    two = make_dataset(
+        tmp_path / "two", clips=2, seed=5, size="320x240", workers=2, progress=lambda *step: calls.append(step)
+    )
+    assert calls == [(1, 2), (2, 2)]
+    assert rows_of(one)[:2] == rows_of(two)
+    for clip in ("diving_0000", "diving_0001"):
+        pixels, rate = decode(one / "videos" / f"{clip}.mp4")
+        again, same_rate = decode(two / "videos" / f"{clip}.mp4")
+        assert rate == same_rate
+        assert np.array_equal(pixels, again)
+        for name in (f"videos/{clip}.mp4", f"ground_truth/{clip}.npz"):
+            assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_another_seed_is_another_clip() -> None:
+    first, second = (plan_clip("diving", 0, seed, "320x240") for seed in (0, 1))
+    assert first.score != second.score or len(first.instants) != len(second.instants)
+    assert first.scene.panorama.shape != second.scene.panorama.shape
+
+
+@pytest.mark.parametrize(("kind", "athletes"), [("diving", 1), ("sync_diving", 2), ("skating", 1)])
+def test_truth_fits_the_decoded_video(made: Maker, kind: str, athletes: int) -> None:
+    folder = made(kind, 3 if kind == "diving" else 1)
+    row = rows_of(folder)[0]
+    pixels, rate = decode(folder / row["video"])
+    truth = read_ground_truth(folder / "ground_truth" / f"{row['clip_id']}.npz")
+    frames = len(pixels)
+    assert 54 <= frames <= 273
+    assert rate == truth.fps
+    assert truth.fps in (25, Fraction(30000, 1001), 50)
+    assert pixels.shape[1:3] == (240, 320)
+    assert truth.quads.shape == (athletes, frames, 4, 2)
+    assert truth.quads.dtype == np.float32
+    assert truth.masks.shape == (athletes, frames, 240, 320)
+    assert np.array_equal(truth.visible, truth.masks.any(axis=(2, 3)))
+    assert truth.visible[:, 0].all()
+    assert not (truth.masks.sum(axis=0) > 1).any(), "a pixel shows one athlete at most"
+
+
+@pytest.mark.parametrize("kind", ["diving", "sync_diving", "skating"])
+def test_quads_hold_the_silhouette_and_repeat_under_water(made: Maker, kind: str) -> None:
+    folder = made(kind, 3 if kind == "diving" else 1)
+    for path in sorted((folder / "ground_truth").glob("*.npz")):
+        truth = read_ground_truth(path)
+        hidden = 0
+        for who, frame in np.ndindex(*truth.visible.shape):
+            quad = truth.quads[who, frame].astype(np.float64)
+            if not truth.visible[who, frame]:
+                hidden += 1
+                assert np.array_equal(quad, truth.quads[who, frame - 1])
+                continue
+            edges = np.roll(quad, -1, axis=0) - quad
+            y, x = np.nonzero(truth.masks[who, frame])
+            corners = np.concatenate([np.stack([x + dx, y + dy], -1) for dx in (0, 1) for dy in (0, 1)])
+            away = corners[:, None] - quad
+            side = (edges[:, 0] * away[..., 1] - edges[:, 1] * away[..., 0]) / np.linalg.norm(edges, axis=1)
+            assert side.min() > -0.02, "a clockwise quad has all mask corners on its right"
+        assert (hidden > 0) == (kind != "skating"), "divers end under water, skaters never do"
+
+
+def test_first_row_box_is_the_whole_first_silhouette(made: Maker) -> None:
+    folder = made("sync_diving", 1)
+    rows = rows_of(folder)
+    assert [row["athlete"] for row in rows] == ["0", "1"]
+    truth = read_ground_truth(folder / "ground_truth" / "sync_diving_0000.npz")
+    for who, row in enumerate(rows):
+        x, y, w, h = (int(row[name]) for name in "xywh")
+        assert truth.masks[who, 0, y : y + h, x : x + w].sum() == truth.masks[who, 0].sum()
+        assert 0 < x < x + w < 320
+        assert 0 < y < y + h < 240
+        assert h > 0.28 * 240, "the athlete must be large enough to be judged"
+
+
+def test_labels_follow_the_judging_rule(made: Maker) -> None:
+    folder = made("diving", 3)
+    rows = rows_of(folder)
+    assert tuple(rows[0]) == COLUMNS
+    about = json.loads((folder / "dataset.json").read_text())
+    assert about["procedural"] is True
+    for row in rows:
+        marks = sorted(float(row[f"judge_{n}"]) for n in range(1, 8))
+        assert all(0 <= mark <= 10 and (2 * mark).is_integer() for mark in marks)
+        assert float(row["score"]) == pytest.approx(float(row["difficulty"]) * sum(marks[2:5]), abs=0.005)
+        faults = Faults(**about["clips"][row["clip_id"]]["faults"])
+        assert marks[3] == pytest.approx(10.0 - deduction(faults), abs=0.8)
+        assert row["label"] == ""
+        assert row["action"] == "diving"
+
+
+def test_skating_labels_say_landed_or_fell() -> None:
+    stories = [plan_clip("skating", index, 0, "320x240") for index in range(8)]
+    assert {story.label for story in stories} == {0, 1}
+    for story in stories:
+        assert story.score == story.label
+        assert story.marks is None
+        end = story.athletes[0].motion(story.instants[-1:, 2])[0]
+        standing = end[JOINT["head"], 1] > 1.0
+        assert standing == bool(story.label)
+
+
+def test_scores_spread_over_clips_and_follow_what_is_seen() -> None:
+    stories = [plan_clip("diving", index, 0, "320x240") for index in range(24)]
+    scores = np.array([story.score for story in stories])
+    splash = np.array([story.splashes[0].size for story in stories])
+    assert scores.max() > 3 * scores.min()
+    assert splash.min() < 0.15
+    assert splash.max() > 0.6
+    assert np.corrcoef(scores, splash)[0, 1] < -0.7
+
+
+def test_programme_is_worth_one_and_a_half_to_four_point_one() -> None:
+    worth = [dive.difficulty for dive in programme()]
+    assert min(worth) == 1.5
+    assert max(worth) == 4.1
+    assert all(dive.somersaults % 1 == 0.5 for dive in programme())
+    assert len({(dive.code, dive.height_m) for dive in programme()}) == len(programme())
+
+
+def test_final_score_sums_the_middle_three() -> None:
+    assert final_score(np.array([10.0, 0.0, 7.0, 7.5, 8.0, 2.0, 9.5]), 3.0) == 67.5
+    assert deduction(Faults(**dict.fromkeys(PENALTY, 0.0))) == 0.0
+
+
+def test_silhouette_quad_of_one_pixel_and_of_nothing() -> None:
+    mask = np.zeros((5, 6), np.bool_)
+    with pytest.raises(ValueError, match="empty mask"):
+        silhouette_quad(mask)
+    mask[2, 3] = True
+    assert silhouette_quad(mask).tolist() == [[3, 2], [4, 2], [4, 3], [3, 3]]
+
+
+def test_skeleton_keeps_its_limbs_and_stands_upright() -> None:
+    rng = np.random.default_rng(0)
+    poses = rng.uniform(-90, 140, (7, 16))
+    body = turn(place_joints(poses), rng.uniform(0, 9, 7), rng.uniform(0, 9, 7))
+    for side in "lr":
+        thigh = body[:, JOINT[f"hip_{side}"]] - body[:, JOINT[f"knee_{side}"]]
+        assert np.allclose(np.linalg.norm(thigh, axis=-1), 0.42)
+    upright = place_joints(pose(ankle=90.0))
+    assert upright[:, 1].argmax() in (JOINT["head"], JOINT["nape"])
+    assert upright[JOINT["face"], 0] > upright[JOINT["head"], 0]
+    with pytest.raises(KeyError, match="no joint angle"):
+        pose(kneee=3.0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"kind": "golf"}, "unknown kind 'golf'"), ({"size": "4k"}, "unknown frame size"), ({"clips": 0}, "at least one"),
+     ({"seed": -1}, "negative")],
+)  # fmt: skip
+def test_bad_arguments_are_named(tmp_path: Path, wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_dataset(tmp_path, **({"clips": 1, "workers": 1} | wrong))
