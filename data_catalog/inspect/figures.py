@@ -100,9 +100,9 @@ def curves_svg(panel: str, curves: Sequence[Curve], prefix: str) -> str:
     return _to_svg(figure, prefix, f"{panel} over epochs: {names}", {})
 
 
-def segments_svg(data: SegmentScores, prefix: str) -> str:
+def segments_svg(data: SegmentScores, prefix: str, size_inches: tuple[float, float]) -> str:
     """Each segment's score over the frames that it spans, with the clip's true and predicted score."""
-    figure, axes = _new_figure((7.4, 3.0))
+    figure, axes = _new_figure(size_inches)
     starts = np.asarray(data.starts, np.float64)
     middles = starts + data.segment_length / 2
     axes.hlines(data.scores, starts, starts + data.segment_length, color=_BLUE, linewidth=5, alpha=0.3)
@@ -148,7 +148,11 @@ def _to_svg(figure: Any, prefix: str, label: str, titles: dict[str, list[str]]) 
         titles: gid of a point collection → what a pointer over each of its points says.
     """
     from matplotlib import rc_context
+    from matplotlib.text import Text
 
+    # Names of clips and metrics are words, also where they have dollar signs.
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     buffer = io.BytesIO()
     # The salt makes ids, and with them the whole report, the same for the same data.

@@ -135,7 +135,7 @@ def cell_of_pixels(
 
 
 def paint_cells(
-    canvas: Canvas, selected: NDArray[np.bool_], crop: CropWindow, scale: float, *, opacity: float = 0.42
+    canvas: Canvas, selected: NDArray[np.bool_], crop: CropWindow, scale: float, *, opacity: float = 0.34
 ) -> None:
     """Darken what lies outside the crop window, tint the selected cells (Hf, Wf) and outline their union."""
     height, width = canvas.shape[:2]
@@ -168,7 +168,7 @@ def paint_frame(view: ClipView, index: int, width_px: int) -> Canvas:
     paint_line(canvas, np.concatenate([window, window[:1]]), CROP_COLOUR, 1)
     if view.true_quads is not None:
         for quad in view.true_quads[:, index]:
-            paint_quad(canvas, quad * scale, TRUTH_COLOUR, thickness=1)
+            paint_quad(canvas, quad * scale, TRUTH_COLOUR)
     for athlete in range(view.athletes):
         paint_quad(
             canvas,

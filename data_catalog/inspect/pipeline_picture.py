@@ -155,9 +155,9 @@ def _covered(view: ClipView, index: int, side: int) -> Image.Image:
     rows, columns = view.coverage.shape[1:]
     row = (np.arange(side) * rows // side).astype(np.intp)
     column = (np.arange(side) * columns // side).astype(np.intp)
-    amount = np.clip(view.coverage[index], 0, 1)[np.ix_(row, column)][..., None] * 0.8
+    amount = np.clip(view.coverage[index], 0, 1)[np.ix_(row, column)][..., None] * 0.62
     # The picture steps back so that the grid's values are what one sees.
-    pale = canvas * 0.55 + 255 * 0.45
+    pale = canvas * 0.65 + 255 * 0.35
     canvas = np.ascontiguousarray(pale * (1 - amount) + np.array(_SELECTED) * amount, dtype=np.uint8)
     for line in range(rows + 1):
         canvas[min(side - 1, round(line * side / rows))] = _RULE

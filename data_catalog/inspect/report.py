@@ -1,12 +1,14 @@
 """Writes report.html: one file that shows a run to a stranger, with everything it needs inside."""
 
 import base64
+import io
 import math
 import re
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from PIL import Image
 
 from data_catalog.inspect import figures
 from data_catalog.inspect.paint import write_whole
@@ -39,7 +41,7 @@ def render_report(path: Path, report: ReportData) -> Path:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=format_number, seconds=format_seconds, percent=format_percent, count=format_count, macs=format_macs,
+        number=format_number, seconds=format_seconds, percent=format_percent, count=format_count, large=format_large,
         metric=format_metric, data_uri=data_uri, anchor=anchor,
     )  # fmt: skip
     page = environment.get_template("report.html.j2").render(report=report, plots=_plots(report))
@@ -53,7 +55,9 @@ def _plots(report: ReportData) -> dict[str, Any]:
         svg = figures.scatter_svg(report.predictions, "scatter")
         plots["scatter"] = None if svg is None else Markup(svg)
     if report.segment_scores is not None:
-        plots["segments"] = Markup(figures.segments_svg(report.segment_scores, "segments"))
+        wide = figures.segments_svg(report.segment_scores, "segments", (7.4, 3.0))
+        narrow = figures.segments_svg(report.segment_scores, "segments-narrow", (4.9, 3.1))
+        plots.update(segments=Markup(wide), segments_narrow=Markup(narrow))
     for place, (panel, curves) in enumerate(figures.curve_panels(report.curves).items()):
         plots["curves"].append((panel, Markup(figures.curves_svg(panel, curves, f"curve{place}"))))
     return plots
@@ -66,10 +70,12 @@ def format_number(value: float | None, digits: int = 4) -> str:
     if value == 0:
         return "0"
     if not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.{digits - 1}e}"
-    # Not "g", which would drop the zeros that say how precise a figure is.
-    decimals = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{min(max(decimals, 0), digits)}f}"
+        text = f"{value:.{digits - 1}e}"
+    else:
+        # Not "g", which would drop the zeros that say how precise a figure is.
+        decimals = digits - 1 - math.floor(math.log10(abs(value)))
+        text = f"{value:.{min(max(decimals, 0), digits)}f}"
+    return text.replace("-", "\u2212", 1) if value < 0 else text
 
 
 def format_metric(metric: MetricValue) -> str:
@@ -78,13 +84,10 @@ def format_metric(metric: MetricValue) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration as one reads it: 0.42 s, 12.3 s, 3 min 05 s."""
+    """Seconds, the finer the fewer there are: 0.42, 12.3, 185."""
     if seconds < 1:
-        return f"{seconds:.2f} s"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+        return f"{seconds:.2f}"
+    return f"{seconds:.1f}" if seconds < 100 else format_count(round(seconds))
 
 
 def format_percent(share: float | None) -> str:
@@ -97,14 +100,28 @@ def format_count(count: int | None) -> str:
     return "–" if count is None else f"{count:,}".replace(",", "\u2009")
 
 
-def format_macs(macs: float | None) -> str:
-    """Multiply-accumulates with a unit: 2.25 G."""
-    if macs is None:
+def format_large(amount: float | None) -> str:
+    """Multiply-accumulates or parameters with a decimal prefix: 2.25 G; a dash where there is none."""
+    if amount is None:
         return "–"
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if abs(macs) >= size:
-            return f"{macs / size:.3g} {unit}"
-    return f"{macs:.0f}"
+        if abs(amount) >= size:
+            return f"{amount / size:.3g} {unit}"
+    return f"{amount:.0f}"
+
+
+def load_picture(path: Path, alt: str, caption: str = "", *, width: int = 1600) -> Picture:
+    """A picture file for the report, as the smaller of PNG and JPEG and no wider than `width` pixels."""
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    if image.width > width:
+        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    files = []
+    for kind, options in (("PNG", {"optimize": True}), ("JPEG", {"quality": 86, "optimize": True})):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        files.append(buffer.getvalue())
+    return Picture(min(files, key=len), alt, caption)
 
 
 def data_uri(picture: Picture) -> str:

@@ -20,7 +20,7 @@ class MetricValue:
         value: The figure; None where it is undefined.
         undefined: One plain sentence where `value` is None, for example "all true scores are equal".
         epoch: Epoch that it belongs to, counted from 1; None where it does not matter.
-        interval: Lower and upper end of a confidence interval, or None.
+        interval: Lower and upper end of the 95 % confidence interval, or None.
     """
 
     value: float | None
