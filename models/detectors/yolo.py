@@ -1,0 +1,157 @@
+"""Any ultralytics detection network (YOLOv8 and later) from its .pt file.
+
+The file is loaded and run without ultralytics' predictor, which would write settings, send usage events, and install
+or download what it misses. A .pt file is a pickle, that is, a program: it is read with PyTorch's restricted
+unpickler and ultralytics' list of its own layer classes, so that a file from a stranger can build a network and
+nothing else. Exported forms (ONNX, TensorRT, TorchScript) are refused.
+"""
+
+import atexit
+import inspect
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.detectors.base import Detections, sorted_detections
+
+PERSON = "person"
+INPUT_PX = 640     # ultralytics' own training and prediction size
+PADDING_GREY = 114
+MAX_OVERLAP = 0.7  # of two boxes that overlap more, the surer stays (ultralytics' own setting)
+
+
+class YoloDetector:
+    """Finds the class "person", or the only class of a network that has one.
+
+    Args:
+        file: the .pt file.
+        device: "cpu" or "cuda[:n]".
+        min_score: boxes that score less are dropped.
+        input_px: longer side of the network's input; a multiple of the network's largest stride.
+
+    Raises:
+        ValueError: the file is no ultralytics detection network, needs code to load, or knows no person.
+    """
+
+    def __init__(self, file: Path, device: str = "cpu", min_score: float = 0.25, input_px: int = INPUT_PX) -> None:
+        import torch
+
+        self._model = load_network(file).to(device)
+        names: dict[int, str] = dict(enumerate(self._model.names)) | dict(self._model.names)
+        people = [index for index, name in names.items() if name == PERSON]
+        if not people and len(names) != 1:
+            known = ", ".join(list(names.values())[:5])
+            raise ValueError(f"weights {file} know no class '{PERSON}' (they know {known} …); give a COCO-trained file")
+        self._classes = len(names)
+        self._person = people[0] if people else 0
+        self._device = torch.device(device)
+        self._stride = int(max(self._model.stride))
+        self.min_score = min_score
+        self.input_px = input_px
+
+    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        """See `Detector.detect`; frames of one size go through the network together."""
+        results: dict[int, Detections] = {}
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for index, frame in enumerate(frames):
+            by_shape.setdefault(frame.shape, []).append(index)
+        for members in by_shape.values():
+            results.update(zip(members, self._detect_same_size([frames[i] for i in members]), strict=True))
+        return [results[index] for index in range(len(frames))]
+
+    def _detect_same_size(self, frames: list[NDArray[np.uint8]]) -> list[Detections]:
+        import torch
+
+        height, width = frames[0].shape[:2]
+        scale = self.input_px / max(height, width)
+        inputs = np.stack([letterbox(frame, scale, self._stride) for frame in frames])
+        pad_x, pad_y = ((inputs.shape[2] - round(width * scale)) // 2, (inputs.shape[1] - round(height * scale)) // 2)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(inputs).to(self._device).permute(0, 3, 1, 2).float() / 255
+            output = self._model(pixels)
+        rows = output[0] if isinstance(output, (tuple, list)) else output
+        found: list[Detections] = []
+        for row in rows:
+            boxes, scores = self._people(row)
+            boxes = (boxes - np.asarray([pad_x, pad_y] * 2)) / scale
+            found.append(sorted_detections(boxes, scores, width, height))
+        return found
+
+    def _people(self, row: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Boxes xyxy in input pixels and scores of the people in one frame's network output.
+
+        The output is (4 + classes [+ extras], anchors) with boxes as centre and size, or (n, 6) of xyxy, score, class
+        from networks that suppress duplicates themselves.
+        """
+        import torch
+        from torchvision.ops import nms
+
+        if row.shape[-1] == 6:
+            row = row[(row[:, 4] >= self.min_score) & (row[:, 5] == self._person)]
+            boxes, scores = row[:, :4], row[:, 4]
+        else:
+            row = row[:, row[4 + self._person] >= self.min_score]
+            centre, size = row[:2].T, row[2:4].T
+            boxes, scores = torch.cat([centre - size / 2, centre + size / 2], 1), row[4 + self._person]
+            kept = nms(boxes, scores, MAX_OVERLAP)
+            boxes, scores = boxes[kept], scores[kept]
+        return boxes.cpu().double().numpy(), scores.cpu().double().numpy()
+
+
+def letterbox(frame: NDArray[np.uint8], scale: float, stride: int) -> NDArray[np.uint8]:
+    """Scale (H, W, 3) evenly and pad it with grey, half on each side, to multiples of `stride`."""
+    height, width = (round(side * scale) for side in frame.shape[:2])
+    pad_y, pad_x = -height % stride, -width % stride
+    padded = np.full((height + pad_y, width + pad_x, 3), PADDING_GREY, np.uint8)
+    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    padded[pad_y // 2 : pad_y // 2 + height, pad_x // 2 : pad_x // 2 + width] = resized
+    return padded
+
+
+def load_network(file: Path) -> Any:
+    """The torch module of an ultralytics .pt file, in evaluation mode, built without running code from the file.
+
+    Raises:
+        ValueError: as `YoloDetector`.
+    """
+    if file.suffix != ".pt":
+        raise ValueError(f"weights {file} are not a .pt file; give the original ultralytics .pt, not an export")
+    silence_ultralytics()
+    from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+
+    if "safe_only" not in inspect.signature(torch_safe_load).parameters:
+        raise ValueError(
+            f"weights {file} cannot be read safely, for this ultralytics loads weights as programs; "
+            "install the version that constraints.txt names"
+        )
+    try:
+        checkpoint, _ = torch_safe_load(str(file.absolute()), safe_only=True)
+    except OSError:
+        raise
+    except Exception as exc:   # bytes that are no pickle make the unpickler fail in any way, KeyError included
+        raise ValueError(
+            f"weights {file} are damaged, not of ultralytics, or hold more than a network and are not trusted"
+        ) from exc
+    network = checkpoint.get("ema") or checkpoint.get("model")
+    if not isinstance(network, DetectionModel):
+        raise ValueError(f"weights {file} hold no detection network; give a file such as yolo11n.pt")
+    return network.float().fuse(verbose=False).eval()
+
+
+def silence_ultralytics() -> None:
+    """Forbid ultralytics to install, download, report usage, or write in the home folder. Call before importing it."""
+    os.environ["YOLO_AUTOINSTALL"] = "false"
+    os.environ["YOLO_OFFLINE"] = "true"
+    os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="tubeflow-ultralytics-")
+        os.environ["YOLO_CONFIG_DIR"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
