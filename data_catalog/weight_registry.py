@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_catalog.datasets.table import nearest
+from data_catalog.suggest import nearest
 
 # The registry is data that lies beside the networks it is for; nothing of that package is imported.
 REGISTRY = Path(__file__).resolve().parent.parent / "models" / "weights"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
+from data_catalog.suggest import nearest
 
 ADAPTERS = {
     "folder": "data_catalog.datasets.folder:FolderAdapter",
@@ -47,8 +47,8 @@ def build_adapter(name: str) -> Adapter:
         DatasetError: unknown name; names the nearest valid one.
     """
     if name not in ADAPTERS:
-        near = difflib.get_close_matches(name, ADAPTERS, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(ADAPTERS)}"
+        near = nearest(name, ADAPTERS)
+        hint = f"did you mean '{near}'?" if near else f"choose one of {', '.join(ADAPTERS)}"
         raise DatasetError(f"there is no dataset adapter named '{name}'; {hint}")
     module, _, attribute = ADAPTERS[name].partition(":")
     return cast(Adapter, getattr(importlib.import_module(module), attribute)())

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from data_catalog.datasets.paths import Refused, VideoFinder
 from data_catalog.datasets.records import SPLITS, ClipRecord, RejectedRow
-from data_catalog.datasets.table import LabelTable, nearest
+from data_catalog.datasets.table import LabelTable
+from data_catalog.suggest import nearest
 
 JUDGES = tuple(f"judge_{i}" for i in range(1, 8))
 BOX = ("x", "y", "w", "h")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from data_catalog.datasets.records import DatasetError, RejectedRow
+from data_catalog.suggest import nearest
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +75,6 @@ def read_label_table(
     if not keep.all():
         columns, lines = {name: values[keep] for name, values in columns.items()}, lines[keep]
     return LabelTable(columns, lines, path.name, unused), rejected
-
-
-def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The valid word most like `word`, or None when nothing is alike."""
-    near = difflib.get_close_matches(word.lower(), list(valid), n=1)
-    return near[0] if near else None
 
 
 def _read_text(path: Path) -> tuple[bytes, bool]:
