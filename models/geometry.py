@@ -146,9 +146,7 @@ def polygon_iou(quads_a: ArrayLike, quads_b: ArrayLike) -> NDArray[np.float64]:
     return np.clip(iou, 0.0, 1.0).reshape(shape)
 
 
-def _cut(
-    polygons: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _cut(polygons: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keep of each convex polygon (n, k, 2) what lies right of the line start → end (n, 2): (n, k + 1, 2).
 
     A result with fewer corners repeats its first one; nothing left gives zeros. Both have the right area.
@@ -203,9 +201,7 @@ def quads_to_crop(quads: ArrayLike, frame_wh: tuple[int, int], crop: int) -> NDA
     return (_checked(quads) - crop_origin(frame_wh, crop)).astype(np.float32)
 
 
-def scale_quads(
-    quads: ArrayLike, from_wh: tuple[float, float], to_wh: tuple[float, float]
-) -> NDArray[np.float32]:
+def scale_quads(quads: ArrayLike, from_wh: tuple[float, float], to_wh: tuple[float, float]) -> NDArray[np.float32]:
     """Quads (…, 4, 2) carried through a resize of their frame from W×H `from_wh` to `to_wh`."""
     return (_checked(quads) * (to_wh[0] / from_wh[0], to_wh[1] / from_wh[1])).astype(np.float32)
 

@@ -81,9 +81,7 @@ def flip_coverage(coverage: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(coverage[..., ::-1])
 
 
-def grid_iou(
-    mask_a: ArrayLike, mask_b: ArrayLike, axes: tuple[int, ...] | None = None
-) -> NDArray[np.float64]:
+def grid_iou(mask_a: ArrayLike, mask_b: ArrayLike, axes: tuple[int, ...] | None = None) -> NDArray[np.float64]:
     """Intersection over union of two bool masks of one shape, summed over `axes` (all of them by default).
 
     Two empty masks agree: IoU 1. Returns float64 of the remaining axes, 0-d when none remains.

@@ -1,0 +1,82 @@
+"""Moving the positions of a tube between a feature map and a matrix with one column a position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def tube_indices(mask: Tensor) -> list[Tensor | None]:
+    """Flat positions of each video's tube, ascending: mask (B, T, H, W) bool → B × (P,) int64.
+
+    None stands for every position, which needs no gathering.
+    """
+    flat = mask.flatten(1)
+    counts = flat.sum(1).tolist()
+    positions = torch.split(flat.nonzero()[:, 1], counts)
+    return [None if len(index) == flat.shape[1] else index for index in positions]
+
+
+def gather_tube(video: Tensor, index: Tensor | None) -> Tensor:
+    """Columns `index` of one video's features (C, S): (C, P). A view of all of them where `index` is None."""
+    if index is None:
+        return video
+    if video.stride(0) == 1:  # channels last: a position's channels lie together, so pick rows
+        return video.t().index_select(0, index).t()
+    return video.index_select(1, index)
+
+
+def put_tube(video: Tensor, index: Tensor | None, tube: Tensor) -> None:
+    """Write columns (C, P) back to where `gather_tube` took them."""
+    if index is None:
+        video.copy_(tube)
+    else:
+        video.index_copy_(1, index, tube)
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *indices: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.indices, ctx.like = indices, x
+        # clone: an output of a Function must not be a view of its input.
+        return tuple(
+            gather_tube(video.flatten(1), index) if index is not None else video.flatten(1).clone()
+            for video, index in zip(x, indices, strict=True)
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        d_x = torch.zeros_like(ctx.like)
+        for video, index, grad in zip(d_x, ctx.indices, grads, strict=True):
+            put_tube(video.flatten(1), index, grad)
+        return d_x, *(None for _ in ctx.indices)
+
+
+class _Add(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, indices: tuple[Tensor | None, ...], *updates: Tensor) -> Tensor:
+        ctx.indices = indices
+        z = x.clone()
+        for video, index, update in zip(z, indices, updates, strict=True):
+            target = video.flatten(1)
+            put_tube(target, index, gather_tube(target, index) + update.to(x.dtype))
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, d_z: Tensor) -> tuple[Any, ...]:
+        pairs = zip(d_z, ctx.indices, strict=True)
+        return d_z, None, *(gather_tube(video.flatten(1), index) for video, index in pairs)
+
+
+def gather_tubes(x: Tensor, indices: list[Tensor | None]) -> tuple[Tensor, ...]:
+    """Features of each video's tube, differentiable: (B, C, T, H, W) → B × (C, P_b)."""
+    tubes: tuple[Tensor, ...] = _Gather.apply(x, *indices)
+    return tubes
+
+
+def add_to_tubes(x: Tensor, indices: list[Tensor | None], updates: list[Tensor]) -> Tensor:
+    """x with `updates`, B × (C, P_b), added inside the tubes and every other position copied bit for bit."""
+    z: Tensor = _Add.apply(x, tuple(indices), *updates)
+    return z
