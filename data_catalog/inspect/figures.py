@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_catalog.inspect.report_data import Curve, Predictions, SegmentScores
 
@@ -47,15 +48,15 @@ def scatter_svg(predictions: Predictions, prefix: str) -> str | None:
     )
     points = axes.scatter(true, predicted, s=26, color=_BLUE, alpha=0.75, linewidths=0)
     points.set_gid("points")
-    for rank, index in enumerate(predictions.worst(), start=1):
-        x, y = float(predictions.true[index]), float(predictions.predicted[index])
-        axes.scatter([x], [y], s=44, facecolors="none", edgecolors=_PINK, linewidths=1.5)
-        # Labels lean away from the diagonal, where most points are.
-        above = y >= x
-        axes.annotate(
-            str(rank), (x, y), xytext=(-6, 6) if above else (6, -6), textcoords="offset points", color=_PINK,
-            fontsize=9, ha="right" if above else "left", va="bottom" if above else "top",
-        )  # fmt: skip
+    worst = np.array(predictions.worst(), np.intp)
+    ringed = np.stack([predictions.true[worst], predictions.predicted[worst]], 1)
+    axes.scatter(ringed[:, 0], ringed[:, 1], s=44, facecolors="none", edgecolors=_PINK, linewidths=1.5)
+    for rank, place in enumerate(
+        _free_places(ringed, np.stack([true, predicted], 1), 0.035 * (high - low + 2 * pad))
+    ):
+        axes.text(
+            float(place[0]), float(place[1]), str(rank + 1), color=_PINK, fontsize=9, ha="center", va="center"
+        )
     axes.set(
         xlim=(low - pad, high + pad),
         ylim=(low - pad, high + pad),
@@ -69,6 +70,20 @@ def scatter_svg(predictions: Predictions, prefix: str) -> str | None:
         f"Predicted against true score of {len(usable)} clips; the dashed diagonal is a perfect prediction"
     )
     return _to_svg(figure, prefix, label, {"points": titles if len(titles) <= _MOST_TITLED_POINTS else []})
+
+
+def _free_places(
+    ringed: NDArray[np.floating], points: NDArray[np.floating], distance: float
+) -> list[NDArray[np.floating]]:
+    """For each ringed point (k, 2) a place so far beside it, on the side with most room between points and labels."""
+    angles = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    sides = np.stack([np.cos(angles), np.sin(angles)], 1) * distance
+    places: list[NDArray[np.floating]] = []
+    for centre in ringed:
+        others = np.concatenate([points[(points != centre).any(1)], *(place[None] for place in places)])
+        room = np.hypot(*(centre + sides)[:, None].transpose(2, 0, 1) - others.T[:, None])
+        places.append(centre + sides[int(room.min(1).argmax())] if len(others) else centre + sides[0])
+    return places
 
 
 def curve_panels(curves: Sequence[Curve]) -> dict[str, list[Curve]]:

@@ -55,7 +55,7 @@ def _plots(report: ReportData) -> dict[str, Any]:
         svg = figures.scatter_svg(report.predictions, "scatter")
         plots["scatter"] = None if svg is None else Markup(svg)
     if report.segment_scores is not None:
-        wide = figures.segments_svg(report.segment_scores, "segments", (7.4, 3.0))
+        wide = figures.segments_svg(report.segment_scores, "segments", (10.0, 3.4))
         narrow = figures.segments_svg(report.segment_scores, "segments-narrow", (4.9, 3.1))
         plots.update(segments=Markup(wide), segments_narrow=Markup(narrow))
     for place, (panel, curves) in enumerate(figures.curve_panels(report.curves).items()):

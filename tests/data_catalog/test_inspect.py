@@ -1,5 +1,7 @@
 """Pictures, videos and terminal grids are written for real and read back."""
 
+import shutil
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -201,6 +203,28 @@ class TestOverlay:
         content = overlay_video(make_clip(), tmp_path / "overlay.mp4").read_bytes()
         assert content.index(b"moov") < content.index(b"mdat")
         assert [p.name for p in tmp_path.iterdir()] == ["overlay.mp4"]
+
+    @pytest.mark.browser
+    def test_plays_in_a_real_browser(self, tmp_path: Path) -> None:
+        chromium = (
+            shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+        )
+        if chromium is None:
+            pytest.skip("needs a Chromium on the PATH")
+        overlay_video(make_clip(), tmp_path / "overlay.mp4", width=360)
+        (tmp_path / "page.html").write_text(
+            "<video src='overlay.mp4' muted autoplay></video><script>const video = document.querySelector('video');"
+            "onload = () => video.play().then(() => { document.body.dataset.size ="
+            "video.videoWidth + ' ' + video.duration })</script>"
+        )
+        run = subprocess.run(
+            [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--no-first-run",
+             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+             (tmp_path / "page.html").as_uri()],
+            capture_output=True, text=True, timeout=90, check=True,
+        )  # fmt: skip
+        assert f'data-size="360 {LENGTH / 25:g}"' in run.stdout
 
     def test_frame_rate_must_be_positive(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="positive frame rate, found 0"):

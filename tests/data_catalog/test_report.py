@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from data_catalog.inspect import report as pages
+from data_catalog.inspect.figures import scatter_svg
 from data_catalog.inspect.report import load_picture, render_report
 from data_catalog.inspect.report_data import (
     Confusion,
@@ -252,6 +253,19 @@ def test_scores_that_are_missing_or_equal(tmp_path: Path) -> None:
     equal = Predictions(("a", "b"), np.array([5.0, 5.0]), np.array([5.0, 5.0]))
     page = Page(render_report(tmp_path / "equal.html", full_report(predictions=equal)))
     assert "1 a 5.000 5.000 0" in page.words
+
+
+def test_worst_clips_come_first_and_can_be_left_out() -> None:
+    true, predicted = np.array([1.0, 2.0, np.nan, 4.0]), np.array([1.5, 0.0, 9.0, 4.0])
+    names = ("a", "b", "c", "d")
+    assert Predictions(names, true, predicted, show_worst=2).worst() == [1, 0]
+    none = Predictions(names, true, predicted, show_worst=0)
+    assert none.worst() == []
+    svg = scatter_svg(none, "x")
+    assert svg is not None
+    # Each point says which clip it is when a pointer rests on it.
+    assert svg.count("<title>") == 3
+    assert "b: true 2, predicted 0" in svg
 
 
 def test_names_are_text_not_markup(tmp_path: Path) -> None:
