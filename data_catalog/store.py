@@ -134,6 +134,8 @@ class Store:
     def adopt(self, lineage: Lineage, file: Path) -> Path:
         """Make a file that `create_file` made (in `scratch`) the artifact of a key: lineage, digest, sync, rename."""
         with h5py.File(file, "r+") as handle:
+            if handle.userblock_size != USERBLOCK:
+                raise ValueError(f"{file} has no user block; make it with create_file")
             handle.attrs.update(lineage.attributes())
             handle.attrs["coordinates"] = COORDINATES
         seal(file)
@@ -163,7 +165,7 @@ class Store:
         check_bytes(path, data)
         with h5py.File(io.BytesIO(data), "r") as file:
             attrs = dict(file.attrs)
-            arrays = {name: np.asarray(file[name][()]) for name in (names or list(file)) if name in file}
+            arrays = {name: read_array(file[name]) for name in (names or dataset_names(file)) if name in file}
         return Artifact(arrays, attrs, Lineage.from_attributes(attrs))
 
     def lineage(self, stage: str, key: str) -> Lineage:
@@ -237,6 +239,20 @@ def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
         shuffle=gzip,
         track_times=False,
     )
+
+
+def dataset_names(group: h5py.Group) -> list[str]:
+    """Paths of all datasets below a group, sorted."""
+    names: list[str] = []
+    group.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+    return sorted(names)
+
+
+def read_array(dataset: h5py.Dataset) -> NDArray[Any]:
+    """One dataset in memory; UTF-8 strings become an object array of str."""
+    if h5py.check_string_dtype(dataset.dtype) is not None:
+        return np.asarray(dataset.asstr()[()], dtype=object)
+    return np.asarray(dataset[()])
 
 
 def seal(path: Path) -> None:
@@ -315,14 +331,10 @@ def content_digest(path: Path) -> str:
     """
     digest = hashlib.sha256()
     with h5py.File(path, "r") as file:
-
-        def visit(name: str, node: h5py.Group | h5py.Dataset) -> None:
-            if isinstance(node, h5py.Dataset):
-                digest.update(f"{name} {node.dtype.str} {node.shape}".encode())
-                value = node[()]
-                text = isinstance(value, np.ndarray) and value.dtype == object
-                digest.update(b"\0".join(value.ravel()) if text else np.ascontiguousarray(value).tobytes())
-
-        file.visititems(visit)
+        for name in dataset_names(file):
+            array = read_array(file[name])
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            text = array.dtype == object
+            digest.update("\0".join(array.ravel()).encode() if text else np.ascontiguousarray(array).tobytes())
         digest.update(str(file.attrs["key"]).encode())
     return digest.hexdigest()

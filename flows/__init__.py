@@ -1,0 +1,8 @@
+"""Flows and the command line. Prefect reads its settings when it is imported, so they are set here, before that."""
+
+import os
+
+# Nothing leaves this machine unless the user says so, and the rooms' own log lines reach a run's page.
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models,data_catalog")

@@ -29,10 +29,12 @@ def task_runner(engine: EngineConfig) -> TaskRunner[Any]:
         if engine.runner == "dask":
             from prefect_dask import DaskTaskRunner
 
-            return DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
+            runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
+            return runner
         from prefect_ray import RayTaskRunner
 
-        return RayTaskRunner(init_kwargs={"num_cpus": workers})
+        runner = RayTaskRunner(init_kwargs={"num_cpus": workers})
+        return runner
     except ImportError as exc:
         name = engine.runner
         raise ConfigError(f"engine.runner is '{name}' but prefect-{name} isn't installed: pip install prefect-{name}") \

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,30 @@ class RunSummary:
     seconds: float = 0.0
 
     @property
+    def failures(self) -> list[QuarantineRow | Trouble]:
+        """Why clips have no result: quarantined, or in trouble that the next run may not meet."""
+        return [*self.quarantined, *self.troubles]
+
+    @property
     def failed(self) -> int:
-        """Clips without a result, whether quarantined or in trouble."""
-        clips = {row.clip_id for row in self.quarantined} | {trouble.clip_id for trouble in self.troubles}
-        return len(clips)
+        """Clips without a result."""
+        return len({row.clip_id for row in self.failures})
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tubeflow run --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "stages": {name: asdict(count) for name, count in self.stages.items()},
+            "metrics": self.metrics,
+            "report": self.report,
+            "contact_sheet": self.contact_sheet,
+            "quarantined": [
+                {"clip_id": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy}
+                for row in self.failures
+            ],
+            "notes": self.notes,
+            "seconds": round(self.seconds, 3),
+        }
 
 
 def select_stages(only: str | None = None, start: str | None = None, until: str | None = None) -> tuple[str, ...]:
@@ -316,7 +336,7 @@ def nothing_left(summary: RunSummary) -> bool:
 
 def show_failures(summary: RunSummary) -> None:
     """A table on the run's page: which clips failed, where, why, and what to do."""
-    rows = [*summary.quarantined, *summary.troubles]
+    rows = summary.failures
     if rows:
         create_table_artifact(
             key="quarantined",

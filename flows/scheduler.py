@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from prefect.futures import PrefectFuture
@@ -28,6 +29,9 @@ class Shard:
 
     number: int
     clips: Sequence[str]
+
+
+Finished = queue.Queue[tuple[Shard, int, list[Job], PrefectFuture[Any]]]
 
 
 def make_shards(plans: Sequence[StagePlan], runnable: Iterable[str], shard_clips: int) -> list[Shard]:
@@ -62,7 +66,7 @@ def run_clip_stages(
         in_flight: how many shards are under way at once.
         advance: called with the stage's name and a number of clips that are through with it.
     """
-    finished: queue.Queue[tuple[Shard, int, list[Job], PrefectFuture[Any]]] = queue.Queue()
+    finished: Finished = queue.Queue()
     reports: list[ShardReport] = []
     waiting = list(reversed(shards))
     under_way = 0
@@ -74,7 +78,7 @@ def run_clip_stages(
             jobs = [job for job in jobs if job.clip_id not in plans[level].quarantined]
             if jobs:
                 future = submit_shard(plans[level], jobs, f"shard {shard.number}", context, runner)
-                future.add_done_callback(lambda f, s=shard, n=level, j=jobs: finished.put((s, n, j, f)))
+                future.add_done_callback(partial(_put, finished, shard, level, jobs))
                 return True
             level += 1
         return False
@@ -94,6 +98,10 @@ def run_clip_stages(
     return reports
 
 
+def _put(finished: Finished, shard: Shard, level: int, jobs: list[Job], future: PrefectFuture[Any]) -> None:
+    finished.put((shard, level, jobs, future))
+
+
 def submit_shard(
     plan: StagePlan, jobs: Sequence[Job], label: str, context: Context, runner: TaskRunner[Any]
 ) -> PrefectFuture[Any]:
@@ -101,7 +109,9 @@ def submit_shard(
     name = plan.stage.name
     shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
     parameters = {"stage": plan.stage, "jobs": jobs, "config": plan.config, "context": context}
-    return runner.submit(shell, {"label": label} | {name: quote(value) for name, value in parameters.items()})
+    quoted = {name: quote(value) for name, value in parameters.items()}
+    future: PrefectFuture[Any] = runner.submit(shell, {"label": label} | quoted)
+    return future
 
 
 def collect(stage: str, jobs: Sequence[Job], future: PrefectFuture[Any]) -> ShardReport:

@@ -8,10 +8,11 @@ report.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from data_catalog.pack_file import PackReader
 from tasks.config import StageConfig
 from tasks.progress import report
 from tasks.scoring import Table, score_table
+from tasks.stage import Context, Job, Product, Stage, each, read_parent
 from tasks.train import ModelConfig, TrainConfig, build_network, part_clips
 
 if TYPE_CHECKING:
@@ -194,3 +196,40 @@ def _predict(
     for segment in range(by_segment.shape[1]):
         frame[f"segment_{segment}"] = by_segment[:, segment]
     return frame
+
+
+class EvaluateView(Protocol):
+    """What of the pipeline's config evaluation sees; model and train reach the key through the train's key."""
+
+    @property
+    def model(self) -> ModelConfig: ...
+    @property
+    def train(self) -> TrainConfig: ...
+    @property
+    def evaluate(self) -> EvaluateConfig: ...
+
+
+WEIGHTS = ("last", "best")
+
+
+def _evaluate_job(job: Job, config: EvaluateView, context: Context) -> Product:
+    trained = read_parent(job, "train", context).arrays
+    weights = {
+        name: {key.removeprefix(f"{name}/"): value for key, value in trained.items() if key.startswith(f"{name}/")}
+        for name in WEIGHTS
+    }
+    pack = context.workspace.store.path("pack", job.parents["pack"])
+    settings = config.evaluate.model_copy(update={"device": context.resolved_device})
+    result = evaluate(pack, weights, config.model, config.train, settings)
+    columns = {f"predictions/{name}": result.predictions[name].to_numpy() for name in result.predictions.columns}
+    return Product(columns | {"metrics": np.array(json.dumps(result.as_json(), allow_nan=False))})
+
+
+STAGE = Stage(
+    "evaluate",
+    STAGE_VERSION,
+    ("pack", "train"),
+    each(_evaluate_job),
+    uses_device=True,
+    config_view=lambda config: {"evaluate": config.evaluate.model_dump(mode="json", exclude={"batch", "device"})},
+)

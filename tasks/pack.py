@@ -5,21 +5,26 @@ that the masks stage carried the quads through. Clips are streamed: one clip is 
 this stage does not do: augment, normalise colours, or pick segments. Those depend on training.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from data_catalog.frame_codec import decode_frames
 from data_catalog.pack_file import JUDGES, ClipArrays, ClipLabels, PackGeometry, PackWriter
+from data_catalog.store import Store
 from models.geometry import crop_origin
 from tasks.config import StageConfig
 from tasks.masks import MasksConfig
+from tasks.progress import report
+from tasks.stage import Context, Job, Product, Stage, each
 
 STAGE_VERSION = 1
 """1: crop, resize (area when shrinking), raw frames, fletcher32, one chunk a clip."""
@@ -175,3 +180,59 @@ def _geometry(length: int, config: PackConfig, masks: MasksConfig) -> PackGeomet
         stride=masks.stride,
         tau=masks.tau,
     )
+
+
+class PackView(Protocol):
+    """What of the pipeline's config packing sees; tau and grid reach the key through the masks' keys."""
+
+    @property
+    def pack(self) -> PackConfig: ...
+    @property
+    def masks(self) -> MasksConfig: ...
+
+
+SPLIT_NAMES = {"val": "validation"}  # labels say val, metrics spell it out
+
+
+def _read_frames(store: Store, key: str) -> NDArray[np.uint8]:
+    return decode_frames(store.read("normalize", key).arrays)
+
+
+def _pack_job(job: Job, config: PackView, context: Context) -> Product:
+    store = context.workspace.store
+    file = store.scratch("pack.h5")
+
+    def clips() -> Iterator[PackClip]:
+        for done, member in enumerate(job.members):
+            report("pack", done, len(job.members))
+            clip, keys = member.clip, member.keys
+            read_frames = partial(_read_frames, store, keys["normalize"])
+            tube = store.read("masks", keys["masks"], ["coverage", "mask"]).arrays
+            yield PackClip(
+                clip_id=clip.clip_id,
+                split=SPLIT_NAMES.get(clip.split, clip.split),
+                action=clip.action,
+                frames=read_frames,
+                coverage=tube["coverage"],
+                mask=tube["mask"],
+                score=clip.score,
+                difficulty=clip.difficulty,
+                judges=clip.judges,
+                label=clip.label,
+            )
+
+    try:
+        write_pack(file, clips(), config.pack, config.masks)
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
+    return Product(file=file)
+
+
+STAGE = Stage(
+    "pack",
+    STAGE_VERSION,
+    ("normalize", "masks"),
+    each(_pack_job),
+    config_view=lambda config: {"pack": config.pack.model_dump(mode="json")},
+)

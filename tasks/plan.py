@@ -57,6 +57,18 @@ class StagePlan:
         return [f"{reason}: {count} {unit}{'s' if count > 1 else ''}" for reason, count in counts]
 
 
+    def as_json(self) -> dict[str, Any]:
+        """What `tubeflow plan --json` prints."""
+        return {
+            "clips": len(self.jobs),
+            "hits": len(self.hits),
+            "misses": len(self.reasons),
+            "quarantined": len(self.quarantined),
+            "reasons": self.summary(),
+            "damaged": [str(problem) for problem in self.damaged],
+        }
+
+
 Pipeline = Sequence[tuple[Stage, StageConfig]]
 
 

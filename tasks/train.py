@@ -8,6 +8,7 @@ store; it returns them.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import warnings
@@ -15,14 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from data_catalog.pack_file import PackReader
 from tasks.config import StageConfig
+from tasks.progress import report
+from tasks.stage import Context, Job, Product, Stage, each
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -319,3 +323,70 @@ def _quiet_lightning() -> Iterator[None]:
 
 def _arrays(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+
+
+class TrainView(Protocol):
+    """What of the pipeline's config training sees."""
+
+    @property
+    def model(self) -> ModelConfig: ...
+    @property
+    def train(self) -> TrainConfig: ...
+
+
+WITHOUT_EFFECT = {"loggers", "workers", "checkpoint_steps", "accelerator"}
+"""Fields of TrainConfig that change how training runs, not what comes out."""
+
+
+def train_config_view(config: TrainView) -> dict[str, Any]:
+    """The part of the config that enters the key."""
+    return {
+        "model": config.model.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+    }
+
+
+def _train_job(job: Job, config: TrainView, context: Context) -> Product:
+    store = context.workspace.store
+    target = store.path("train", job.key)
+    workdir = target.with_suffix(".work")  # checkpoints to resume from, and the loggers' files
+    workdir.mkdir(parents=True, exist_ok=True)
+    accelerator = "gpu" if context.resolved_device.startswith("cuda") else "cpu"
+    settings = config.train.model_copy(update={"accelerator": accelerator})
+
+    def on_epoch(row: EpochRow) -> None:
+        shown = [f"{name} {value:.3f}" for name, value in row.items() if name in SHOWN and value is not None]
+        report("train", int(row["epoch"] or 0) + 1, settings.epochs, ", ".join(shown))
+
+    with FileLock(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
+        result = train(store.path("pack", job.parents["pack"]), config.model, settings, workdir, on_epoch)
+    arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
+    for name, weights in (("last", result.last), ("best", result.best)):
+        arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}
+    facts = {
+        "best_epoch": result.best_epoch,
+        "parameters": result.parameters,
+        "notes": json.dumps(result.notes),
+        "train_seconds": result.seconds,
+    }
+    return Product(arrays, facts)
+
+
+SHOWN = ("loss", "train_loss", "spearman", "test_spearman", "accuracy", "test_accuracy")
+
+
+def _model_weights(config: TrainView, folder: Path) -> dict[str, Path]:
+    """The file that the network starts from, if it is a file and not a name that the backbone knows."""
+    name = config.model.weights
+    return {Path(name).name: Path(name)} if name is not None and Path(name).is_file() else {}
+
+
+STAGE = Stage(
+    "train",
+    STAGE_VERSION,
+    ("pack",),
+    each(_train_job),
+    uses_device=True,
+    weights=_model_weights,
+    config_view=train_config_view,
+)

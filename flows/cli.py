@@ -1,0 +1,290 @@
+"""`tubeflow …`: every command calls a flow or a catalog function."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from data_catalog.catalog import CatalogError, Workspace
+from flows import quiet
+from flows.config import ConfigError, PipelineConfig, load_config, preset_names
+from flows.console import err, out, print_plan, print_summary, stage_bars
+from flows.datasets import ProceduralSpec, ingest, make_procedural
+
+if TYPE_CHECKING:
+    from flows.pipeline import RunSummary
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="From raw sport clips to a trained and evaluated action-quality model; every stage cached and resumable.",
+)
+datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
+app.add_typer(datasets_app, name="datasets")
+
+P = ParamSpec("P")
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", envvar="TUBEFLOW_WORKSPACE", help="Where everything is kept.")
+]
+DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Name of the dataset in the workspace.")]
+OverrideOption = Annotated[
+    list[str], typer.Option("--override", "-o", help="Change one field: section.field=value. Repeatable.")
+]
+OnlyOption = Annotated[str | None, typer.Option("--only", help="Run this stage alone.")]
+FromOption = Annotated[str | None, typer.Option("--from", help="Run from this stage on.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Run up to and with this stage.")]
+EngineOption = Annotated[str | None, typer.Option("--engine", help="local, processes, dask or ray.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+NO_OVERRIDES: list[str] = []
+
+__all__ = ["app", "quiet"]
+
+
+def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what a user can put right into one sentence and exit status 2, without a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except (CatalogError, ConfigError) as exc:
+            err.print(str(exc), markup=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+
+    return run
+
+
+@app.command("ingest")
+@plain_errors
+def ingest_command(
+    adapter: Annotated[str, typer.Argument(help="folder, procedural, aqa7, mtl_aqa, fr_fs or finediving.")],
+    name: Annotated[str, typer.Option("--name", help="What the dataset is called in the workspace.")],
+    root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos.")],
+    labels: Annotated[Path | None, typer.Option("--labels", help="Label file; by default inside the folder.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Read a dataset folder into the catalog.
+
+    Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv`
+    """
+    listing = ingest(Workspace.open(workspace), name, adapter, root, labels)
+    if as_json:
+        rows = [dataclasses.asdict(row) for row in listing.rejected]
+        typer.echo(json.dumps({"dataset": name, "clips": len(listing.records), "rejected": rows}))
+        return
+    for sentence in [*listing.notes, *listing.warnings, *map(str, listing.rejected)]:
+        out.print(sentence, markup=False, soft_wrap=True)
+    out.print(f"Dataset '{name}': {len(listing.records)} clips, {len(listing.rejected)} rows left out.")
+
+
+@datasets_app.command("list")
+@plain_errors
+def datasets_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
+    """List the workspace's datasets.
+
+    Example: `tubeflow datasets list`
+    """
+    opened = Workspace(workspace)
+    rows = []
+    for name in opened.datasets.names():
+        info = opened.datasets.info(name)
+        clips = len(opened.datasets.clips(name))
+        rows.append({"name": name, "adapter": info.adapter, "clips": clips, "root": info.root})
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        out.print(f"{row['name']}: {row['clips']} clips, {row['adapter']}, {row['root']}", markup=False, soft_wrap=True)
+    if not rows:
+        out.print("No datasets yet; add one with: tubeflow ingest, or tubeflow datasets make procedural")
+
+
+@datasets_app.command("make")
+@plain_errors
+def datasets_make(
+    generator: Annotated[str, typer.Argument(help="procedural")],
+    name: Annotated[str | None, typer.Option("--name", help="Name in the workspace; by default its kind.")] = None,
+    kind: Annotated[str, typer.Option(help="diving, sync_diving or skating.")] = "diving",
+    clips: Annotated[int, typer.Option(help="How many clips.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    size: Annotated[str, typer.Option(help="640x360, 320x240 or mixed.")] = "mixed",
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Where the videos go; by default inside.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Draw a procedural dataset with full ground truth and ingest it.
+
+    Example: `tubeflow datasets make procedural --clips 60 --seed 0`
+    """
+    if generator != "procedural":
+        raise ConfigError(f"There is no generator '{generator}'; there is: procedural.")
+    try:
+        spec = ProceduralSpec.model_validate({"kind": kind, "clips": clips, "seed": seed, "size": size})
+    except ValueError as exc:
+        raise ConfigError(" ".join(str(exc).split())) from exc
+    with stage_bars():
+        listing = make_procedural(Workspace.open(workspace), name or kind, spec, out_folder)
+    out.print(f"Dataset '{name or kind}': {len(listing.records)} clips.")
+
+
+def _configured(preset: str, overrides: list[str], engine: str | None) -> PipelineConfig:
+    return load_config(preset, [*overrides, *([f"engine.runner={engine}"] if engine else [])])
+
+
+@app.command("run")
+@plain_errors
+def run_command(
+    preset: Annotated[str, typer.Argument(help=f"{', '.join(preset_names())}, or a YAML file.")],
+    dataset: DatasetOption,
+    overrides: OverrideOption = NO_OVERRIDES,
+    only: OnlyOption = None,
+    start: FromOption = None,
+    until: UntilOption = None,
+    engine: EngineOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit non-zero if any clip is quarantined.")] = False,
+    retry: Annotated[bool, typer.Option("--retry-quarantined", help="Try quarantined clips again.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every source and artifact again.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run the pipeline on a dataset; what is already there is not made again.
+
+    Example: `tubeflow run folder --dataset mine -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
+    """
+    summary = run_pipeline(
+        _configured(preset, overrides, engine),
+        dataset,
+        workspace,
+        {"only": only, "start": start, "until": until},
+        {"strict": strict, "retry_quarantined": retry, "verify": verify},
+    )
+    finish(summary, strict, as_json)
+
+
+def run_pipeline(
+    config: PipelineConfig, dataset: str, workspace: Path, selection: dict[str, Any], options: dict[str, Any]
+) -> RunSummary:
+    """Run the flow in this process with progress bars. Raises CatalogError and ConfigError."""
+    from flows.pipeline import RunOptions, RunSummary, pipeline, select_stages, stage
+
+    select_stages(**selection)  # a wrong name is told before a server is started
+    root = Workspace.open(workspace).root
+    shared = {"dataset": dataset, "config": config, "workspace": root, "options": RunOptions(**options)}
+    with stage_bars():
+        if selection["only"] is not None:
+            state = stage(stage=selection["only"], return_state=True, **shared)
+        else:
+            ends = {name: selection[name] for name in ("start", "until")}
+            state = pipeline(return_state=True, **ends, **shared)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, RunSummary):
+        return result
+    raise result if isinstance(result, BaseException) else RuntimeError(f"the run ended {state.name}: {state.message}")
+
+
+def finish(summary: RunSummary, strict: bool, as_json: bool) -> None:
+    """Print the summary; exit 1 where nothing is left, or something is quarantined and `strict` was asked."""
+    from flows.pipeline import nothing_left
+
+    if as_json:
+        typer.echo(json.dumps(summary.as_json()))
+    else:
+        print_summary(summary)
+    if nothing_left(summary) or (strict and summary.failed):
+        raise typer.Exit(1)
+
+
+@app.command("plan")
+@plain_errors
+def plan_command(
+    preset: Annotated[str, typer.Argument(help=f"{', '.join(preset_names())}, or a YAML file.")],
+    dataset: DatasetOption,
+    overrides: OverrideOption = NO_OVERRIDES,
+    only: OnlyOption = None,
+    start: FromOption = None,
+    until: UntilOption = None,
+    engine: EngineOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every artifact again.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run would do, and why, and do nothing.
+
+    Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
+    """
+    from flows.pipeline import dataset_clips, make_plan, select_stages
+    from tasks.plan import Planner
+
+    config = _configured(preset, overrides, engine)
+    selected = select_stages(only, start, until)
+    opened = Workspace(workspace)
+    planner = Planner(opened, dataset, dataset_clips(opened, dataset), verify=verify)
+    plans = {name: plan for name, plan in make_plan(planner, config).items() if name in selected}
+    if as_json:
+        typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
+        return
+    print_plan(plans)
+
+
+@app.command("status")
+@plain_errors
+def status_command(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
+    """Datasets, the state of their stages, quarantined clips, and the last runs.
+
+    Example: `tubeflow status`
+    """
+    from flows.status import print_status, read_status
+
+    status = read_status(Workspace(workspace))
+    if as_json:
+        typer.echo(json.dumps(status))
+        return
+    print_status(status)
+
+
+@app.command("inspect")
+@plain_errors
+def inspect_command(
+    clip: Annotated[str, typer.Argument(help="clip_id")],
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Needed if two datasets have it.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
+    overrides: OverrideOption = NO_OVERRIDES,
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures go.")] = Path("."),
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Print a clip's tube mask; write a contact sheet PNG and an overlay MP4.
+
+    Example: `tubeflow inspect dive_0003 --dataset demo --out pictures/`
+    """
+    from flows.inspect import inspect_clip
+
+    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder)
+
+
+@app.command("demo")
+@plain_errors
+def demo_command(
+    clips: Annotated[int, typer.Option(help="How many clips to draw.")] = 60,
+    overrides: OverrideOption = NO_OVERRIDES,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the procedural dataset, then run the whole pipeline on it.
+
+    Example: `tubeflow demo`
+    """
+    spec = {"make_procedural": ProceduralSpec(clips=clips)}
+    nothing = {"only": None, "start": None, "until": None}
+    finish(run_pipeline(load_config("demo", overrides), "demo", workspace, nothing, spec), False, as_json)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,97 @@
+"""What the command line shows: progress bars, tables, sentences."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from tasks import progress
+
+if TYPE_CHECKING:
+    from flows.pipeline import RunSummary
+    from tasks.plan import StagePlan
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+@contextlib.contextmanager
+def stage_bars() -> Iterator[None]:
+    """One progress bar a stage, on the terminal's error stream; plain lines where it isn't a terminal."""
+    columns = (
+        TextColumn("[bold]{task.description:>10}"),
+        BarColumn(bar_width=32),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+
+        def listen(message: progress.Progress) -> None:
+            if message.stage not in tasks:
+                tasks[message.stage] = bars.add_task(message.stage, total=message.total, note="")
+                if not err.is_terminal:
+                    err.print(f"{message.stage} …")
+            task = tasks[message.stage]
+            if message.total is not None:
+                bars.update(task, total=message.total)
+            bars.update(task, completed=message.done, note=message.note)
+
+        with progress.listening(listen):
+            yield
+
+
+def print_summary(summary: RunSummary) -> None:
+    """The table of stages, the metrics, what went wrong, and where the report is."""
+    table = Table("stage", *(name for name in ("clips", "computed", "cached", "quarantined", "seconds")))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, count in summary.stages.items():
+        numbers = (count.clips, count.computed, count.hits, count.quarantined)
+        table.add_row(name, *map(str, numbers), f"{count.seconds:.1f}")
+    out.print(table)
+    print_metrics(summary.metrics)
+    for note in summary.notes:
+        out.print(note, markup=False)
+    for row in summary.failures:
+        out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)
+    if summary.failed:
+        out.print(f"Completed with {summary.failed} quarantined in {summary.seconds:.1f} s.")
+    else:
+        out.print(f"Completed in {summary.seconds:.1f} s.")
+    for label, path in (("report", summary.report), ("tubes", summary.contact_sheet)):
+        if path is not None:
+            out.print(f"{label:>7}  {path}", markup=False, soft_wrap=True)
+
+
+def print_metrics(metrics: Mapping[str, Any]) -> None:
+    """Overall metrics of the held-out split, last and best epoch beside each other."""
+    last, best = metrics.get("last", {}), metrics.get("best", {})
+    for split, tables in last.items():
+        table = Table(f"{split} split", "last epoch", "best epoch")
+        for name, value in tables["all"].items():
+            table.add_row(name, _figure(value), _figure(best.get(split, {}).get("all", {}).get(name, "")))
+        out.print(table)
+
+
+def _figure(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4f}"
+
+
+def print_plan(plans: Mapping[str, StagePlan]) -> None:
+    """Per stage: hits, misses, and why."""
+    table = Table("stage", "clips", "hits", "to do", "quarantined", "why")
+    for name, plan in plans.items():
+        why = "\n".join(plan.summary())
+        numbers = (len(plan.jobs), len(plan.hits), len(plan.reasons), len(plan.quarantined))
+        table.add_row(name, *map(str, numbers), why)
+    out.print(table)
+    for plan in plans.values():
+        for problem in plan.damaged:
+            out.print(str(problem), markup=False, soft_wrap=True)

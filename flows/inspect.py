@@ -1,0 +1,67 @@
+"""`tubeflow inspect`: one clip's tube in the terminal, as a contact sheet and as a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.inspect.overlay import overlay_video
+from data_catalog.inspect.sheet import contact_sheet
+from data_catalog.inspect.terminal import tube_mask_text
+from flows.config import PipelineConfig, apply_overrides, load_config
+from flows.console import out
+from flows.pipeline import CLIP_STAGES, dataset_clips, section
+from flows.runs import read_runs
+from flows.views import ClipTube, read_clip
+from tasks.plan import Planner
+
+
+def dataset_of(workspace: Workspace, clip_id: str) -> str:
+    """The one dataset that has a clip of this id. Raises CatalogError where none or several do."""
+    owners = [
+        name
+        for name in workspace.datasets.names()
+        if any(clip.clip_id == clip_id for clip in workspace.datasets.clips(name))
+    ]
+    if len(owners) != 1:
+        found = "No dataset has" if not owners else f"The datasets {', '.join(owners)} all have"
+        raise CatalogError(f"{found} a clip '{clip_id}'; say which with --dataset.")
+    return owners[0]
+
+
+def last_config(workspace: Workspace, dataset: str, overrides: Sequence[str] = ()) -> PipelineConfig:
+    """The config of the dataset's last run. Raises CatalogError where it was never run."""
+    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
+    if not runs:
+        raise CatalogError(f"Dataset '{dataset}' was never run; say which config with --preset, or run it first.")
+    return apply_overrides(runs[-1]["config"], overrides)
+
+
+def find_clip(
+    workspace: Workspace, clip_id: str, dataset: str | None, preset: str | None, overrides: Sequence[str]
+) -> tuple[ClipTube, PipelineConfig]:
+    """A clip's tube as its dataset's last run, or a preset, makes it. Raises CatalogError and ConfigError."""
+    name = dataset or dataset_of(workspace, clip_id)
+    config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
+    clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
+    plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
+    return read_clip(workspace, name, clip_id, plans, config), config
+
+
+def inspect_clip(
+    workspace: Workspace,
+    clip_id: str,
+    dataset: str | None,
+    preset: str | None,
+    overrides: Sequence[str],
+    folder: Path,
+) -> None:
+    """Print the tube mask and write `<clip_id>.png` and `<clip_id>.mp4` into `folder`."""
+    tube, config = find_clip(workspace, clip_id, dataset, preset, overrides)
+    length = config.masks.segment_length
+    text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
+    out.print(text, markup=False, soft_wrap=True)
+    sheet = contact_sheet(tube.view, folder / f"{clip_id}.png")
+    video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
+    out.print(f"sheet  {sheet}\nvideo  {video}", markup=False, soft_wrap=True)

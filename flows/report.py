@@ -1,0 +1,279 @@
+"""The run's report: what the evaluation, the training and the tubes say, as pictures and one HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from data_catalog.catalog import Workspace, write_json
+from data_catalog.inspect import report_data as page
+from data_catalog.inspect.report import render_report
+from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_strip
+from data_catalog.store import Artifact
+from flows.config import PipelineConfig
+from flows.views import ClipTube, read_clip
+from models.geometry import polygon_iou
+from tasks.plan import StagePlan
+from tasks.stage import library_versions
+
+if TYPE_CHECKING:
+    from flows.pipeline import RunSummary
+
+SHEET_CLIPS = 6
+WORST_SHEETS = 3
+HELD_OUT = ("test", "validation")
+NAMES = {
+    "spearman": ("Spearman ρ", True, "rank correlation of predicted and true scores"),
+    "kendall": ("Kendall τ", True, "share of concordant pairs less that of discordant ones"),
+    "r_l2": ("R-ℓ2 (×100)", False, "squared error relative to the range of true scores"),
+    "mse": ("MSE", False, "mean squared error in score points"),
+    "accuracy": ("Accuracy", True, "share of clips classified right at threshold 0.5"),
+    "f1": ("F1", True, "harmonic mean of precision and recall"),
+    "auc": ("AUC", True, "chance that a positive clip scores above a negative one"),
+}
+
+
+def write_report(
+    folder: Path,
+    workspace: Workspace,
+    summary: RunSummary,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+) -> None:
+    """Write predictions.parquet, metrics.json, the contact sheets and report.html, and enter them in the summary."""
+    job = plans["evaluate"].jobs.get("")
+    if job is None or not workspace.store.exists("evaluate", job.key):
+        return
+    evaluation = workspace.store.read("evaluate", job.key)
+    training = workspace.store.read("train", job.parents["train"], ["history"])
+    metrics: dict[str, Any] = json.loads(str(evaluation.arrays["metrics"]))
+    predictions = predictions_frame(evaluation)
+    predictions.to_parquet(folder / "predictions.parquet")
+    write_json(folder / "metrics.json", metrics)
+    summary.metrics = metrics
+    tubes = chosen_tubes(workspace, summary.dataset, config, plans, predictions)
+    sheet = None
+    if tubes:
+        title = f"{summary.dataset}: tubes of tracker '{config.track.tracker}'"
+        sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
+        summary.contact_sheet = str(sheet)
+    data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet)
+    summary.report = str(render_report(folder / "report.html", data))
+
+
+def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
+    """The evaluation's predictions as a table: one row per weights (last, best) and clip."""
+    prefix = "predictions/"
+    names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
+    first = ["weights", "clip_id", "split", "action", "true", "predicted"]
+    columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
+    segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
+    return pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
+
+
+def chosen_tubes(
+    workspace: Workspace,
+    dataset: str,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+    predictions: pd.DataFrame,
+) -> dict[str, ClipTube]:
+    """A few held-out clips with their tubes: the worst predicted first, then in order."""
+    last = predictions[predictions["weights"] == "last"] if len(predictions) else predictions
+    error = (last["predicted"] - last["true"]).abs() if len(last) else pd.Series(dtype=float)
+    worst = list(last.assign(error=error).sort_values("error", ascending=False)["clip_id"]) if len(last) else []
+    order = worst[:WORST_SHEETS] + [clip for clip in plans["masks"].jobs if clip not in worst[:WORST_SHEETS]]
+    ready = [
+        clip
+        for clip in order
+        if clip in plans["masks"].jobs and workspace.store.exists("masks", plans["masks"].jobs[clip].key)
+    ]
+    return {clip: read_clip(workspace, dataset, clip, plans, config) for clip in ready[:SHEET_CLIPS]}
+
+
+def build_report(
+    folder: Path,
+    workspace: Workspace,
+    summary: RunSummary,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+    metrics: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    training: Artifact,
+    tubes: Mapping[str, ClipTube],
+    sheet: Path | None,
+) -> page.ReportData:
+    """Fill the page's tree."""
+    info = workspace.datasets.info(summary.dataset)
+    split = next((name for name in HELD_OUT if len(predictions) and name in set(predictions["split"])), "test")
+    shown = predictions[(predictions["weights"] == "last") & (predictions["split"] == split)]
+    classification = config.model.head == "classification"
+    last_epoch, best_epoch = config.train.epochs, int(training.attrs["best_epoch"]) + 1
+    scatter = None
+    if len(shown) and not classification:
+        scatter = page.Predictions(
+            tuple(shown["clip_id"]), shown["true"].to_numpy(float), shown["predicted"].to_numpy(float), split
+        )
+    picture = None if sheet is None else page.Picture(sheet.read_bytes(), "Tubes of some clips, one row a clip")
+    from flows.runs import command_line
+
+    return page.ReportData(
+        title=f"{config.model.backbone} + {config.model.attention} on {summary.dataset}",
+        run_id=summary.run_id,
+        dataset=summary.dataset,
+        created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        facts={
+            "model": f"{config.model.backbone}, {config.model.attention} ×{config.model.stacks}, {config.model.head}",
+            "tracker": config.track.tracker,
+            "parameters": f"{int(training.attrs['parameters']):,}",
+            "held-out clips": str(len(shown)),
+        },
+        procedural=info.procedural,
+        metrics=metric_table(metrics, split, last_epoch, best_epoch),
+        stages=tuple(
+            page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
+            for name, count in summary.stages.items()
+        ),
+        predictions=scatter,
+        confusion=confusion(shown, split) if classification and len(shown) else None,
+        curves=learning_curves([json.loads(row) for row in training.arrays["history"]]),
+        segment_scores=None if classification else segment_scores(folder, shown, tubes, config),
+        tubes=picture,
+        clip_sheets=clip_sheets(folder, tubes),
+        tube_quality=tube_quality(config.track.tracker, tubes),
+        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        lineage=lineage_rows(plans),
+        versions=library_versions(),
+        quarantined=tuple(
+            page.QuarantineRow(row.clip_id, row.stage, row.reason, row.remedy)
+            for row in summary.failures
+        ),
+        command=command_line(),
+    )
+
+
+def metric_table(
+    metrics: Mapping[str, Any], split: str, last_epoch: int, best_epoch: int
+) -> tuple[page.Metric, ...]:
+    """The overall metrics at the last and at the best epoch, side by side."""
+    last, best = (metrics.get(name, {}).get(split, {}).get("all", {}) for name in ("last", "best"))
+    rows = []
+    for name, value in last.items():
+        label, higher, explanation = NAMES.get(name, (name, True, ""))
+        rows.append(
+            page.Metric(
+                label, _value(value, last_epoch), _value(best[name], best_epoch) if name in best else None, higher,
+                explanation,
+            )
+        )
+    return tuple(rows)
+
+
+def _value(value: float | str, epoch: int) -> page.MetricValue:
+    if isinstance(value, str):
+        return page.MetricValue(None, value.removeprefix("undefined: "), epoch)
+    return page.MetricValue(float(value), None, epoch)
+
+
+def learning_curves(history: Sequence[Mapping[str, float | None]]) -> tuple[page.Curve, ...]:
+    """One line for each column of the training's history, in panels by what is measured."""
+    epochs = tuple(int(row["epoch"] or 0) + 1 for row in history)
+    names = [name for name in (history[0] if history else {}) if name not in ("epoch", "lr")]
+    curves = []
+    for name in names:
+        split, _, measure = name.partition("/")
+        values = tuple(row.get(name) for row in history)
+        if any(value is not None for value in values):
+            curves.append(page.Curve(NAMES.get(measure, (measure,))[0], split, epochs, values))
+    return tuple(curves)
+
+
+def confusion(shown: pd.DataFrame, split: str) -> page.Confusion:
+    """Counts of true against predicted label at the threshold 0.5."""
+    known = shown[np.isfinite(shown["true"])]
+    true, predicted = known["true"].astype(int), (known["predicted"] >= 0.5).astype(int)
+    counts = tuple(tuple(int(((true == i) & (predicted == j)).sum()) for j in (0, 1)) for i in (0, 1))
+    return page.Confusion(("0", "1"), counts, split)
+
+
+def segment_scores(
+    folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], config: PipelineConfig
+) -> page.SegmentScores | None:
+    """Each segment's own score of the first drawn clip that has a prediction (Figure 7 of the paper)."""
+    rows = shown[shown["clip_id"].isin(tubes)]
+    starts = config.masks.starts
+    if not len(rows):
+        return None
+    row = rows.iloc[0]
+    scores = tuple(float(row[f"segment_{n}"]) for n in range(len(starts)) if f"segment_{n}" in row)
+    if len(scores) != len(starts) or not all(np.isfinite(scores)):
+        return None
+    clip = str(row["clip_id"])
+    length = config.masks.segment_length
+    path = segment_strip(tubes[clip].view, folder / "segments.png", starts, segment_length=length)
+    strip = page.Picture(path.read_bytes(), f"The middle frame of each segment of clip {clip}")
+    true = float(row["true"])
+    return page.SegmentScores(
+        clip, tuple(starts), length, scores, true if np.isfinite(true) else None, float(row["predicted"]), strip
+    )
+
+
+def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.Picture]:
+    """A contact sheet of each of the clips that are predicted worst."""
+    sheets = {}
+    for clip, tube in list(tubes.items())[:WORST_SHEETS]:
+        path = contact_sheet(tube.view, folder / "clips" / f"{clip}.png")
+        sheets[clip] = page.Picture(path.read_bytes(), f"Frames of clip {clip} with its tube")
+    return sheets
+
+
+def tube_quality(tracker: str, tubes: Mapping[str, ClipTube]) -> tuple[page.TubeQualityRow, ...]:
+    """Overlap of the drawn clips' tubes with the ground truth, where the dataset has one."""
+    known = {clip: tube for clip, tube in tubes.items() if tube.view.true_quads is not None}
+    if not known:
+        return ()
+    overlaps = {clip: tube_overlap(tube) for clip, tube in known.items()}
+    rows = [_quality_row(f"tracker {tracker}", list(known.values()), np.concatenate(list(overlaps.values())))]
+    rows += [_quality_row(clip, [known[clip]], overlap) for clip, overlap in overlaps.items()]
+    return tuple(rows)
+
+
+def tube_overlap(tube: ClipTube) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """IoU of quad and true quad for every athlete and frame in which the athlete is visible, (n,) float64."""
+    true = tube.view.true_quads
+    if true is None:
+        raise ValueError(f"clip '{tube.view.clip_id}' has no ground truth")
+    athletes = min(len(true), len(tube.view.quads))
+    visible = np.isfinite(true[:athletes]).all(axis=(2, 3))
+    overlap = polygon_iou(tube.view.quads[:athletes][visible], true[:athletes][visible])
+    return np.asarray(overlap, np.float64)
+
+
+def _quality_row(group: str, tubes: Sequence[ClipTube], overlap: np.ndarray[Any, Any]) -> page.TubeQualityRow:
+    lost = np.concatenate([tube.view.lost.ravel() for tube in tubes if tube.view.lost is not None])
+    return page.TubeQualityRow(
+        group=group,
+        clips=len(tubes),
+        mean_iou=float(overlap.mean()) if overlap.size else None,
+        success_half=float((overlap >= 0.5).mean()) if overlap.size else None,
+        lost_share=float(lost.mean()) if lost.size else None,
+        empty_segments=int(sum((~tube.mask.any(axis=(1, 2, 3))).sum() for tube in tubes)),
+    )
+
+
+def lineage_rows(plans: Mapping[str, StagePlan]) -> tuple[page.LineageRow, ...]:
+    """The artifacts that the figures stand on: the dataset stages' keys, and one clip's as an example."""
+    rows = []
+    for name, plan in plans.items():
+        for clip_id, job in list(plan.jobs.items())[:1]:
+            count = len(plan.jobs)
+            subject = f"clip {clip_id} (first of {count})" if clip_id else f"dataset {job.dataset}"
+            rows.append(page.LineageRow(name, plan.stage.version, subject, job.key))
+    return tuple(rows)

@@ -1,0 +1,79 @@
+"""`tubeflow status`: what the workspace holds, read from the catalog and the runs, nothing computed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from data_catalog.catalog import CatalogError, Workspace
+from flows.config import ConfigError
+from flows.console import out
+from flows.inspect import last_config
+from flows.pipeline import dataset_clips, make_plan
+from flows.runs import read_runs
+from tasks.plan import Planner
+
+LAST_RUNS = 5
+
+
+def read_status(workspace: Workspace) -> dict[str, Any]:
+    """Per dataset its clips, its stages under the config of its last run, and its quarantined clips; the last runs."""
+    datasets = {}
+    for name in workspace.datasets.names():
+        datasets[name] = _dataset_status(workspace, name)
+    runs = read_runs(workspace)[-LAST_RUNS:]
+    kept = ("run_id", "dataset", "finished", "seconds", "command", "report")
+    return {
+        "workspace": str(workspace.root),
+        "datasets": datasets,
+        "runs": [{name: run.get(name) for name in kept} for run in runs],
+    }
+
+
+def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
+    clips = dataset_clips(workspace, name)
+    status: dict[str, Any] = {"clips": len(clips), "stages": {}, "quarantined": []}
+    status["rejected"] = [str(row) for row in workspace.datasets.rejected(name)]
+    try:
+        config = last_config(workspace, name)
+        plans = make_plan(Planner(workspace, name, clips), config)
+    except (CatalogError, ConfigError) as exc:
+        return status | {"note": str(exc)}
+    for stage, plan in plans.items():
+        status["stages"][stage] = {"wanted": len(plan.jobs), "done": len(plan.hits)}
+        for row in plan.quarantined.values():
+            status["quarantined"].append(
+                {"clip_id": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy}
+            )
+    return status
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """The same as tables."""
+    out.print(f"workspace {status['workspace']}", markup=False, soft_wrap=True)
+    stages = sorted({stage for one in status["datasets"].values() for stage in one["stages"]}, key=_order)
+    table = Table("dataset", "clips", *stages, "quarantined")
+    for name, one in status["datasets"].items():
+        done = [_share(one["stages"].get(stage)) for stage in stages]
+        table.add_row(name, str(one["clips"]), *done, str(len(one["quarantined"])))
+    out.print(table)
+    for name, one in status["datasets"].items():
+        for row in one["quarantined"]:
+            out.print(f"  ✗ {name}/{row['clip_id']} {row['stage']}: {row['reason']} {row['remedy']}", markup=False)
+        for sentence in one["rejected"]:
+            out.print(f"  – {name}: {sentence}", markup=False)
+        if "note" in one:
+            out.print(f"  {name}: {one['note']}", markup=False)
+    for run in status["runs"]:
+        out.print(f"{run['run_id']}  {run['dataset']}  {run['seconds']} s  {run['report'] or ''}", markup=False)
+
+
+def _order(stage: str) -> int:
+    from flows.pipeline import STAGE_NAMES
+
+    return STAGE_NAMES.index(stage)
+
+
+def _share(stage: dict[str, int] | None) -> str:
+    return "" if stage is None else f"{stage['done']}/{stage['wanted']}"

@@ -1,0 +1,93 @@
+"""From the store to what is drawn: one clip's artifacts as a `ClipView`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.datasets.procedural_folder import read_ground_truth
+from data_catalog.datasets.records import DatasetError
+from data_catalog.frame_codec import decode_frames
+from data_catalog.inspect.clip_view import ClipView, CropWindow
+from flows.config import PipelineConfig
+from models.geometry import crop_origin
+from tasks.plan import StagePlan
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTube:
+    """A clip's view with its mask (N, T, Hf, Wf) bool and the frame rate it is shown with."""
+
+    view: ClipView
+    mask: NDArray[np.bool_]
+    fps: Fraction
+
+
+def read_clip(
+    workspace: Workspace, dataset: str, clip_id: str, plans: Mapping[str, StagePlan], config: PipelineConfig
+) -> ClipTube:
+    """Fetch frames, quads and masks of one clip from the store.
+
+    Raises:
+        CatalogError: the dataset has no such clip, or its masks aren't made yet.
+    """
+    jobs = {name: plans[name].jobs.get(clip_id) for name in ("normalize", "track", "masks")}
+    if jobs["normalize"] is None:
+        raise CatalogError(f"Dataset '{dataset}' has no clip '{clip_id}'; list them with: tubeflow status")
+    found = {}
+    for name, job in jobs.items():
+        if job is None or not workspace.store.exists(name, job.key):
+            raise CatalogError(
+                f"Clip '{clip_id}' has no '{name}' artifact for this config yet; "
+                f"make it with: tubeflow run … --dataset {dataset} --until masks"
+            )
+        found[name] = workspace.store.read(name, job.key)
+    source, tube = found["normalize"], found["track"]
+    frames = decode_frames(source.arrays)
+    width, height = frames.shape[2], frames.shape[1]
+    left, top = crop_origin((width, height), config.masks.crop)
+    job = jobs["normalize"]
+    view = ClipView(
+        clip_id=clip_id,
+        dataset=dataset,
+        frames=frames,
+        quads=tube.arrays["quads"],
+        coverage=found["masks"].arrays["coverage"],
+        crop=CropWindow(left, top, config.masks.crop),
+        tau=config.masks.tau,
+        tracker_scores=tube.arrays["scores"],
+        lost=tube.arrays["lost"],
+        true_quads=true_quads(workspace, dataset, clip_id, source.arrays["source_index"], source.attrs),
+        score=job.clip.score if job is not None and job.clip is not None else None,
+    )
+    fps = Fraction(str(source.attrs["fps"])) if source.attrs["fps"] else Fraction(25)
+    shown = fps * len(frames) / max(int(source.attrs["source_frames"]), 1)
+    return ClipTube(view, found["masks"].arrays["mask"], shown.limit_denominator(1000))
+
+
+def true_quads(
+    workspace: Workspace, dataset: str, clip_id: str, source_index: NDArray[np.int64], attrs: Mapping[str, Any]
+) -> NDArray[np.float32] | None:
+    """Ground truth (A, L, 4, 2) in pixels of the normalised frame; NaN where the athlete isn't visible.
+
+    None where the dataset has no ground truth.
+    """
+    info = workspace.datasets.info(dataset)
+    if not info.procedural:
+        return None
+    with contextlib.suppress(DatasetError, FileNotFoundError):
+        truth = read_ground_truth(Path(info.root), clip_id)
+        quads = np.asarray(truth.quads[:, source_index], np.float32)
+        scale = (attrs["width"] / attrs["source_width"], attrs["height"] / attrs["source_height"])
+        quads = quads * np.asarray(scale, np.float32)
+        quads[~truth.visible[:, source_index]] = np.nan
+        return quads
+    return None
