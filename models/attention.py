@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention_keys import rename_released
-from models.tube_dot import Projections, tube_dot
+from models.tube_dot import tube_dot
+from models.tube_forms import Projections
 from models.tube_growth import grow_tubes
 from models.tube_pack import add_to_tubes, gather_tubes, tube_indices
-from models.tube_softmax import attend
+from models.tube_softmax import attend_tubes
 
 AFFINITIES = ("dot", "softmax")
 
@@ -155,7 +156,8 @@ class TubeSelfAttention(nn.Module):
         indices = tube_indices(mask)
         tubes = gather_tubes(x, indices)
         dtype = _product_dtype(x)
-        return add_to_tubes(x, indices, [self._project(attend(tube.to(dtype))) for tube in tubes])
+        attended = attend_tubes([tube.to(dtype) for tube in tubes])
+        return add_to_tubes(x, indices, [self._project(tube) for tube in attended])
 
     def _project(self, attended: Tensor) -> Tensor:
         """norm(W_z g(y)) of one tube (C, P) → (C, P): attention weights sum to one, so g may come after them."""

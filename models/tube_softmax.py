@@ -9,8 +9,9 @@ Tubes are attended to one by one, each at its own length: nothing is padded to t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,23 +19,52 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Rows of XᵀX handled at once: products large enough for full speed, temporaries small beside X.
-_ROWS = 512
+_ROWS = 384
+# Fused kernels for packed sequences of different lengths go up to this size of a head.
+_VARLEN_CHANNELS = 256
 
 
-def attend(tube: Tensor) -> Tensor:
-    """Y (C, P) for one tube X (C, P), in the dtype of X; both (C, 0) for an empty tube.
+def attend_tubes(tubes: Sequence[Tensor]) -> list[Tensor]:
+    """Y (C, P_b) for every tube X (C, P_b), dtypes kept; an empty tube gives an empty one.
 
-    On a CPU the symmetry of XᵀX is used; elsewhere torch's fused scaled_dot_product_attention does the work.
+    On a CPU the symmetry of XᵀX is used. Elsewhere torch's fused scaled_dot_product_attention does the
+    work: one call for tubes of all lengths up to the widest features that its variable-length kernels take,
+    else a call a tube.
     """
-    if not tube.shape[1]:
-        return tube
-    if tube.device.type == "cpu":
-        # Logits are sums over all channels, unscaled: below float32 their rounding would show in the weights.
-        wide = tube.to(torch.promote_types(tube.dtype, torch.float32))
-        attended: Tensor = _SymmetricSoftmax.apply(wide)
-        return attended.to(tube.dtype)
-    rows = tube.t().contiguous()[None, None]
-    return F.scaled_dot_product_attention(rows, rows, rows, scale=1.0)[0, 0].t()
+    filled = [tube for tube in tubes if tube.shape[1]]
+    if not filled:
+        return list(tubes)
+    if filled[0].device.type == "cpu":
+        attended = [symmetric_softmax(tube) for tube in filled]
+    elif len(filled) > 1 and filled[0].shape[0] <= _VARLEN_CHANNELS:
+        attended = fused_varlen(filled)
+    else:
+        attended = [fused_varlen([tube])[0] for tube in filled]
+    done = iter(attended)
+    return [next(done) if tube.shape[1] else tube for tube in tubes]
+
+
+def fused_varlen(tubes: Sequence[Tensor]) -> list[Tensor]:
+    """Attention inside each of the tubes (C, P_b > 0) by scaled_dot_product_attention, side by side, unpadded."""
+    if len(tubes) == 1:
+        rows = tubes[0].t().contiguous()[None, None]
+        return [F.scaled_dot_product_attention(rows, rows, rows, scale=1.0)[0, 0].t()]
+    lengths = [tube.shape[1] for tube in tubes]
+    offsets = torch.tensor([0, *accumulate(lengths)], device=tubes[0].device)
+    packed = torch.nested.nested_tensor_from_jagged(torch.cat([tube.t() for tube in tubes]), offsets)
+    rows = packed.unsqueeze(2).transpose(1, 2)  # (B, one head, P_b, C)
+    attended = F.scaled_dot_product_attention(rows, rows, rows, scale=1.0).transpose(1, 2).squeeze(2)
+    return [tube.t() for tube in torch.split(attended.values(), lengths)]
+
+
+def symmetric_softmax(tube: Tensor) -> Tensor:
+    """Attention inside one tube (C, P > 0) on a CPU.
+
+    Logits are unscaled sums over all channels: below float32 their rounding would show in the weights, so
+    narrower features are widened.
+    """
+    attended: Tensor = _SymmetricSoftmax.apply(tube.to(torch.promote_types(tube.dtype, torch.float32)))
+    return attended.to(tube.dtype)
 
 
 class _SymmetricSoftmax(torch.autograd.Function):
