@@ -51,7 +51,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_pickle(path: Path) -> object:
-    """The plain data of `path`: dict, list, tuple, set, numbers, text, None and numpy arrays.
+    """The plain data of `path`: dict, list, tuple, numbers, text, None and numpy arrays (protocols 3 and 4).
 
     Raises:
         UnsafePickle: the file asks for any other global; its name is in the message.

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
@@ -43,6 +42,8 @@ class FrFsAdapter:
         for split in LISTS:
             path = _find_sheet(base, split)
             for line, (key, label) in enumerate(_read_sheet(path), start=2):
+                if not key and not label:
+                    continue  # a blank line
                 fault = _row_fault(key, label) or (f"clip '{key}' is listed twice" if key in seen else "")
                 if fault:
                     rejected.append(
@@ -87,21 +88,35 @@ def _find_sheet(base: Path, split: str) -> Path:
 
 def _read_sheet(path: Path) -> list[tuple[str, str]]:
     """Clip key and label as text, from the first sheet below its header row."""
-    import pandas as pd
-
     try:
-        table = pd.read_excel(path, sheet_name=0, header=0, dtype=object)
+        rows = _read_xls(path) if path.suffix.lower() == ".xls" else _read_xlsx(path)
     # xlrd and openpyxl report a damaged file by whatever their parsers run into.
     except Exception as exc:
         raise DatasetError(f"{path.name} is damaged or no Excel sheet ({type(exc).__name__}); {WHERE}") from exc
-    if table.shape[1] < 2:
-        raise DatasetError(f"{path.name} has {table.shape[1]} columns, not clip key and label; {WHERE}")
-    rows = table.iloc[:, :2].itertuples(index=False, name=None)
-    return [(_cell(key), _cell(label)) for key, label in rows if _cell(key) or _cell(label)]
+    if rows and len(rows[0]) < 2:
+        raise DatasetError(f"{path.name} has {len(rows[0])} columns, not clip key and label; {WHERE}")
+    return [(_cell(row[0]), _cell(row[1])) for row in rows[1:]]
+
+
+def _read_xls(path: Path) -> list[Sequence[object]]:
+    import xlrd  # the two sheet readers are needed for this dataset only
+
+    sheet = xlrd.open_workbook(str(path)).sheet_by_index(0)
+    return [sheet.row_values(line) for line in range(sheet.nrows)]
+
+
+def _read_xlsx(path: Path) -> list[Sequence[object]]:
+    import openpyxl
+
+    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+    try:
+        return list(book.worksheets[0].iter_rows(values_only=True))
+    finally:
+        book.close()
 
 
 def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if value is None:
         return ""
     # Excel keeps a key like 308 as the number 308.0.
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -133,7 +133,9 @@ def test_an_athlete_column_alone_tells_athletes_apart(videos: Path, tmp_path: Pa
 
 
 def test_labels_can_stand_in_for_scores(videos: Path, tmp_path: Path) -> None:
-    listing = read(videos, tmp_path, "clip_id,video,split,label\na,a.mp4,train,1\nb,a.mp4,train,0.5\nc,a.mp4,train,-1\n")
+    listing = read(
+        videos, tmp_path, "clip_id,video,split,label\na,a.mp4,train,1\nb,a.mp4,train,0.5\nc,a.mp4,train,-1\n"
+    )
     assert [(r.label, r.score) for r in listing.records] == [(1, None)]
     assert [r.reason for r in listing.rejected] == [
         "the label '0.5' is not a whole number",
@@ -142,7 +144,9 @@ def test_labels_can_stand_in_for_scores(videos: Path, tmp_path: Path) -> None:
 
 
 def test_frame_numbers_must_run_forward(videos: Path, tmp_path: Path) -> None:
-    text = "clip_id,video,split,score,start_frame,end_frame\na,a.mp4,train,1,5,5\nb,a.mp4,train,1,,3\nc,a.mp4,train,1,2,\n"
+    text = (
+        "clip_id,video,split,score,start_frame,end_frame\na,a.mp4,train,1,5,5\nb,a.mp4,train,1,,3\nc,a.mp4,train,1,2,\n"
+    )
     listing = read(videos, tmp_path, text)
     assert [(r.clip_id, r.start_frame, r.end_frame) for r in listing.records] == [("b", None, 3), ("c", 2, None)]
     assert "end_frame 5 is not after" in listing.rejected[0].reason
@@ -151,7 +155,10 @@ def test_frame_numbers_must_run_forward(videos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("clip_id,video,split,scor\n", "neither a column 'score' nor a column 'label'; rename column 'scor' to 'score'"),
+        (
+            "clip_id,video,split,scor\n",
+            "neither a column 'score' nor a column 'label'; rename column 'scor' to 'score'",
+        ),
         ("clip_id,vidio,split,score\n", "no column 'video'; rename column 'vidio'"),
         ("clip_id,split,score\n", "no column 'video'; add it; the file has clip_id, split, score"),
         ("clip_id;video;split;score\n", "separated by semicolons"),
@@ -164,9 +171,7 @@ def test_frame_numbers_must_run_forward(videos: Path, tmp_path: Path) -> None:
         ("clip_id,video,split,score\n".encode("utf-16"), "is not UTF-8 text"),
     ],
 )
-def test_a_file_that_is_no_label_table_says_why(
-    videos: Path, tmp_path: Path, text: str | bytes, sentence: str
-) -> None:
+def test_a_file_that_is_no_label_table_says_why(videos: Path, tmp_path: Path, text: str | bytes, sentence: str) -> None:
     with pytest.raises(DatasetError) as caught:
         read(videos, tmp_path, text)
     assert sentence in str(caught.value)
@@ -185,7 +190,7 @@ def test_missing_files_name_the_nearest(videos: Path, tmp_path: Path) -> None:
 
 
 def test_marks_excel_leaves_behind_are_read(videos: Path, tmp_path: Path) -> None:
-    text = "\ufeffClip_ID, Video ,split,score\r\n\"a, b\",a.mp4,train, 1.5 \r\n"
+    text = '\ufeffClip_ID, Video ,split,score\r\n"a, b",a.mp4,train, 1.5 \r\n'
     listing = read(videos, tmp_path, text)
     assert [(r.clip_id, r.score) for r in listing.records] == [("a, b", 1.5)]
 
