@@ -10,17 +10,19 @@ step, not N times.  In between, a video is one long map of N·T time steps on wh
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from models.attention import NonLocal, TubeSelfAttention
 from models.backbones import SplitBackbone, build_backbone
 from models.heads import build_head
 
 AttentionKind = Literal["tsa", "nonlocal", "none"]
 Affinity = Literal["dot", "softmax"]
 Compat = Literal["paper", "released"]
+Position = tuple[int, int, int, int]  # segment, step within it, row, column
 
 # What each definition says where the caller says nothing; splits are I3D's, other backbones have their own default.
 _DEFAULT_AFFINITY: dict[Compat, Affinity] = {"paper": "dot", "released": "softmax"}
@@ -80,10 +82,11 @@ class TSANet(nn.Module):
         blocks: attention blocks applied one after another at the cut, each `(x (B, C, N·T, Hf, Wf), mask (B, N·T,
             Hf, Wf) bool) -> same shape`; none makes the PlainNet baseline.
         head: pooled features to raw output.
-        compat: `paper` (correct segment order) or `released`, which reproduces the order of the released code.
+        compat: `paper` (correct segment order) or `released`, which reproduces the order of the released code; that
+            code mixes the order only behind attention, so a PlainNet is the same under both.
 
-    `segment_outputs` of a trained model come from the same head as the video's, applied to one segment's feature;
-    with a linear head their mean would be the video's output, with ours it only resembles it.
+    Outputs per segment come from the same head as the video's, applied to one segment's feature; with a linear head
+    their mean would be the video's output, with ours it only resembles it.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class TSANet(nn.Module):
         video: Tensor,
         mask: Tensor | None = None,
         return_segments: bool = False,
-        return_attention: Tensor | None = None,
+        return_attention: Position | None = None,
     ) -> Tensor | TSANetOutput:
         """Run the network.
 
@@ -110,8 +113,8 @@ class TSANet(nn.Module):
             video: (B, N, 3, frames, S, S) float, normalised with the backbone's `mean` and `std`.
             mask: (B, N, T, Hf, Wf) bool, the tube masks; a PlainNet needs none, Non-local blocks ignore it.
             return_segments: also give the head's output for every segment.
-            return_attention: also give what chosen positions attend to: (B, 4) int64, one position (segment, step,
-                row, column) of each video.
+            return_attention: also give what this position (segment, step, row, column) attends to; a video whose
+                tube does not hold it gets zeros.
 
         Returns:
             The head's raw output (B, ...), or a `TSANetOutput` if more was asked for.
@@ -131,20 +134,20 @@ class TSANet(nn.Module):
         return self._segment_features(video, mask, None)[0]
 
     def _segment_features(
-        self, video: Tensor, mask: Tensor | None, query: Tensor | None
+        self, video: Tensor, mask: Tensor | None, position: Position | None
     ) -> tuple[Tensor, list[Tensor]]:
-        self._check(video, mask, query)
+        self._check(video, mask, position)
         videos, segments = video.shape[:2]
         maps: list[Tensor] = []
 
         def attend(h: Tensor) -> Tensor:
-            if not self.attention and self.compat == "paper":
+            if not self.attention:
                 return h
             v = join_segments(h, videos)
             flat_mask = None if mask is None else mask.flatten(1, 2)
             for block in self.attention:
-                if query is not None:
-                    maps.append(self._attention_map(block, v, flat_mask, query, segments))
+                if position is not None:
+                    maps.append(self._attention_map(block, v, flat_mask, position, segments))
                 v = block(v, flat_mask)
             if self.compat == "released":
                 order = released_time_order(segments, v.shape[2] // segments).flatten().to(v.device)
@@ -157,46 +160,44 @@ class TSANet(nn.Module):
         return pooled.view(videos, segments, -1), maps
 
     def _attention_map(
-        self, block: nn.Module, v: Tensor, mask: Tensor | None, query: Tensor, segments: int
+        self, block: nn.Module, v: Tensor, mask: Tensor | None, position: Position, segments: int
     ) -> Tensor:
-        """Row of one block's attention for each video's chosen position, as (B, N, T, Hf, Wf)."""
-        n, t, row, column = query.to(v.device).unbind(dim=1)
-        positions = torch.stack([n * (v.shape[2] // segments) + t, row, column], dim=1)
-        weights = cast(Tensor, block.attention_map(v, mask, positions))  # type: ignore[operator]
-        return weights.view(len(weights), segments, -1, *weights.shape[2:])
+        """What one position attends to in one block: (B, N, T, Hf, Wf)."""
+        n, step, row, column = position
+        steps = v.shape[2] // segments
+        if mask is None or isinstance(block, NonLocal):
+            mask = v.new_ones((v.shape[0], *v.shape[2:]), dtype=torch.bool)
+        weights = cast(Tensor, block.attention_from(v, mask, (n * steps + step, row, column)))  # type: ignore[operator]
+        return weights.view(len(weights), segments, steps, *weights.shape[2:])
 
-    def _check(self, video: Tensor, mask: Tensor | None, query: Tensor | None) -> None:
+    def _check(self, video: Tensor, mask: Tensor | None, position: Position | None) -> None:
         net = self.backbone
         wanted = (3, net.frames, net.input_size, net.input_size)
         if video.dim() != 6 or tuple(video.shape[2:]) != wanted:
             raise ValueError(
-                f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {_shape(video)}"
+                f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {tuple(video.shape)}"
             )
-        if query is not None and (not self.attention or query.shape != (video.shape[0], 4)):
-            raise ValueError(
-                "return_attention takes one position (segment, step, row, column) per video, of a model "
-                f"with attention; got {_shape(query)} for {video.shape[0]} videos"
-            )
+        place = (video.shape[1], net.steps, *net.grid)
+        if position is not None and not self.attention:
+            raise ValueError("a network without attention attends to nothing; leave return_attention out")
+        if position is not None and not all(0 <= p < n for p, n in zip(position, place, strict=True)):
+            raise ValueError(f"position {tuple(position)} is not (segment, step, row, column) within {place}")
         if mask is None:
-            if self.attention and any(getattr(block, "needs_mask", True) for block in self.attention):
+            if not all(isinstance(block, NonLocal) for block in self.attention):
                 raise ValueError("this network attends inside the athlete's tube and needs its mask")
             return
-        expected = (*video.shape[:2], net.steps, *net.grid)
-        if tuple(mask.shape) != tuple(expected):
+        expected = (video.shape[0], *place)
+        if tuple(mask.shape) != expected:
             raise ValueError(
-                f"the network takes tube masks {expected}, got {_shape(mask)}; "
+                f"the network takes tube masks {expected}, got {tuple(mask.shape)}; "
                 "make the masks for this backbone's grid and temporal stride"
             )
         if mask.dtype != torch.bool:
             raise ValueError(f"a tube mask is bool, got {mask.dtype}")
 
 
-def _shape(tensor: Tensor) -> str:
-    return str(tuple(tensor.shape))
-
-
 def build_attention(
-    kind: AttentionKind, channels: int, stacks: int = 1, affinity: Affinity = "dot", **options: object
+    kind: AttentionKind, channels: int, stacks: int = 1, affinity: Affinity = "dot", **options: Any
 ) -> list[nn.Module]:
     """Attention blocks for `channels` channels: `tsa` (the tube's positions), `nonlocal` (all), or `none`.
 
@@ -210,12 +211,10 @@ def build_attention(
     """
     if stacks < 1 and kind != "none":
         raise ValueError(f"attention needs at least one block, got stacks={stacks}; for none, choose 'none'")
+    if kind not in ("tsa", "nonlocal", "none"):
+        raise ValueError(f"attention is 'tsa', 'nonlocal' or 'none', not {kind!r}")
     if kind == "none":
         return []
-    from models.attention import NonLocal, TubeSelfAttention
-
-    if kind not in ("tsa", "nonlocal"):
-        raise ValueError(f"attention is 'tsa', 'nonlocal' or 'none', not {kind!r}")
     block = TubeSelfAttention if kind == "tsa" else NonLocal
     return [cast(nn.Module, block(channels, affinity=affinity, **options)) for _ in range(stacks)]
 

@@ -35,9 +35,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: not a file of named tensors.
     """
     if not path.is_file():
-        raise FileNotFoundError(
-            f"the weights file {path} does not exist; check the path in the configuration"
-        )
+        raise FileNotFoundError(f"the weights file {path} does not exist; check the path in the configuration")
     if path.suffix == ".safetensors":
         try:
             from safetensors.torch import load_file
@@ -53,14 +51,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from exc
     while isinstance(content, Mapping) and (inner := next((w for w in _WRAPPERS if w in content), None)):
         content = content[inner]
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
-    ):
-        raise ValueError(
-            f"{path.name} holds no state_dict (names with tensors); export one with model.state_dict()"
-        )
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise ValueError(f"{path.name} holds no state_dict (names with tensors); export one with model.state_dict()")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 

@@ -41,6 +41,13 @@ def same_padding(size: Sequence[int], kernel: Triple, stride: Triple) -> tuple[T
     return before, (total[0] - before[0], total[1] - before[1], total[2] - before[2])
 
 
+def pad_zeros(x: Tensor, before: Triple, after: Triple) -> Tensor:
+    """(M, C, T, H, W) with zeros before and after its last three axes; itself where there are none to add."""
+    if not any((*before, *after)):
+        return x
+    return F.pad(x, [p for pair in zip(before[::-1], after[::-1], strict=True) for p in pair])
+
+
 class Unit3d(nn.Module):
     """Convolution with SAME padding, batch normalisation, ReLU: (M, C, T, H, W) to (M, C', T', H', W')."""
 
@@ -60,25 +67,29 @@ class Unit3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         before, after = same_padding(x.shape[2:], self.kernel, self.stride)
         if before != after:  # an odd total: only the strided first layer of an even-sized input comes here
-            x = F.pad(x, [p for pair in zip(before[::-1], after[::-1], strict=True) for p in pair])
-            before = (0, 0, 0)
+            x, before = pad_zeros(x, before, after), (0, 0, 0)
         x = F.conv3d(x, self.conv3d.weight, stride=self.stride, padding=before)
         return F.relu(self.bn(x), inplace=True)
 
 
 class SamePool3d(nn.Module):
-    """Max pooling with SAME padding.
+    """Max pooling with SAME padding by zeros.
 
-    Its input follows a ReLU, so padding by zero and padding by minus infinity choose the same maximum; `ceil_mode`
-    then stands for the one-sided zero, and the map need not be copied into a padded one.
+    Behind a ReLU, zero and minus infinity as padding choose the same maximum; `ceil_mode` then stands for the
+    one-sided row, and the map need not be copied into a padded one.  Attention at the cut makes negative values: the
+    pool that reads them has `signed` set and really pads with zeros, as the public implementations do.
     """
+
+    signed = False
 
     def __init__(self, kernel: Triple, stride: Triple) -> None:
         super().__init__()
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
-        before, _ = same_padding(x.shape[2:], self.kernel, self.stride)
+        before, after = same_padding(x.shape[2:], self.kernel, self.stride)
+        if self.signed:
+            return F.max_pool3d(pad_zeros(x, before, after), self.kernel, self.stride)
         return F.max_pool3d(x, self.kernel, self.stride, before, ceil_mode=True)
 
 
@@ -99,9 +110,7 @@ class Mixed(nn.Module):
         self.c_out = b0 + b1b + b2b + b3b
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat(
-            [self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1
-        )
+        return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
 
 
 def build_layers() -> dict[str, nn.Module]:
@@ -156,6 +165,10 @@ class EndpointBackbone(SplitBackbone):
                 f"{type(self).__name__} has no endpoint {split!r} to split after; choose one of {', '.join(known)}"
             )
         self._cut = known[alias] + 1
+        for name in self.endpoints[self._cut : self._cut + 1]:
+            for layer in getattr(self, name).modules():
+                if isinstance(layer, SamePool3d):
+                    layer.signed = True
         self.settle(alias)
 
     def stage1(self, x: Tensor) -> Tensor:

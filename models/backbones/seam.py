@@ -131,9 +131,7 @@ def derive_layout(backbone: nn.Module, frames: int, input_size: int) -> Layout:
     """
     observed = _Observed(backbone)
     was_training = backbone.training
-    ghosts = {
-        name: tensor.detach().to("meta") for name, tensor in observed.state_dict(keep_vars=True).items()
-    }
+    ghosts = {name: tensor.detach().to("meta") for name, tensor in observed.state_dict(keep_vars=True).items()}
     ghosts |= {name: buffer.to("meta") for name, buffer in observed.named_buffers()}
     backbone.eval()
     try:
@@ -144,7 +142,5 @@ def derive_layout(backbone: nn.Module, frames: int, input_size: int) -> Layout:
         backbone.train(was_training)
     _, channels, steps, rows, columns = h.shape
     if frames % steps:
-        raise ValueError(
-            f"the cut leaves {steps} time steps of {frames} frames; cut where they divide evenly"
-        )
+        raise ValueError(f"the cut leaves {steps} time steps of {frames} frames; cut where they divide evenly")
     return Layout(channels=channels, steps=steps, grid=(rows, columns), features=pooled.shape[1])

@@ -92,9 +92,7 @@ class MViTBackbone(SplitBackbone):
         return self._open(x)[1]
 
     def stage2(self, h: Tensor) -> Tensor:
-        raise NotImplementedError(
-            "MViT's second stage needs the class token of its first; call the whole network"
-        )
+        raise NotImplementedError("MViT's second stage needs the class token of its first; call the whole network")
 
     def forward(self, x: Tensor, between: Between | None = None) -> Tensor:
         net: Any = self.network
@@ -184,9 +182,7 @@ def build_swin3d_t(split: str | None = None, weights: str | Path | None = None) 
     enum = zoo.Swin3D_T_Weights
     network = _load(zoo.swin3d_t, enum, weights, "head")
     transforms = enum.DEFAULT.transforms()
-    return TorchvisionBackbone(
-        network, _SWIN_LAYERS, split or "features.4", transforms, tail=1, places_first=True
-    )
+    return TorchvisionBackbone(network, _SWIN_LAYERS, split or "features.4", transforms, tail=1, places_first=True)
 
 
 def build_mvit_v2_s(split: str | None = None, weights: str | Path | None = None) -> MViTBackbone:

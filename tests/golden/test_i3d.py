@@ -28,9 +28,7 @@ def maps(loaded, numbers, seeded):
     network, _ = loaded
     seen: dict[str, np.ndarray] = {}
     hooks = [
-        getattr(network, name).register_forward_hook(
-            lambda _m, _i, out, name=name: seen.update({name: out[0].numpy()})
-        )
+        getattr(network, name).register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out[0].numpy()}))
         for name in network.endpoints
     ]
     x = seeded(1001, (1, 3, 16, 224, 224), numbers["input_crc32"])

@@ -95,11 +95,23 @@ def test_same_padding_keeps_ceil_of_length_over_stride(n, kernel, stride):
 
 @pytest.mark.parametrize("n", [5, 6, 7, 8])
 @pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 1), (3, 2)])
-def test_pooling_equals_pooling_of_a_zero_padded_map(n, kernel, stride):
-    x = torch.rand(1, 2, n, n, n)
+@pytest.mark.parametrize("signed", [False, True])
+def test_pooling_equals_pooling_of_a_zero_padded_map(n, kernel, stride, signed):
+    x = torch.rand(1, 2, n, n, n) - (0.9 if signed else 0.0)
     (b, *_), (a, *_) = same_padding((n,) * 3, (kernel,) * 3, (stride,) * 3)
     slow = nn.functional.max_pool3d(nn.functional.pad(x, [b, a] * 3), kernel, stride)
-    torch.testing.assert_close(SamePool3d((kernel,) * 3, (stride,) * 3)(x), slow, rtol=0, atol=0)
+    pool = SamePool3d((kernel,) * 3, (stride,) * 3)
+    pool.signed = signed
+    torch.testing.assert_close(pool(x), slow, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("split", ["mixed_3c", "maxpool_4a", "mixed_4e"])
+def test_the_pool_behind_the_cut_expects_what_attention_makes_of_the_map(split):
+    """Attention gives negative values; padding by zero and by minus infinity differ there, and the former is public."""
+    net = I3D(split).eval()
+    pools = [(name, m) for name, m in net.named_modules() if isinstance(m, SamePool3d)]
+    behind = {"mixed_3c": "MaxPool3d_4a_3x3", "maxpool_4a": "Mixed_4b", "mixed_4e": "Mixed_4f"}[split]
+    assert [name.split(".")[0] for name, m in pools if m.signed] == [behind]
 
 
 @pytest.mark.parametrize("n", [7, 8])
@@ -158,9 +170,7 @@ def test_full_size_torchvision_networks(name, classifier):
     torch.manual_seed(0)
     original = getattr(zoo, name)(weights=None).eval()
     net = build_backbone(name).eval()
-    net.network.load_state_dict(
-        {k: v for k, v in original.state_dict().items() if not k.startswith(classifier)}
-    )
+    net.network.load_state_dict({k: v for k, v in original.state_dict().items() if not k.startswith(classifier)})
     x = torch.randn(1, 3, 16, 224, 224)
     with torch.no_grad():
         feature = net(x)[..., None, None, None] if name == "s3d" else net(x)
@@ -172,9 +182,7 @@ def test_kinetics_weights_without_network_are_one_sentence(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    with pytest.raises(
-        ValueError, match=r"not be fetched from https://.*r3d_18.* \(no route to host\); down"
-    ):
+    with pytest.raises(ValueError, match=r"not be fetched from https://.*r3d_18.* \(no route to host\); down"):
         build_backbone("r3d_18", weights="kinetics")
     with pytest.raises(ValueError, match="neither a file nor one of kinetics, KINETICS400_V1"):
         build_backbone("r3d_18", weights="imagenet")
