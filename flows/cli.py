@@ -16,6 +16,7 @@ from flows import quiet
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import err, out, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, ingest, make_procedural
+from tasks import progress
 
 if TYPE_CHECKING:
     from flows.pipeline import RunSummary
@@ -284,6 +285,64 @@ def demo_command(
     spec = {"make_procedural": ProceduralSpec(clips=clips)}
     nothing = {"only": None, "start": None, "until": None}
     finish(run_pipeline(load_config("demo", overrides), "demo", workspace, nothing, spec), False, as_json)
+
+
+@app.command("explain")
+@plain_errors
+def explain_command(
+    name: Annotated[str, typer.Argument(help="An artifact's path or key, or a clip_id.")],
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Print the chain from the source video to an artifact.
+
+    Example: `tubeflow explain diving_0003`
+    """
+    from flows.explain import explain_json, print_explanation
+
+    if as_json:
+        typer.echo(json.dumps(explain_json(Workspace(workspace), name)))
+        return
+    print_explanation(Workspace(workspace), name)
+
+
+@app.command("gc")
+@plain_errors
+def gc_command(
+    keep: Annotated[int, typer.Option(min=1, help="Keep what the last runs of each dataset need.")] = 1,
+    delete: Annotated[bool, typer.Option("--delete", help="Really delete; without it only say what would go.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say which artifacts no recent run needs, or delete them.
+
+    Example: `tubeflow gc --keep 3`, then `tubeflow gc --keep 3 --delete`
+    """
+    from flows.gc import find_garbage, print_garbage, remove
+
+    opened = Workspace.open(workspace)
+    garbage = find_garbage(opened, keep)
+    if delete:
+        remove(opened, garbage)
+    if as_json:
+        typer.echo(json.dumps([{"path": str(one.path), "bytes": one.size, "runs": one.runs} for one in garbage]))
+        return
+    print_garbage(garbage, delete)
+
+
+@app.command("reindex")
+@plain_errors
+def reindex_command(workspace: WorkspaceOption = Path("workspace")) -> None:
+    """Verify every artifact and make the catalog's index again from the artifacts alone.
+
+    Example: `tubeflow reindex`
+    """
+    opened = Workspace.open(workspace)
+    with stage_bars():
+        damaged = opened.index.rebuild(lambda done, total: progress.report("verify", done, total))
+    for problem in damaged:
+        out.print(str(problem), markup=False, soft_wrap=True)
+    out.print(f"{len(opened.index.rows)} artifacts in the index, {len(damaged)} damaged.")
 
 
 if __name__ == "__main__":

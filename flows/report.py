@@ -14,7 +14,7 @@ import yaml
 
 from data_catalog.catalog import Workspace, write_json
 from data_catalog.inspect import report_data as page
-from data_catalog.inspect.report import render_report
+from data_catalog.inspect.report import load_picture, render_report
 from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_strip
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig
@@ -121,7 +121,7 @@ def build_report(
         scatter = page.Predictions(
             tuple(shown["clip_id"]), shown["true"].to_numpy(float), shown["predicted"].to_numpy(float), split
         )
-    picture = None if sheet is None else page.Picture(sheet.read_bytes(), "Tubes of some clips, one row a clip")
+    picture = None if sheet is None else load_picture(sheet, "Tubes of some clips, one row a clip")
     from flows.runs import command_line
 
     return page.ReportData(
@@ -218,7 +218,7 @@ def segment_scores(
     clip = str(row["clip_id"])
     length = config.masks.segment_length
     path = segment_strip(tubes[clip].view, folder / "segments.png", starts, segment_length=length)
-    strip = page.Picture(path.read_bytes(), f"The middle frame of each segment of clip {clip}")
+    strip = load_picture(path, f"The middle frame of each segment of clip {clip}")
     true = float(row["true"])
     return page.SegmentScores(
         clip, tuple(starts), length, scores, true if np.isfinite(true) else None, float(row["predicted"]), strip
@@ -230,7 +230,7 @@ def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.P
     sheets = {}
     for clip, tube in list(tubes.items())[:WORST_SHEETS]:
         path = contact_sheet(tube.view, folder / "clips" / f"{clip}.png")
-        sheets[clip] = page.Picture(path.read_bytes(), f"Frames of clip {clip} with its tube")
+        sheets[clip] = load_picture(path, f"Frames of clip {clip} with its tube")
     return sheets
 
 

@@ -1,0 +1,95 @@
+"""`tubeflow gc`: artifacts that no recent run needs.
+
+What a run stands on is in its references.parquet. An artifact is kept while one of the newest `keep` runs of any
+dataset refers to it; the others are what tracker and config experiments left behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_catalog.catalog import Workspace
+from data_catalog.schemas import REFERENCES, read_table
+from data_catalog.store import ArtifactDamaged
+from flows.console import out
+from flows.runs import read_runs
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One artifact that would go: its size in bytes (with its work folder), and the older runs that refer to it."""
+
+    stage: str
+    key: str
+    path: Path
+    size: int
+    runs: tuple[str, ...]
+
+
+def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
+    """For every run, oldest first, the (stage, key) of the artifacts that it stands on."""
+    found = {}
+    for run in read_runs(workspace):
+        try:
+            table = read_table(workspace.runs / run["run_id"] / "references.parquet", REFERENCES).to_pydict()
+        except (FileNotFoundError, ArtifactDamaged):
+            continue
+        found[run["run_id"]] = set(zip(table["stage"], table["key"], strict=True))
+    return found
+
+
+def find_garbage(workspace: Workspace, keep: int) -> list[Garbage]:
+    """Artifacts that none of the `keep` newest runs of each dataset refers to."""
+    referring = references(workspace)
+    by_dataset: dict[str, list[str]] = defaultdict(list)
+    for run in read_runs(workspace):
+        by_dataset[run["dataset"]].append(run["run_id"])
+    recent = {run for runs in by_dataset.values() for run in runs[-keep:]}
+    needed = set().union(*(referring.get(run, set()) for run in recent))
+    older: Mapping[tuple[str, str], list[str]] = defaultdict(list)
+    for run, artifacts in referring.items():
+        for artifact in artifacts - needed:
+            older[artifact].append(run)
+    garbage = []
+    for folder in sorted(workspace.artifacts.glob("*")):
+        if not folder.is_dir() or folder.name == "tmp":
+            continue
+        for key, stat in sorted(workspace.store.scan(folder.name).items()):
+            if (folder.name, key) not in needed:
+                path = workspace.store.path(folder.name, key)
+                size = stat.st_size + _folder_size(path.with_suffix(".work"))
+                garbage.append(Garbage(folder.name, key, path, size, tuple(older.get((folder.name, key), ()))))
+    return garbage
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+
+
+def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
+    """Delete artifacts and the work folders of their trainings."""
+    for one in garbage:
+        one.path.unlink(missing_ok=True)
+        shutil.rmtree(one.path.with_suffix(".work"), ignore_errors=True)
+        workspace.index.forget(one.stage, one.key)
+    workspace.index.save()
+
+
+def print_garbage(garbage: list[Garbage], deleted: bool) -> None:
+    """Per stage how many artifacts and bytes go, and which older runs refer to them."""
+    for stage, count in Counter(one.stage for one in garbage).items():
+        mine = [one for one in garbage if one.stage == stage]
+        runs = sorted({run for one in mine for run in one.runs})
+        used = f"used by {', '.join(runs)}" if runs else "used by no run"
+        out.print(f"{stage:>10}  {count} artifacts  {sum(one.size for one in mine):,} bytes  {used}", soft_wrap=True)
+    total = sum(one.size for one in garbage)
+    if not garbage:
+        out.print("Nothing to remove: every artifact is used by a run that is kept.")
+    elif deleted:
+        out.print(f"Removed {len(garbage)} artifacts, {total:,} bytes.")
+    else:
+        out.print(f"Would remove {len(garbage)} artifacts, {total:,} bytes; do it with: tubeflow gc --delete")
