@@ -51,9 +51,9 @@ def find_garbage(workspace: Workspace, keep: int) -> list[Garbage]:
     recent = {run for runs in by_dataset.values() for run in runs[-keep:]}
     needed = set().union(*(referring.get(run, set()) for run in recent))
     older: Mapping[tuple[str, str], list[str]] = defaultdict(list)
-    for run, artifacts in referring.items():
+    for run_id, artifacts in referring.items():
         for artifact in artifacts - needed:
-            older[artifact].append(run)
+            older[artifact].append(run_id)
     garbage = []
     for folder in sorted(workspace.artifacts.glob("*")):
         if not folder.is_dir() or folder.name == "tmp":

@@ -42,6 +42,10 @@ class DetectConfig(StageConfig):
     )
     athletes: int = Field(1, ge=1, le=16, description="How many to follow at most; ignored with annotation.")
 
+    def key_view(self) -> dict[str, Any]:
+        """Without the weights' path: where a file lies on this machine is not part of the key, its digest is."""
+        return self.model_dump(mode="json", exclude={"weights"})
+
     @property
     def needs_model(self) -> bool:
         """Whether a detector is to be built; the labels' boxes need none."""

@@ -146,7 +146,7 @@ class Stage:
         """The config as plain values, by section: `{"track": {"tracker": "mil", …}}`."""
         if self.config_view is not None:
             return self.config_view(config)
-        return {self.name: config.model_dump(mode="json")}
+        return {self.name: config.key_view()}
 
 
 def make_key(

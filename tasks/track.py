@@ -31,6 +31,10 @@ class TrackConfig(StageConfig):
         None, description="The tracker's weights: a path or path prefix, or a name in the weights folder."
     )
 
+    def key_view(self) -> dict[str, Any]:
+        """Without the weights' path: where a file lies on this machine is not part of the key, its digest is."""
+        return self.model_dump(mode="json", exclude={"weights"})
+
 
 def track_clip(frames: NDArray[np.uint8], boxes: NDArray[np.float32], tracker: Tracker) -> list[Tube]:
     """Follow `boxes` (A, 4) xyxy of the first of `frames` (L, H, W, 3) to the end: A tubes of L quads.

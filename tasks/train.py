@@ -62,6 +62,11 @@ class ModelConfig(StageConfig):
     head_options: dict[str, Option] = Field(default_factory=dict)
     compat: Literal["paper", "released"] = "paper"
 
+    def key_view(self) -> dict[str, Any]:
+        """Without the path of a weights file, whose digest is in the key; a published name stays."""
+        is_file = self.weights is not None and Path(self.weights).is_file()
+        return self.model_dump(mode="json", exclude={"weights"} if is_file else None)
+
 
 class TrainConfig(StageConfig):
     """How it is trained. The defaults are the paper's.
@@ -341,7 +346,7 @@ WITHOUT_EFFECT = {"loggers", "workers", "checkpoint_steps", "accelerator"}
 def train_config_view(config: TrainView) -> dict[str, Any]:
     """The part of the config that enters the key."""
     return {
-        "model": config.model.model_dump(mode="json"),
+        "model": config.model.key_view(),
         "train": config.train.model_dump(mode="json", exclude=WITHOUT_EFFECT),
     }
 
