@@ -210,8 +210,9 @@ def test_an_unused_column_is_told_with_the_likely_meaning(videos: Path, tmp_path
 
 
 cells = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12)
-rows = st.lists(st.tuples(cells, st.sampled_from(["a.mp4", "deep/b.mp4", "..", "/", "linked"]) | cells,
-                          st.sampled_from(["train", "test", "val"]) | cells, cells | st.floats().map(str)), max_size=8)  # fmt: skip
+paths = st.sampled_from(["a.mp4", "deep/b.mp4", "..", "/", "linked"]) | cells
+splits = st.sampled_from(["train", "test", "val"]) | cells
+rows = st.lists(st.tuples(cells, paths, splits, cells | st.floats().map(str)), max_size=8)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
