@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 NUM_JUDGES: Final = 7
 # Points a judge takes off for a fault at its worst. The sum stays below 10 so that 0 is rare.
-PENALTY: Final = {"splash": 3.4, "entry": 1.9, "knees": 1.3, "legs": 1.3, "distance": 0.7, "timing": 1.6}
+PENALTY: Final = {"splash": 3.8, "entry": 1.7, "knees": 1.2, "legs": 1.2, "distance": 0.7, "timing": 1.6}
 _NOISE = 0.28
 
 

@@ -7,19 +7,22 @@ from data_catalog.datasets.procedural.camera import View
 from data_catalog.datasets.procedural.scene import Image, Scene, fill_stand, hang_banners, roughen
 
 
-def build_rink(view: View, shape: tuple[int, int], rng: np.random.Generator) -> Scene:
-    """The rink seen through `view`, whose origin lies on the ice where the skater starts; shape is (Hp, Wp)."""
+def build_rink(view: View, shape: tuple[int, int], venue: np.random.Generator, rng: np.random.Generator) -> Scene:
+    """The rink seen through `view`, whose origin lies on the ice where the skater starts; shape is (Hp, Wp).
+
+    What belongs to the hall comes from `venue`, what differs from clip to clip from `rng`.
+    """
     height, width = shape
     image = np.zeros((height, width, 3), np.uint8)
     unit = view.px_per_m
     levels = {"ice": 0.75, "rail": 1.75, "stand": 5.0}
     row = {name: round(view.origin[1] - unit * level) for name, level in levels.items()}
-    image[: row["rail"]] = np.array(rng.choice([[34, 36, 52], [48, 40, 44], [30, 46, 56]]))
+    image[: row["rail"]] = np.array(venue.choice([[34, 36, 52], [48, 40, 44], [30, 46, 56]]))
     for x in np.arange(rng.uniform(0, unit), width, 2.1 * unit):
         lamp = (round(x), max(3, row["stand"] - round(0.5 * unit)))
         cv2.circle(image, lamp, max(2, round(0.1 * unit)), (255, 250, 226), -1)
     spectators = fill_stand(image, max(row["stand"], 0), row["rail"], unit, rng)
-    hang_banners(image, row["rail"], row["ice"], 3.0 * unit, rng, pale=True)
+    hang_banners(image, (row["rail"], row["ice"]), view.origin[0], 3.0 * unit, venue, pale=True)
     cv2.rectangle(image, (0, row["rail"] - 3), (width, row["rail"]), (226, 196, 60), -1)
     cv2.rectangle(image, (0, row["ice"] - max(3, round(0.12 * unit))), (width, row["ice"]), (240, 206, 40), -1)
     _ice(image, row["ice"], unit, rng)

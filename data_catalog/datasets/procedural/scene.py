@@ -127,20 +127,31 @@ def in_front(image: Image, before: Image, spectators: tuple[Spectator, ...]) -> 
 
 
 def hang_banners(
-    image: Image, top: float, bottom: float, width_px: float, rng: np.random.Generator, pale: bool = False
+    image: Image, rows: tuple[float, float], start: float, width_px: float, venue: np.random.Generator, pale: bool
 ) -> None:
-    """A row of sponsors' boards between two panorama rows, in place."""
-    order = rng.permutation(len(_SPONSORS))
+    """A row of sponsors' boards between two panorama rows, in place.
+
+    Args:
+        image: the panorama.
+        rows: top and bottom in pixels.
+        start: panorama x of an edge between two boards.
+        width_px: of one board.
+        venue: generator of the arena, so that the same boards hang there in every clip.
+        pale: dark letters on pale paint instead of the reverse.
+    """
+    top, bottom = rows
+    order, hues = venue.permutation(len(_SPONSORS)), venue.integers(0, 180, len(_SPONSORS))
     height = bottom - top
-    edge = -rng.uniform(0.0, width_px)
-    for number, left in enumerate(np.arange(edge, image.shape[1], width_px)):
+    first = -int(np.ceil(start / width_px))
+    for number in range(first, int((image.shape[1] - start) // width_px) + 1):
+        left = start + number * width_px
         name = _SPONSORS[order[number % len(order)]]
-        hue = rng.integers(0, 180)
-        strong = (hue, 60, 235) if pale else (hue, 150, 128)
+        hue = int(hues[number % len(order)])
+        strong = (hue, 60, 235) if pale else (hue, 150, 118)
         red, green, blue = cv2.cvtColor(np.array([[strong]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].tolist()
         corner, far = (round(left), round(top)), (round(left + width_px) - 2, round(bottom))
         cv2.rectangle(image, corner, far, (red, green, blue), -1)
-        ink = (30, 40, 90) if pale else (250, 250, 250)
+        ink = (30, 40, 90) if pale else (206, 208, 204)
         (wide, high), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_DUPLEX, 1.0, 2)
         scale = min(0.6 * height / high, 0.8 * width_px / wide)
         spot = (round(left + 0.5 * (width_px - wide * scale)), round(bottom - 0.5 * (height - high * scale)))

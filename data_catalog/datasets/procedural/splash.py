@@ -29,7 +29,7 @@ class Splash:
     @classmethod
     def throw(cls, entry_sec: float, place: Floats, size: float, rng: np.random.Generator) -> "Splash":
         """A random splash of a given size at `place` (3,) on the water."""
-        sheet, drops = round(30 + 230 * size), round(24 + 230 * size)
+        sheet, drops = round(16 + 290 * size), round(16 + 240 * size)
         count = sheet + drops
         thick = np.arange(count) < sheet
         share = rng.uniform(0.2, 1.0, count)
@@ -85,15 +85,24 @@ class Splash:
     def _foam(self, cover: Image, since: float, view: View, corner: Floats) -> None:
         middle = view.project(np.array([self.x_m, 0.0, self.z_m]))[:2] - corner
         spot = (round(float(middle[0]) * 8), round(float(middle[1]) * 8))
-        reach = view.px_per_m * (0.22 + 0.95 * self.size) * min(1.0, 0.3 + since * 1.8)
-        flat = max(np.sin(view.elevation), 0.12)
-        axes = (round(reach * 8), round(reach * flat * 1.3 * 8))
-        strength = round(190 * float(np.exp(-since * 0.7)))
-        cv2.ellipse(cover, spot, axes, 0, 0, 360, strength, cv2.FILLED, cv2.LINE_AA, 3)
+        reach = view.px_per_m * (0.14 + 1.15 * self.size) * min(1.0, 0.06 + since * 2.2)
+        flat = max(float(np.sin(view.elevation)), 0.12) * 1.3
+        strength = round(225 * float(np.exp(-since * 0.5)))
+        # Patches where the drops were thrown from, denser towards the middle, that drift apart.
+        count = round(10 + 44 * self.size)
+        angle = np.arange(count) * 2.399963 + self.launch[0] * 50.0
+        away = reach * np.sqrt((np.arange(count) + 0.5) / count)
+        around = np.stack([away * np.cos(angle), flat * away * np.sin(angle)], axis=-1) + middle
+        patches = np.rint(around * 8.0).astype(np.int32).tolist()
+        sizes = (0.03 + 0.09 * np.sin(angle * 7.0) ** 2) * view.px_per_m * 8.0 * (1.0 + 0.4 * self.size)
+        tones = (strength * (0.62 + 0.38 * np.cos(angle * 3.0) ** 2)).astype(np.int32).tolist()
+        for patch, wide, tone in zip(patches, sizes.tolist(), tones, strict=True):
+            axes = (round(wide), round(0.4 * wide))
+            cv2.ellipse(cover, patch, axes, 0, 0, 360, tone, cv2.FILLED, cv2.LINE_AA, 3)
         for ring in range(3):
             grown = (since - 0.12 * ring) * (0.9 + 0.5 * self.size)
             if grown > 0.05:
-                axes = (round(view.px_per_m * grown * 8), round(view.px_per_m * grown * flat * 1.3 * 8))
+                axes = (round(view.px_per_m * grown * 8), round(view.px_per_m * grown * flat * 8))
                 cv2.ellipse(cover, spot, axes, 0, 0, 360, max(20, 120 - 30 * ring), 1, cv2.LINE_AA, 3)
 
 

@@ -94,9 +94,14 @@ def _spread(seed: int, stream: int, index: int) -> float:
     return (start + index * (_GOLDEN if stream == 0 else 0.7548776662466927)) % 1.0
 
 
+def _venue(kind: Kind, seed: int) -> np.random.Generator:
+    """Generator of the arena: all clips of a data set come from one competition."""
+    return np.random.default_rng([seed, 78, KINDS.index(kind)])
+
+
 def _faults(slack: float, timing: float, rng: np.random.Generator) -> Faults:
     """Faults that go together as in life: the splash follows the entry and the legs."""
-    entry, knees, legs, distance = np.clip(slack * rng.uniform(0.7, 1.2, 4) + rng.normal(0, 0.03, 4), 0.0, 1.0)
+    entry, knees, legs, distance = np.clip(slack * rng.uniform(0.8, 1.15, 4) + rng.normal(0, 0.03, 4), 0.0, 1.0)
     cause = 0.45 * entry + 0.2 * knees + 0.15 * legs + 0.2 * slack
     splash = float(np.clip(0.02 + cause + rng.normal(0, 0.04), 0.0, 1.0))
     return Faults(splash, float(entry), float(knees), float(legs), float(distance), timing)
@@ -107,21 +112,21 @@ def _plan_dive(
 ) -> Storyboard:
     paired = kind == "sync_diving"
     slack = 1.0 - _spread(seed, 0, index)
-    hardness = 0.62 * _spread(seed, 1, index) + 0.38 * (1.0 - slack)
+    hardness = 0.58 * _spread(seed, 1, index) + 0.42 * (1.0 - slack)
     dive = choose_dive(1.5 + 2.6 * hardness, rng)
     timing = float(np.clip(slack * rng.uniform(0.5, 1.2), 0.0, 1.0)) if paired else 0.0
     lanes: tuple[float, ...] = (-0.8, 0.8) if paired else (0.0,)
     run_up = dive.faces_water and bool(rng.random() < 0.5)
-    lead = rng.uniform(1.1, 1.7) if run_up else rng.uniform(0.55, 1.2)
+    lead = rng.uniform(1.1, 1.5) if run_up else rng.uniform(0.7, 1.1)
     first = _faults(slack, timing, rng)
     motions = [_dive_motion(dive, first, lead, run_up, lanes[0], rng)]
     if paired:
         late = lead + 0.01 + 0.17 * timing
         motions.append(_dive_motion(dive, _faults(slack, timing, rng), late, run_up, lanes[1], rng))
-    frames = _frame_count(motions[-1].entry_sec + rng.uniform(0.75, 1.35), fps)
+    frames = _frame_count(motions[-1].entry_sec + rng.uniform(1.0, 1.3), fps)
     instants = _instants(frames, fps)
-    turn_by = rng.uniform(0.55, 0.75) if paired else rng.uniform(0.05, 0.4)
-    scale = size[1] / rng.uniform(3.8, 4.3)
+    turn_by = rng.uniform(0.55, 0.75) if paired else rng.uniform(0.1, 0.35)
+    scale = size[1] / rng.uniform(3.9, 4.2)
     view = View(turn_by, rng.uniform(0.14, 0.2), float(rng.choice([-1.0, 1.0])), scale, (0.0, 0.0))
     athletes = tuple(Performer(m, diver_look(rng), m.lane_m) for m in motions)
     if paired:  # partners wear the same suit
@@ -129,7 +134,7 @@ def _plan_dive(
         partner = athletes[1].look
         athletes = (athletes[0], replace(athletes[1], look=replace(partner, colours=partner.colours | colours)))
     view, camera, shape = _film(view, athletes, instants, size, 1.05, rng)
-    scene = build_pool(view, shape, dive.height_m, lanes, rng)
+    scene = build_pool(view, shape, dive.height_m, lanes, _venue(kind, seed), rng)
     splashes = tuple(
         Splash.throw(m.entry_sec, _entry_place(m), m.faults.splash, rng) for m in motions
     )
@@ -174,7 +179,7 @@ def _plan_skating(
     view = View(rng.uniform(0.1, 0.5), rng.uniform(0.14, 0.2), float(rng.choice([-1.0, 1.0])), scale, (0.0, 0.0))
     athletes = (Performer(motion, skater_look(rng)),)
     view, camera, shape = _film(view, athletes, instants, size, 1.0, rng)
-    scene = build_rink(view, shape, rng)
+    scene = build_rink(view, shape, _venue("skating", seed), rng)
     facts: dict[str, object] = {"turns": round(turns, 2), "landed": landed}
     return Storyboard(
         clip_id, "skating", size, fps, instants, view, camera, scene, athletes, _passers(view, 0.62, rng), (),
