@@ -109,6 +109,8 @@ def _receive(
             offset = 0
         total = _total(response.headers, offset)
         _check_answer(url, response.headers, total, size)
+        if total is None and size is None and not resumable and not response.chunked:
+            raise DownloadError(f"{url} does not tell its length, so that a file cut short could not be recognised")
         _remember(part, url, response.headers)
         with part.open("r+b" if offset else "wb") as file:
             file.seek(offset)
@@ -121,10 +123,17 @@ def _receive(
 
 
 def _copy(
-    source: IO[bytes], file: IO[bytes], offset: int, limit: int, url: str, total: int | None, progress: Progress | None
+    source: http.client.HTTPResponse,
+    file: IO[bytes],
+    offset: int,
+    limit: int,
+    url: str,
+    total: int | None,
+    progress: Progress | None,
 ) -> int:
     done = offset
-    while chunk := source.read(CHUNK_BYTES):
+    # read1 hands over what has arrived: when the server stalls, no byte is lost in a half-filled buffer.
+    while chunk := source.read1(CHUNK_BYTES):
         done += len(chunk)
         if done > limit:
             raise DownloadError(f"{url} sends more than the published {limit} bytes, so it is another file")
