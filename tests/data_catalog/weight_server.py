@@ -1,5 +1,6 @@
 """A real HTTP server on loopback that can be told to misbehave, one rule a path."""
 
+import json
 import re
 import threading
 import time
@@ -128,9 +129,6 @@ def write_registry(folder: Path, name: str, **fields: object) -> Path:
     """One registry entry with one file."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = [f'{key} = "{key} of {name}"' for key in ("purpose", "page", "licence", "citation")]
-    lines += [
-        "[[files]]",
-        *(f"{k} = {v if isinstance(v, int) else chr(34) + str(v) + chr(34)}" for k, v in fields.items()),
-    ]
+    lines += ["[[files]]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
     (folder / f"{name}.toml").write_text("\n".join(lines) + "\n")
     return folder
