@@ -261,7 +261,7 @@ def inspect_command(
     out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures go.")] = Path("."),
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
-    """Print a clip's tube mask; write a contact sheet PNG and an overlay MP4.
+    """Print a clip's tube mask; write a contact sheet, a picture of how its tube comes about, and an overlay MP4.
 
     Example: `tubeflow inspect dive_0003 --dataset demo --out pictures/`
     """

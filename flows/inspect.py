@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.inspect.overlay import overlay_video
+from data_catalog.inspect.pipeline_picture import tube_strip
 from data_catalog.inspect.sheet import contact_sheet
 from data_catalog.inspect.terminal import tube_mask_text
 from flows.config import PipelineConfig, apply_overrides, load_config
@@ -57,11 +58,14 @@ def inspect_clip(
     overrides: Sequence[str],
     folder: Path,
 ) -> None:
-    """Print the tube mask and write `<clip_id>.png` and `<clip_id>.mp4` into `folder`."""
+    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png` and `<clip_id>.mp4` into `folder`."""
     tube, config = find_clip(workspace, clip_id, dataset, preset, overrides)
     length = config.masks.segment_length
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
     out.print(text, markup=False, soft_wrap=True)
     sheet = contact_sheet(tube.view, folder / f"{clip_id}.png")
+    strip = tube_strip(
+        tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}_tube.png", segment_length=length
+    )
     video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
-    out.print(f"sheet  {sheet}\nvideo  {video}", markup=False, soft_wrap=True)
+    out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
