@@ -155,7 +155,9 @@ def test_gradcheck(sizes: tuple[int, ...]) -> None:
 def test_operator_passes_torchs_own_checks() -> None:
     block, x, mask = block_and_input("dot", (9, 100, 0))
     arguments = (x.requires_grad_(), mask, [p.detach().requires_grad_() for p in block._projections()], torch.float64)
-    torch.library.opcheck(torch.ops.tubeflow.tube_dot.default, arguments)
+    # Its second output has room that is never written, so outputs cannot be compared: test_dot_stays_one_graph does.
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    torch.library.opcheck(torch.ops.tubeflow.tube_dot.default, arguments, test_utils=checks)
     torch.library.opcheck(torch.ops.tubeflow.grow_tubes.default, (mask, 12))
 
 
