@@ -120,7 +120,7 @@ def build_pool(
     paint = (188, 40, 44) if venue.random() < 0.5 else (24, 84, 150)
     _hall(image, row, unit, wall, rng)
     image[max(row["stand"], 0) : row["deck"]] = (70, 74, 88)
-    spectators = fill_stand(image, row["stand"], row["stand_low"], unit, rng)
+    spectators = fill_stand(image, (row["stand"], row["stand_low"]), view.origin[0], unit, venue)
     hang_banners(image, (row["stand_low"], row["banner"]), view.origin[0], 3.4 * unit, venue, pale=False)
     _deck_and_water(image, row, unit, blue, rng)
     empty = image.copy()

@@ -21,7 +21,7 @@ def build_rink(view: View, shape: tuple[int, int], venue: np.random.Generator, r
     for x in np.arange(rng.uniform(0, unit), width, 2.1 * unit):
         lamp = (round(x), max(3, row["stand"] - round(0.5 * unit)))
         cv2.circle(image, lamp, max(2, round(0.1 * unit)), (255, 250, 226), -1)
-    spectators = fill_stand(image, max(row["stand"], 0), row["rail"], unit, rng)
+    spectators = fill_stand(image, (row["stand"], row["rail"]), view.origin[0], unit, venue)
     hang_banners(image, (row["rail"], row["ice"]), view.origin[0], 3.0 * unit, venue, pale=True)
     cv2.rectangle(image, (0, row["rail"] - 3), (width, row["rail"]), (226, 196, 60), -1)
     cv2.rectangle(image, (0, row["ice"] - max(3, round(0.12 * unit))), (width, row["ice"]), (240, 206, 40), -1)

@@ -90,25 +90,35 @@ def seat_person(image: Image, x: float, y: float, radius: float, face: Colour, c
 
 
 def fill_stand(
-    image: Image, top: float, bottom: float, px_per_m: float, rng: np.random.Generator
+    image: Image, rows: tuple[float, float], start: float, px_per_m: float, venue: np.random.Generator
 ) -> tuple[Spectator, ...]:
-    """Paint tiers of spectators between two panorama rows; return those who move."""
+    """Paint tiers of spectators between two panorama rows, in place; return those who move.
+
+    Args:
+        image: the panorama.
+        rows: top and bottom in pixels.
+        start: panorama x of seat number 0.
+        px_per_m: scale.
+        venue: generator of the arena: the same public keeps its seats from clip to clip.
+    """
     radius, row_step, seat = 0.085 * px_per_m, 0.46 * px_per_m, 0.37 * px_per_m
+    faces, coats = (venue.integers(len(tones), size=(16, 97)) for tones in (_FACES, _CLOTHES))
+    luck, shift = venue.random((16, 97)), venue.uniform(-0.07, 0.07, (16, 97, 2)) * px_per_m
     moving = []
-    rows = np.arange(top + 0.25 * px_per_m, bottom - 0.2 * px_per_m, row_step)
-    for y in rows:
+    for tier, y in enumerate(np.arange(rows[0] + 0.25 * px_per_m, rows[1] - 0.2 * px_per_m, row_step)):
         cv2.rectangle(image, (0, round(y)), (image.shape[1], round(y + row_step)), (58, 62, 78), -1)
         cv2.line(image, (0, round(y)), (image.shape[1], round(y)), (84, 90, 108), max(1, round(0.05 * px_per_m)))
-        for x in np.arange(rng.uniform(0, seat), image.shape[1], seat):
-            face = _FACES[rng.integers(len(_FACES))]
-            coat = _CLOTHES[rng.integers(len(_CLOTHES))]
-            jitter = rng.uniform(-0.07, 0.07, 2) * px_per_m
-            luck, rate, phase = rng.random(), rng.uniform(5.0, 12.0), rng.uniform(0.0, 6.28)
-            at = (float(x + jitter[0]), float(y + jitter[1]))
-            if luck < 0.08:
-                moving.append(Spectator(*at, radius, face, coat, rate, phase))
-            elif luck < 0.86:
+        for number in range(-int(start // seat) - 1, int((image.shape[1] - start) // seat) + 1):
+            who = (tier % 16, number % 97)
+            face, coat = _FACES[faces[who]], _CLOTHES[coats[who]]
+            x = start + (number + 0.5 * (tier % 2)) * seat
+            at = (float(x + shift[who][0]), float(y + shift[who][1]))
+            if luck[who] < 0.07:
+                rate, phase = 5.0 + 100.0 * luck[who], 1000.0 * luck[who]
+                moving.append(Spectator(*at, radius, face, coat, float(rate), float(phase)))
+            elif luck[who] < 0.86:
                 seat_person(image, *at, radius, face, coat)
+    top, bottom = rows
     band = image[max(0, round(top)) : round(bottom)]
     band[:] = cv2.GaussianBlur(band, (0, 0), 0.018 * px_per_m)  # out of the lens's focus
     return tuple(moving)

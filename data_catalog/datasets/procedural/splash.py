@@ -72,8 +72,8 @@ class Splash:
         )
         torn = self.radius[seen] * np.clip(1.0 - 0.75 * age[seen], 0.3, 1.0)  # the sheet breaks into drops
         sizes = np.maximum(np.rint(torn * view.px_per_m * 8.0), 4).astype(np.int32).tolist()
-        tones = 150 + 85 * (np.arange(len(spots)) * 0.618 % 1.0)
-        strength = (tones * np.exp(-0.6 * age[seen])).astype(np.int32).tolist()
+        tones = 170 + 80 * (np.arange(len(spots)) * 0.618 % 1.0)
+        strength = (tones * np.exp(-0.45 * age[seen])).astype(np.int32).tolist()
         thin = 0.03 * view.px_per_m * 8.0
         for spot, end, size, tone in zip(spots, tails, sizes, strength, strict=True):
             if size > thin:
@@ -87,15 +87,15 @@ class Splash:
         spot = (round(float(middle[0]) * 8), round(float(middle[1]) * 8))
         reach = view.px_per_m * (0.14 + 1.15 * self.size) * min(1.0, 0.06 + since * 2.2)
         flat = max(float(np.sin(view.elevation)), 0.12) * 1.3
-        strength = round(225 * float(np.exp(-since * 0.5)))
+        strength = round(240 * float(np.exp(-since * 0.4)))
         # Patches where the drops were thrown from, denser towards the middle, that drift apart.
-        count = round(10 + 44 * self.size)
+        count = round(8 + 52 * self.size)
         angle = np.arange(count) * 2.399963 + self.launch[0] * 50.0
         away = reach * np.sqrt((np.arange(count) + 0.5) / count)
         around = np.stack([away * np.cos(angle), flat * away * np.sin(angle)], axis=-1) + middle
         patches = np.rint(around * 8.0).astype(np.int32).tolist()
-        sizes = (0.03 + 0.09 * np.sin(angle * 7.0) ** 2) * view.px_per_m * 8.0 * (1.0 + 0.4 * self.size)
-        tones = (strength * (0.62 + 0.38 * np.cos(angle * 3.0) ** 2)).astype(np.int32).tolist()
+        sizes = (0.05 + 0.10 * np.sin(angle * 7.0) ** 2) * view.px_per_m * 8.0 * (1.0 + 0.4 * self.size)
+        tones = (strength * (0.75 + 0.25 * np.cos(angle * 3.0) ** 2)).astype(np.int32).tolist()
         for patch, wide, tone in zip(patches, sizes.tolist(), tones, strict=True):
             axes = (round(wide), round(0.4 * wide))
             cv2.ellipse(cover, patch, axes, 0, 0, 360, tone, cv2.FILLED, cv2.LINE_AA, 3)
