@@ -1,6 +1,7 @@
 """A user's labels.csv: good rows go on, each bad row gets one sentence with its line."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -242,3 +243,23 @@ def test_every_registered_adapter_can_be_built_and_a_misspelt_one_is_corrected()
         assert callable(adapter.check)
     with pytest.raises(DatasetError, match="no dataset adapter named 'mtlaqa'; did you mean 'mtl_aqa'"):
         build_adapter("mtlaqa")
+
+
+@pytest.mark.slow
+def test_a_million_rows_are_read_in_under_a_minute(tmp_path: Path) -> None:
+    for folder in range(50):
+        for name in range(200):
+            path = tmp_path / f"v{folder}" / f"{name}.mp4"
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+    with (tmp_path / "labels.csv").open("w") as file:
+        file.write("clip_id,video,split,score,difficulty,judge_1,judge_2,x,y,w,h,start_frame,end_frame\n")
+        for i in range(1_000_000):
+            split, score = ("test", "nan") if i % 1000 == 7 else ("train", i % 1000 / 10)
+            file.write(f"c{i},v{i % 50}/{i // 50 % 200}.mp4,{split},{score},2.5,8,8.5,10,20,50,100,{i},{i + 103}\n")
+    began = time.process_time()  # the machine may be busy with other things
+    listing = build_adapter("folder").read(tmp_path)
+    seconds = time.process_time() - began
+    assert len(listing.records) == 999_000
+    assert len(listing.rejected) == 1_000
+    assert seconds < 60, f"{seconds:.1f} s"

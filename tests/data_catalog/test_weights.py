@@ -1,19 +1,22 @@
 """Weights over a real HTTP server that stalls, truncates, lies and redirects."""
 
 import hashlib
+import io
 import json
 import multiprocessing
 import resource
 import socket
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
 from weight_server import Rule, Server, write_registry
 
-from data_catalog.download import Patience
+from data_catalog.download import DownloadError, Patience, _SameKindRedirect
 from data_catalog.weights import (
     WeightFile,
     Weights,
@@ -33,7 +36,8 @@ HASTY = Patience(timeout_s=0.4, tries=3, pause_s=0.01)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")  # this machine may have a proxy for everything else
     with Server().running() as running:
         yield running
 
@@ -221,6 +225,19 @@ def test_redirects_elsewhere_are_refused(case: Case, target: str) -> None:
         case.pull()
     assert case.visible == []
     assert len(case.server.requests) == 1
+
+
+@pytest.mark.parametrize(("start", "refused"), [("https://a.org/x", True), ("http://a.org/x", False)])
+def test_a_redirect_never_leaves_https(start: str, refused: bool) -> None:
+    request = urllib.request.Request(start)
+    answer = (request, io.BytesIO(), 302, "Found", HTTPMessage(), "http://b.org/x")
+    if refused:
+        with pytest.raises(DownloadError, match="redirects from https down"):
+            _SameKindRedirect().redirect_request(*answer)
+    else:
+        followed = _SameKindRedirect().redirect_request(*answer)
+        assert followed is not None
+        assert followed.full_url == "http://b.org/x"
 
 
 def test_a_redirect_in_a_circle_ends(case: Case) -> None:
