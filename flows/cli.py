@@ -345,5 +345,27 @@ def reindex_command(workspace: WorkspaceOption = Path("workspace")) -> None:
     out.print(f"{len(opened.index.rows)} artifacts in the index, {len(damaged)} damaged.")
 
 
+@app.command("setup")
+@plain_errors
+def setup_command(
+    gpu_slots: Annotated[int, typer.Option(min=1, help="Shards on GPUs at once, over all machines.")] = 1,
+    pool: Annotated[str, typer.Option(help="Name of the work pool; prefect.yaml says 'tubeflow'.")] = "tubeflow",
+    as_json: JsonOption = False,
+) -> None:
+    """Make the Prefect server of PREFECT_API_URL ready: GPU slots, work pool, and who notices a killed run.
+
+    Example: `tubeflow setup --gpu-slots 2`
+    """
+    from flows.setup import set_up
+
+    result = set_up(gpu_slots, pool)
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(result)))
+        return
+    out.print(f"Prefect server {result.server}", markup=False, soft_wrap=True)
+    for sentence in result.done:
+        out.print(f"  {sentence}", markup=False, soft_wrap=True)
+
+
 if __name__ == "__main__":
     app()

@@ -16,6 +16,7 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
@@ -27,6 +28,7 @@ from flows.datasets import ProceduralSpec, make_procedural
 from flows.engines import task_runner, worker_count
 from flows.runs import finish_run, new_run_id
 from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
+from flows.setup import make_own_gpu_slot
 from tasks import detect, evaluate, masks, normalize, pack, progress, track, train
 from tasks.config import StageConfig
 from tasks.plan import Planner, StagePlan, resolve_sources
@@ -316,7 +318,8 @@ def run_stages(
     try:
         if overrides:
             config = apply_overrides(config.model_dump(mode="json"), overrides)
-        opened = Workspace.open(workspace)
+        opened = Workspace.open(_lasting(workspace))
+        make_own_gpu_slot()
         if options.make_procedural is not None and dataset not in opened.datasets.names():
             make_procedural(opened, dataset, options.make_procedural)
         summary = execute(config, dataset, opened, selected, options)
@@ -327,6 +330,13 @@ def run_stages(
         return Failed(message=f"{summary.failed} clips failed", data=summary)
     done = f"completed with {summary.failed} quarantined" if summary.failed else "completed"
     return Completed(message=f"{done}: {summary.report or summary.run_id}", data=summary)
+
+
+def _lasting(workspace: Path) -> Path:
+    """A worker starts each run in a folder that is removed afterwards: there, a relative path would lose everything."""
+    if deployment.id and not workspace.is_absolute():
+        raise CatalogError(f"A worker needs the whole path of the workspace, got '{workspace}'; set it and run again.")
+    return workspace
 
 
 def nothing_left(summary: RunSummary) -> bool:
