@@ -40,14 +40,28 @@ class Projections(NamedTuple):
         return torch.cat([self.theta, self.phi, self.g]), torch.cat(self[1:6:2])[:, None]
 
 
+def factored_macs(positions: int, channels: int, reduced: int) -> tuple[int, int]:
+    """Multiplications of the factored form in one tube: (forward, backward)."""
+    p, c, r = positions, channels, reduced
+    return 4 * p * c * r + p * r * r + c * r * r, 8 * p * c * r + 3 * p * r * r + 3 * c * r * r
+
+
+def matrix_macs(positions: int, channels: int, reduced: int) -> tuple[int, int]:
+    """Multiplications of the matrix form in one tube: (forward, backward)."""
+    p, c, r = positions, channels, reduced
+    chain = 2 * c * c * r + 2 * c * r * r
+    return 2 * p * c * c + chain, 3 * p * c * c + chain + 4 * c * c * r + 5 * c * r * r
+
+
 def factored_limit(channels: int, reduced: int) -> int:
-    """Positions up to which the factored form needs fewer multiplications, forward and backward together."""
-    c, r = channels, reduced
-    matrix_fixed, matrix_each = 6 * c * c * r + 7 * c * r * r, 5 * c * c
-    factored_fixed, factored_each = 3 * c * r * r, 12 * c * r + 3 * r * r
-    if factored_each <= matrix_each:
-        return 2**31 - 1
-    return (matrix_fixed - factored_fixed) // (factored_each - matrix_each)
+    """Positions up to which the factored form costs less than the matrix form, forward and backward together."""
+    (fixed, each), (matrix_fixed, matrix_each) = (
+        (sum(macs(0, channels, reduced)), sum(macs(1, channels, reduced)) - sum(macs(0, channels, reduced)))
+        for macs in (factored_macs, matrix_macs)
+    )
+    if each <= matrix_each:
+        return 2**31 - 1  # strong reduction: the C×C matrix never pays
+    return (matrix_fixed - fixed) // (each - matrix_each)
 
 
 class _Chain(NamedTuple):

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Rows of XᵀX handled at once: products large enough for full speed, temporaries small beside X.
-_ROWS = 384
+PANEL_ROWS = 384
 # Fused kernels for packed sequences of different lengths go up to this size of a head.
 _VARLEN_CHANNELS = 256
 
@@ -78,7 +78,7 @@ class _SymmetricSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         positions = x.shape[1]
-        panels = [(start, min(start + _ROWS, positions)) for start in range(0, positions, _ROWS)]
+        panels = [(start, min(start + PANEL_ROWS, positions)) for start in range(0, positions, PANEL_ROWS)]
         with torch.autocast("cpu", enabled=False):
             logits = [x[:, start:end].t() @ x[:, :end] for start, end in panels]
             peak = _peaks(panels, logits)
@@ -121,13 +121,22 @@ class _SymmetricSoftmax(torch.autograd.Function):
         return d_x
 
 
+def symmetric_macs(positions: int, channels: int) -> tuple[int, int]:
+    """Multiplications of `symmetric_softmax` in one tube: (forward, backward)."""
+    starts = range(0, positions, PANEL_ROWS)
+    panels = [(start, min(start + PANEL_ROWS, positions)) for start in starts]
+    lower = channels * sum((end - start) * end for start, end in panels)
+    upper = channels * sum((end - start) * start for start, end in panels)
+    return 2 * lower + upper, 3 * lower + 3 * upper
+
+
 def _rooms(x: Tensor, count: int) -> list[Callable[[int, int, int], Tensor]]:
     """Reused memory for panels: fresh pages for every panel would cost as much as the arithmetic on them."""
 
     def room(buffer: Tensor, start: int, end: int, columns: int) -> Tensor:
         return buffer[: (end - start) * columns].view(end - start, columns)
 
-    largest = min(_ROWS, x.shape[1]) * x.shape[1]
+    largest = min(PANEL_ROWS, x.shape[1]) * x.shape[1]
     return [partial(room, x.new_empty(largest)) for _ in range(count)]
 
 

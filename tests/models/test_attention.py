@@ -61,7 +61,7 @@ def gradients(z: Tensor, block: nn.Module, x: Tensor) -> list[Tensor]:
     return list(given)
 
 
-# One position, both sides of the change of form (18 here), most, all; and batches of very different tubes.
+# One position, both sides of the change of form, most, all; and batches of very different tubes.
 LIMIT = factored_limit(C, R)
 BATCHES = [(0,), (1,), (LIMIT,), (LIMIT + 1,), (120,), (1, 120, 0, 40, 3), (0, 0), (120, 120)]
 
@@ -155,7 +155,8 @@ def test_gradcheck(sizes: tuple[int, ...]) -> None:
 def test_operator_passes_torchs_own_checks() -> None:
     block, x, mask = block_and_input("dot", (9, 100, 0))
     arguments = (x.requires_grad_(), mask, [p.detach().requires_grad_() for p in block._projections()], torch.float64)
-    # Its second output has room that is never written, so outputs cannot be compared: test_dot_stays_one_graph does.
+    # Its second output has room that is never written, so outputs cannot be compared:
+    # test_dot_stays_one_graph does.
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     torch.library.opcheck(torch.ops.tubeflow.tube_dot.default, arguments, test_utils=checks)
     torch.library.opcheck(torch.ops.tubeflow.grow_tubes.default, (mask, 12))
@@ -191,7 +192,7 @@ def test_fused_attention_of_accelerators_equals_the_symmetric_one(lengths: tuple
 
 
 def test_softmax_over_several_panels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tube_softmax, "_ROWS", 7)
+    monkeypatch.setattr(tube_softmax, "PANEL_ROWS", 7)
     block, x, mask = block_and_input("softmax", (100, 7, 8, 15))
     x.requires_grad_()
     ours, theirs = block(x, mask), written_out(block, x, mask)
