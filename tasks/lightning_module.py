@@ -187,6 +187,10 @@ class TubeModule(LightningModule):
             batches = int(self.trainer.num_training_batches)
             epochs = self._config.epochs
             note = f"epoch {self.current_epoch + 1}/{epochs}"
+            shown = f"test/{SELECTION[self.scorer.classification]}"
+            value = self.history[-1].get(shown) if self.history else None
+            if value is not None:
+                note += f", {shown} {value:.3f}"
             report("train", self.current_epoch * batches + batch_idx + 1, epochs * batches, note)
 
     def on_validation_epoch_start(self) -> None:

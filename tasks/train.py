@@ -25,7 +25,6 @@ from pydantic import Field, model_validator
 
 from data_catalog.pack_file import PackReader
 from tasks.config import StageConfig
-from tasks.progress import report
 from tasks.stage import Context, Job, Product, Stage, each
 
 if TYPE_CHECKING:
@@ -359,12 +358,8 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
     accelerator = "gpu" if context.resolved_device.startswith("cuda") else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
 
-    def on_epoch(row: EpochRow) -> None:
-        shown = [f"{name} {value:.3f}" for name, value in row.items() if name in SHOWN and value is not None]
-        report("train", int(row["epoch"] or 0) + 1, settings.epochs, ", ".join(shown))
-
     with FileLock(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
-        result = train(store.path("pack", job.parents["pack"]), config.model, settings, workdir, on_epoch)
+        result = train(store.path("pack", job.parents["pack"]), config.model, settings, workdir)
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):
         arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}
@@ -375,9 +370,6 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
         "train_seconds": result.seconds,
     }
     return Product(arrays, facts)
-
-
-SHOWN = ("loss", "train_loss", "spearman", "test_spearman", "accuracy", "test_accuracy")
 
 
 def _model_weights(config: TrainView, folder: Path) -> dict[str, Path]:
