@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -20,11 +20,13 @@ from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
-from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.catalog import CatalogError, ClipTableLost, Workspace
+from data_catalog.atomic import sweep
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.quarantine import QuarantineRow
+from data_catalog.store import ArtifactDamaged, verify_file
 from flows.config import ConfigError, PipelineConfig, apply_overrides
-from flows.datasets import ProceduralSpec, make_procedural
+from flows.datasets import ProceduralSpec, ingest_again, make_procedural
 from flows.engines import task_runner, worker_count
 from flows.runs import finish_run, new_run_id
 from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
@@ -36,6 +38,7 @@ from tasks.stage import Context, ShardReport, Stage, Trouble
 
 logger = logging.getLogger(__name__)
 
+StageName = Literal["normalize", "detect", "track", "masks", "pack", "train", "evaluate"]  # a choice in the form
 CLIP_STAGES: tuple[Stage, ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
 DATASET_STAGES: tuple[Stage, ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
 STAGE_NAMES = tuple(stage.name for stage in CLIP_STAGES + DATASET_STAGES)
@@ -134,7 +137,11 @@ def select_stages(only: str | None = None, start: str | None = None, until: str 
 def dataset_clips(workspace: Workspace, dataset: str) -> list[ClipRecord]:
     """The clips of a dataset, their videos as absolute paths. Raises CatalogError."""
     root = Path(workspace.datasets.info(dataset).root)
-    return [replace(clip, video=str(root / clip.video)) for clip in workspace.datasets.clips(dataset)]
+    try:
+        clips = workspace.datasets.clips(dataset)
+    except ClipTableLost:
+        clips = ingest_again(workspace, dataset)
+    return [replace(clip, video=str(root / clip.video)) for clip in clips]
 
 
 def make_plan(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]:
@@ -186,15 +193,21 @@ def execute(
     leftovers = workspace.store.sweep()
     if leftovers:
         summary.notes.append(f"Removed {len(leftovers)} unfinished files of a run that was killed.")
+    summary.notes += workspace.notices
+    workspace.notices.clear()
     resolve_sources(planner, lambda done, total: progress.report("digest", done, total), options.verify)
     plans = make_plan(planner, config)
     _report_damage(plans, selected, summary)
     context = Context(workspace, config.engine.device)
-    with task_runner(config.engine) as runner:
-        failed = run_clips(plans, config, context, runner, selected, summary)
-        run_dataset_stages(planner, plans, config, context, runner, selected, failed, summary)
-    workspace.index.save()
-    workspace.store.close()
+    try:
+        with task_runner(config.engine) as runner:
+            failed = run_clips(plans, config, context, runner, selected, summary)
+            run_dataset_stages(planner, plans, config, context, runner, selected, failed, summary)
+    finally:
+        workspace.index.save()
+        workspace.store.close()
+        workspace.store.sweep()  # the folders of worker processes, which have ended
+    summary.notes += workspace.notices
     summary.seconds = time.perf_counter() - started
     finish_run(workspace, summary, config, plans, selected)
     return summary
@@ -207,7 +220,17 @@ def _report_damage(plans: dict[str, StagePlan], selected: Sequence[str], summary
             summary.notes.append(str(problem))
             logger.warning("%s", problem)
             if name in selected:
-                problem.path.unlink(missing_ok=True)
+                _remove_if_damaged(problem.path)
+
+
+def _remove_if_damaged(path: Path) -> None:
+    """Look once more: another run may have put a whole one there since."""
+    try:
+        verify_file(path)
+    except ArtifactDamaged:
+        path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
 
 
 def run_clips(
@@ -264,6 +287,7 @@ def tally(report: ShardReport, workspace: Workspace, summary: RunSummary) -> Non
     count.seconds += report.seconds
     summary.quarantined += report.quarantined
     summary.troubles += report.troubles
+    summary.notes += report.notes
     for record in report.made:
         workspace.index.add(record)
 
@@ -284,6 +308,7 @@ def run_dataset_stages(
         plans[stage.name] = plan
         if stage.name not in selected:
             continue
+        _report_damage({stage.name: plan}, selected, summary)  # its key may be another one, without the failed clips
         job = plan.jobs.get("")
         missing = job is not None and [
             parent for parent in stage.parents if not _parents_there(planner.workspace, plans[parent], job, parent)
@@ -325,6 +350,9 @@ def run_stages(
         summary = execute(config, dataset, opened, selected, options)
     except (CatalogError, ConfigError) as exc:
         return Failed(message=str(exc), data=exc)
+    except OSError as exc:
+        trouble = CatalogError(os_sentence(exc))
+        return Failed(message=str(trouble), data=trouble)
     show_failures(summary)
     if summary.failed and (options.strict or nothing_left(summary)):
         return Failed(message=f"{summary.failed} clips failed", data=summary)
@@ -337,6 +365,12 @@ def _lasting(workspace: Path) -> Path:
     if deployment.id and not workspace.is_absolute():
         raise CatalogError(f"A worker needs the whole path of the workspace, got '{workspace}'; set it and run again.")
     return workspace
+
+
+def os_sentence(exc: OSError) -> str:
+    """What the operating system refused, and what to do."""
+    place = f"{exc.filename}: " if exc.filename else ""
+    return f"{place}{exc.strerror or exc}. Free the disk or the permissions, then run again; what is done is kept."
 
 
 def nothing_left(summary: RunSummary) -> bool:
@@ -364,8 +398,8 @@ def pipeline(
     overrides: list[str] = NO_OVERRIDES,
     workspace: Path = Path("workspace"),
     options: RunOptions = DEFAULT_OPTIONS,
-    start: str | None = None,
-    until: str | None = None,
+    start: StageName | None = None,
+    until: StageName | None = None,
 ) -> State[Any]:
     """Raw clips to a scored report: all seven stages, or those from `start` until `until`."""
     return run_stages(config, overrides, dataset, workspace, select_stages(start=start, until=until), options)
@@ -397,7 +431,7 @@ def experiment(
 
 @flow(flow_run_name="{stage} {dataset}", persist_result=False)
 def stage(
-    stage: str,
+    stage: StageName,
     dataset: str,
     config: PipelineConfig = DEFAULT_CONFIG,
     overrides: list[str] = NO_OVERRIDES,
