@@ -3,7 +3,7 @@
 Chosen by `benchmarks/frame_codec.py` (103 frames of 455x256, one core; parkour / Crossing of the real clips):
 
     codec                  MB a clip      encode ms   decode ms a frame   PSNR dB
-    raw                    36.0           0           0 (36 MB read)      exact
+    raw                    36.0           0           0.3 (36 MB read)    exact
     gzip-4 + shuffle       24.5 / 20.3    7.5 / 7.1   1.9 / 1.8           exact
     lzf (+ shuffle)        29.6 / 26.5    2.8 / 2.6   1.2 / 1.2           exact
     PNG-1                  18.6 / 14.4    6.5 / 5.5   2.9 / 2.7           exact
@@ -14,8 +14,8 @@ Chosen by `benchmarks/frame_codec.py` (103 frames of 455x256, one core; parkour 
 
 Video frames are dense noise to a lossless filter, and already lossy when they reach us: JPEG-95 costs about a
 quarter of the best exact codec that is not glacial, decodes faster than every one of them, and its error (under 2 grey
-levels RMS) is far below what the source's own H.264 left. Lossless H.264 would be smaller but a single frame then
-needs a decoder and its predecessors; here frame k is one slice of bytes, so that `detect` reads frame 0 only.
+levels RMS) is far below what the source's own H.264 left. Lossless H.264 is larger than WebP's (17.3 / 13.2 MB) and
+slow to start (15-90 ms for frame 0); here frame k is one slice of bytes, so that `detect` reads frame 0 only.
 
 Layout: `frames` (bytes,) uint8, all JPEG streams one after the other; `frame_offsets` (L + 1,) int64, stream k is
 `frames[frame_offsets[k]:frame_offsets[k + 1]]`. The same frames give the same bytes (libjpeg-turbo, no metadata).

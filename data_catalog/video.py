@@ -294,15 +294,17 @@ def _video_frames(path: Path, indices: NDArray[np.int64]) -> Iterator[tuple[int,
     index = _packet_index(path, stat.st_size, stat.st_mtime_ns)
     wanted = set(indices.tolist())
     first, last = int(indices[0]), int(indices[-1])
+    count = 0
     for position, frame in _numbered(path, index, first):
         if position in wanted:
             upright, _ = _orientation(frame)
             yield position, upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
             wanted.discard(position)
+        count = position + 1
         if position >= last:
             break
     if wanted:
-        raise ShortDecode(path, min(wanted), index.num_packets)
+        raise ShortDecode(path, count, max(index.num_packets, last + 1))
 
 
 def _numbered(path: Path, index: PacketIndex, first: int) -> Iterator[tuple[int, Any]]:

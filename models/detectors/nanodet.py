@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detectors.base import Detections, sorted_detections
+from models.detectors.letterbox import Letterbox
 
 INPUT_PX = 416
 STRIDES = (8, 16, 32)
@@ -20,8 +21,7 @@ MAX_OVERLAP = 0.6  # of two boxes that overlap more, the surer stays (NanoDet's 
 class NanoDetDetector:
     """Reads NanoDet-m, 416 px: per stride 8, 16, 32 a score map (cells, classes) and side distributions.
 
-    The frame is stretched to the square input as in the public OpenCV form of this network. `device` is not used,
-    OpenCV runs on the CPU.
+    `device` is not used, OpenCV runs on the CPU.
 
     Raises:
         ValueError: the file is no ONNX network, or its outputs are not NanoDet's.
@@ -43,8 +43,8 @@ class NanoDetDetector:
 
     def _detect_one(self, frame: NDArray[np.uint8]) -> Detections:
         height, width = frame.shape[:2]
-        bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-        pixels = cv2.resize(bgr, (INPUT_PX, INPUT_PX), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+        fit = Letterbox.square((width, height), INPUT_PX)
+        pixels = cv2.cvtColor(fit.draw(frame), cv2.COLOR_RGB2BGR).astype(np.float32)
         self._network.setInput(((pixels - MEAN_BGR) / STD_BGR).astype(np.float32).transpose(2, 0, 1)[None])
         outputs = [np.asarray(output[0], np.float64) for output in self._network.forward(self._names)]
         # Class scores have 80 columns, side distributions 4 x 8; both come in falling size, one a stride.
@@ -52,9 +52,8 @@ class NanoDetDetector:
         sides = sorted((o for o in outputs if o.shape[-1] == 32), key=len, reverse=True)
         person = np.concatenate([score[:, PERSON] for score in scores])
         boxes = np.concatenate([_boxes(side, stride) for side, stride in zip(sides, STRIDES, strict=True)])
-        boxes *= np.tile(np.asarray([width, height]) / INPUT_PX, 2)
         sure = person >= self.min_score
-        boxes, person = boxes[sure], person[sure]
+        boxes, person = fit.to_frame(boxes[sure]), person[sure]
         corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
         kept = cv2.dnn.NMSBoxes(corner_and_size.tolist(), person.tolist(), self.min_score, MAX_OVERLAP)
         index = np.asarray(kept, np.int64).reshape(-1)
@@ -67,7 +66,7 @@ def _boxes(sides: NDArray[np.float64], stride: int) -> NDArray[np.float64]:
     weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
     distance = (weights * np.arange(8)).sum(axis=-1) / weights.sum(axis=-1) * stride
     cells = INPUT_PX // stride
-    steps = (np.arange(cells) + 0.5) * stride - 0.5   # trained with pixel centres at whole numbers
+    steps = (np.arange(cells) + 0.5) * stride
     x, y = (axis.ravel() for axis in np.meshgrid(steps, steps))
     corners = [x - distance[:, 0], y - distance[:, 1], x + distance[:, 2], y + distance[:, 3]]
-    return np.stack(corners, axis=1) + 0.5
+    return np.stack(corners, axis=1)

@@ -25,7 +25,7 @@ def _area(detections: Detections, _frame_wh: tuple[int, int]) -> NDArray[np.floa
 
 def _centrality(detections: Detections, frame_wh: tuple[int, int]) -> NDArray[np.float64]:
     centres = (detections.boxes[:, :2].astype(np.float64) + detections.boxes[:, 2:]) / 2
-    return -np.linalg.norm(centres / np.asarray(frame_wh) - 0.5, axis=1)
+    return np.asarray(-np.linalg.norm(centres / np.asarray(frame_wh) - 0.5, axis=1), np.float64)
 
 
 # What each policy wants much of. "central" measures in frame widths and heights, so both sides count alike.

@@ -15,15 +15,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.detectors.base import Detections, sorted_detections
+from models.detectors.letterbox import Letterbox
 
 PERSON = "person"
 INPUT_PX = 640     # ultralytics' own training and prediction size
-PADDING_GREY = 114
 MAX_OVERLAP = 0.7  # of two boxes that overlap more, the surer stays (ultralytics' own setting)
 
 
@@ -70,9 +69,8 @@ class YoloDetector:
         import torch
 
         height, width = frames[0].shape[:2]
-        scale = self.input_px / max(height, width)
-        inputs = np.stack([letterbox(frame, scale, self._stride) for frame in frames])
-        pad_x, pad_y = ((inputs.shape[2] - round(width * scale)) // 2, (inputs.shape[1] - round(height * scale)) // 2)
+        fit = Letterbox.padded((width, height), self.input_px, self._stride)
+        inputs = np.stack([fit.draw(frame) for frame in frames])
         with torch.inference_mode():
             pixels = torch.from_numpy(inputs).to(self._device).permute(0, 3, 1, 2).float() / 255
             output = self._model(pixels)
@@ -80,8 +78,7 @@ class YoloDetector:
         found: list[Detections] = []
         for row in rows:
             boxes, scores = self._people(row)
-            boxes = (boxes - np.asarray([pad_x, pad_y] * 2)) / scale
-            found.append(sorted_detections(boxes, scores, width, height))
+            found.append(sorted_detections(fit.to_frame(boxes), scores, width, height))
         return found
 
     def _people(self, row: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -105,16 +102,6 @@ class YoloDetector:
         return boxes.cpu().double().numpy(), scores.cpu().double().numpy()
 
 
-def letterbox(frame: NDArray[np.uint8], scale: float, stride: int) -> NDArray[np.uint8]:
-    """Scale (H, W, 3) evenly and pad it with grey, half on each side, to multiples of `stride`."""
-    height, width = (round(side * scale) for side in frame.shape[:2])
-    pad_y, pad_x = -height % stride, -width % stride
-    padded = np.full((height + pad_y, width + pad_x, 3), PADDING_GREY, np.uint8)
-    resized = cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
-    padded[pad_y // 2 : pad_y // 2 + height, pad_x // 2 : pad_x // 2 + width] = resized
-    return padded
-
-
 def load_network(file: Path) -> Any:
     """The torch module of an ultralytics .pt file, in evaluation mode, built without running code from the file.
 
@@ -124,25 +111,28 @@ def load_network(file: Path) -> Any:
     if file.suffix != ".pt":
         raise ValueError(f"weights {file} are not a .pt file; give the original ultralytics .pt, not an export")
     silence_ultralytics()
-    from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+    from ultralytics.nn import tasks
 
-    if "safe_only" not in inspect.signature(torch_safe_load).parameters:
+    ultralytics: Any = tasks   # untyped
+
+    if "safe_only" not in inspect.signature(ultralytics.torch_safe_load).parameters:
         raise ValueError(
             f"weights {file} cannot be read safely, for this ultralytics loads weights as programs; "
             "install the version that constraints.txt names"
         )
     try:
-        checkpoint, _ = torch_safe_load(str(file.absolute()), safe_only=True)
+        checkpoint, _ = ultralytics.torch_safe_load(str(file.absolute()), safe_only=True)
     except OSError:
         raise
     except Exception as exc:   # bytes that are no pickle make the unpickler fail in any way, KeyError included
         raise ValueError(
             f"weights {file} are damaged, not of ultralytics, or hold more than a network and are not trusted"
         ) from exc
-    network = checkpoint.get("ema") or checkpoint.get("model")
-    if not isinstance(network, DetectionModel):
+    network: Any = checkpoint.get("ema") or checkpoint.get("model")
+    if not isinstance(network, ultralytics.DetectionModel):
         raise ValueError(f"weights {file} hold no detection network; give a file such as yolo11n.pt")
-    return network.float().fuse(verbose=False).eval()
+    network = network.float().eval()
+    return network.fuse(verbose=False)
 
 
 def silence_ultralytics() -> None:

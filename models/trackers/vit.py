@@ -21,10 +21,11 @@ class VitTracker(FrameLoopTracker):
     """
 
     def __init__(self, files: Sequence[Path], device: str = "cpu") -> None:
-        parameters = cv2.TrackerVit_Params()
+        opencv: Any = cv2   # its type stubs leave the trackers out
+        parameters = opencv.TrackerVit_Params()
         parameters.net = str(files[0])
         try:
-            self._tracker: Any = cv2.TrackerVit_create(parameters)
+            self._tracker: Any = opencv.TrackerVit_create(parameters)
         except cv2.error as exc:
             raise ValueError(f"weights {files[0]} are not a VitTrack network that OpenCV reads") from exc
         self._box: NDArray[np.float64] | None = None

@@ -1,0 +1,114 @@
+"""detect: annotation boxes, choosing among a detector's people, and clips without any."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from data_catalog.video import read_frames
+from models.detectors import Detections, build_detector
+from tasks.detect import DetectConfig, DetectResult, FirstFrame, detect_athletes
+from tasks.errors import BadClip
+
+FRAME = np.zeros((256, 455, 3), np.uint8)
+
+
+class Listed:
+    """A detector that finds the same people in every frame of a batch, or nobody in a black one."""
+
+    def __init__(self, boxes: Sequence[Sequence[float]], scores: Sequence[float]) -> None:
+        self.found = Detections(np.asarray(boxes, np.float32).reshape(-1, 4), np.asarray(scores, np.float32))
+        self.calls = 0
+
+    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        self.calls += 1
+        nobody = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+        return [self.found if frame.any() else nobody for frame in frames]
+
+
+def first(clip_id: str = "c1", boxes: list[list[float]] | None = None, lit: bool = True) -> FirstFrame:
+    annotated = None if boxes is None else np.asarray(boxes, np.float64)
+    return FirstFrame(clip_id, FRAME + 9 if lit else FRAME, (910, 512), annotated)
+
+
+def annotate(boxes: list[list[float]] | None) -> DetectResult | BadClip:
+    (result,) = detect_athletes([first(boxes=boxes)], DetectConfig(detector="annotation"))
+    return result
+
+
+def test_annotation_is_scaled_from_source_to_frame_pixels() -> None:
+    result = annotate([[100, 50, 300, 250], [910 - 40, 512 - 60, 910, 512]])
+    assert isinstance(result, DetectResult)
+    np.testing.assert_allclose(result.boxes, [[50, 25, 150, 125], [435, 226, 455, 256]])
+    assert result.chosen.tolist() == [0, 1]   # all labelled people are athletes
+    assert (result.chosen_by, result.boxes.dtype, result.scores.tolist()) == ("annotation", np.float32, [1, 1])
+    np.testing.assert_array_equal(result.chosen_boxes, result.boxes)
+
+
+def test_annotation_is_cut_to_the_frame() -> None:
+    result = annotate([[-100, -20, 200, 300]])
+    assert isinstance(result, DetectResult)
+    np.testing.assert_allclose(result.boxes, [[0, 0, 100, 150]])
+
+
+@pytest.mark.parametrize(
+    "boxes", [[[1000, 10, 1200, 90]], [[50, 50, 50, 90]], [[float("nan"), 0, 9, 9]], [[90, 90, 10, 10]]]
+)
+def test_annotation_without_a_usable_part(boxes: list[list[float]]) -> None:
+    result = annotate(boxes)
+    assert isinstance(result, BadClip)
+    assert "clip 'c1'" in result.reason
+    assert "910x512" in result.reason
+    assert "labels" in result.remedy
+
+
+@pytest.mark.parametrize("boxes", [None, []])
+def test_missing_annotation_names_the_remedy(boxes: list[list[float]] | None) -> None:
+    result = annotate(boxes)
+    assert isinstance(result, BadClip)
+    assert "'c1' has no first-frame box" in result.reason
+    assert "detect.detector" in result.remedy
+
+
+def test_choice_follows_the_policy_and_nobody_is_a_bad_clip() -> None:
+    detector = Listed([[0, 0, 20, 20], [200, 100, 250, 150], [300, 0, 400, 200], [5, 5, 7, 200]], [0.9, 0.5, 0.3, 0.2])
+    clips = [first("a"), first("b", lit=False), first("c")]
+    for policy, expected in (("score", 0), ("central", 1), ("largest", 2)):
+        config = DetectConfig(detector="yolo", select=policy, min_score=0.1)  # type: ignore[arg-type]
+        a, b, c = detect_athletes(clips, config, detector)
+        assert isinstance(a, DetectResult)
+        assert isinstance(c, DetectResult)
+        assert a.chosen.tolist() == c.chosen.tolist() == [expected]
+        assert a.chosen_by == "model"
+        assert isinstance(b, BadClip)
+        assert "clip 'b'" in b.reason
+        assert "Lower `detect.min_score`" in b.remedy
+    assert detector.calls == 3   # one call a batch
+
+
+def test_several_athletes_and_boxes_too_thin_to_follow() -> None:
+    detector = Listed([[5, 5, 7, 200], [0, 0, 20, 20], [200, 100, 250, 150]], [0.9, 0.8, 0.5])
+    (result,) = detect_athletes([first()], DetectConfig(detector="yolo", athletes=2), detector)
+    assert isinstance(result, DetectResult)
+    assert result.chosen.tolist() == [1, 2]
+    thin = Listed([[5, 5, 7, 200]], [0.9])
+    assert isinstance(detect_athletes([first()], DetectConfig(detector="yolo"), thin)[0], BadClip)
+
+
+def test_a_model_that_was_not_built_is_our_mistake() -> None:
+    with pytest.raises(ValueError, match="must be built"):
+        detect_athletes([first()], DetectConfig(detector="yolo"))
+
+
+def test_nanodet_finds_the_tennis_player(shared: Path) -> None:
+    real = shared / "real"
+    frame = read_frames(real / "tennis.mp4", np.asarray([0]), (455, 256))[0]
+    detector = build_detector("nanodet", weights=real / "nanodet_m.onnx", min_score=0.25)
+    clip = FirstFrame("tennis", frame, (854, 480))
+    (result,) = detect_athletes([clip], DetectConfig(detector="nanodet"), detector)
+    assert isinstance(result, DetectResult)
+    x, y, w, h = 306, 113, 162, 247   # what SOURCE.md says, in source pixels
+    expected = np.asarray([x, y, x + w, y + h]) * np.tile([455 / 854, 256 / 480], 2)
+    np.testing.assert_allclose(result.chosen_boxes[0], expected, atol=4)
