@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from data_catalog.atomic import replacing
 
 Track = NDArray[np.float32]
 TextFormat = Literal["pysot", "otb", "vot"]
@@ -61,7 +61,8 @@ def write_text_track(path: Path, track: Track, style: TextFormat, shape: Shape =
     lines = [_line(row, style) for row in rows]
     if style == "vot":
         lines[0] = "1"
-    write_whole(path, "\n".join(lines) + "\n")
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _parse_line(line: str, place: str, style: TextFormat) -> Track:
@@ -95,17 +96,3 @@ def _boxes(track: Track) -> NDArray[np.float64]:
     corners = track.astype(np.float64)
     low, high = corners.min(axis=1), corners.max(axis=1)
     return np.concatenate([low, high - low], axis=1)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace `path` in one step, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from data_catalog.atomic import replacing
 from data_catalog.safe_pickle import load_pickle
 from data_catalog.track_text import (
     ORIGIN,
@@ -25,7 +26,6 @@ from data_catalog.track_text import (
     TrackFileError,
     read_text_track,
     write_text_track,
-    write_whole,
 )
 
 
@@ -121,7 +121,8 @@ def write_frfs_boxes(path: Path, tubes: Mapping[str, Track]) -> None:
         if not np.isfinite(track).all():
             raise TrackFileError(f"the track of clip '{name}' has frames without a box; fill them before export")
         rows[name] = np.rint(track.reshape(len(track), 8)).astype(int).tolist()
-    write_whole(path, json.dumps(rows))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(rows), encoding="utf-8")
 
 
 def read_tracks(path: Path, style: str) -> TrackFile:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from data_catalog.atomic import replacing, sync_folder
 from data_catalog.download import DownloadError, Patience, Progress, fetch, forget
 from data_catalog.weight_registry import (
     DIGESTS,
@@ -189,8 +190,11 @@ def _admit(part: Path, target: Path, file: WeightFile, source: str) -> None:
                 f"line from {target.parent / DIGESTS} or update the registry"
             )
         if target.name not in recorded:
-            _write_record(target.parent, {**recorded, target.name: digest})
+            with replacing(target.parent / DIGESTS) as temporary:
+                known = {**recorded, target.name: digest}
+                temporary.write_text(json.dumps(known, indent=1, sort_keys=True), encoding="utf-8")
         os.replace(part, target)
+        sync_folder(target.parent)
 
 
 def _record_fault(recorded: str | None, digest: str) -> str:
@@ -208,15 +212,6 @@ def _recorded(folder: Path) -> dict[str, str]:
     except (json.JSONDecodeError, UnicodeDecodeError) as exc:
         raise WeightsError(f"{path} is damaged; restore it, or delete it to record all digests anew") from exc
     return {str(name): str(digest) for name, digest in content.items()}
-
-
-def _write_record(folder: Path, recorded: dict[str, str]) -> None:
-    temporary = folder / f".{DIGESTS}.new"
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(recorded, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / DIGESTS)
 
 
 def _digest(path: Path) -> str:
