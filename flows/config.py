@@ -37,7 +37,9 @@ class EngineConfig(StageConfig):
         "local", description="threads or processes of this machine, or Prefect's task runner for Dask or Ray"
     )
     workers: int | None = Field(None, ge=1, description="how many at once; as many as processors where unset")
-    shard_clips: int = Field(4, ge=1, description="clips a task run works on")
+    shard_clips: int | None = Field(
+        None, ge=1, description="clips a task run works on; where unset, so that each worker gets about eight, at most 16"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
 
 

@@ -63,7 +63,7 @@ class ModelConfig(StageConfig):
 
     def key_view(self) -> dict[str, Any]:
         """Without the path of a weights file, whose digest is in the key; a published name stays."""
-        is_file = self.weights is not None and Path(self.weights).is_file()
+        is_file = self.weights is not None and bool(Path(self.weights).suffix)
         return self.model_dump(mode="json", exclude={"weights"} if is_file else None)
 
 
@@ -352,8 +352,7 @@ def train_config_view(config: TrainView) -> dict[str, Any]:
 
 def _train_job(job: Job, config: TrainView, context: Context) -> Product:
     store = context.workspace.store
-    target = store.path("train", job.key)
-    workdir = target.with_suffix(".work")  # checkpoints to resume from, and the loggers' files
+    workdir = store.work_folder("train", job.key)  # checkpoints to resume from, and the loggers' files
     workdir.mkdir(parents=True, exist_ok=True)
     accelerator = "gpu" if context.resolved_device.startswith("cuda") else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
@@ -369,13 +368,22 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
         "notes": json.dumps(result.notes),
         "train_seconds": result.seconds,
     }
-    return Product(arrays, facts)
+    return Product(arrays, facts, notes=result.notes)
 
 
 def _model_weights(config: TrainView, folder: Path) -> dict[str, Path]:
-    """The file that the network starts from, if it is a file and not a name that the backbone knows."""
+    """The file that the network starts from, unless it is a name that the backbone itself knows.
+
+    Raises:
+        ValueError: it looks like a file and is neither there nor in the workspace's weights folder.
+    """
     name = config.model.weights
-    return {Path(name).name: Path(name)} if name is not None and Path(name).is_file() else {}
+    if name is None or not Path(name).suffix:
+        return {}
+    for file in (Path(name), folder / name):
+        if file.is_file():
+            return {file.name: file}
+    raise ValueError(f"model.weights is '{name}', which is neither a file nor in {folder}: put it there or give its path.")
 
 
 STAGE = Stage(
