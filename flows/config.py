@@ -38,7 +38,7 @@ class EngineConfig(StageConfig):
     )
     workers: int | None = Field(None, ge=1, description="how many at once; as many as processors where unset")
     shard_clips: int | None = Field(
-        None, ge=1, description="clips a task run works on; where unset, so that each worker gets about eight, at most 16"
+        None, ge=1, description="clips a task run works on; where unset, so that a worker gets about eight shards"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
 

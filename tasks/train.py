@@ -383,7 +383,7 @@ def _model_weights(config: TrainView, folder: Path) -> dict[str, Path]:
     for file in (Path(name), folder / name):
         if file.is_file():
             return {file.name: file}
-    raise ValueError(f"model.weights is '{name}', which is neither a file nor in {folder}: put it there or give its path.")
+    raise ValueError(f"model.weights is '{name}', neither a file nor in {folder}: put it there or give its path.")
 
 
 STAGE = Stage(
