@@ -4,7 +4,7 @@ A source is a container file (anything FFmpeg demuxes) or a folder of JPEG or PN
 from 0 in the order in which they are shown. They come out upright (rotation and mirroring of the container's
 display matrix applied), RGB, and resized to the size asked for.
 
-Counting and decoding are apart. `probe` reads packet headers only (`PacketIndex`), which costs about 1 % of
+Counting and decoding are apart. `probe` reads packet headers only (`PacketIndex`), which costs a few per cent of
 decoding and gives the exact number of frames, their times and the key frames even where the container announces
 nothing. `read_frames` then decodes once, from the key frame before the first wanted frame to the last wanted one,
 and keeps nothing but the frames asked for.
@@ -145,7 +145,7 @@ def resize_frame(image: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[
     """Stretch (H, W, 3) to `size_wh`, aspect ratio not kept, as the field does.
 
     Shrinking averages the source area under each pixel, so thin limbs neither vanish nor flicker; plain bilinear
-    would skip source pixels from 2:1 on (measured on 1080p sources). Growing is bilinear. Both treat pixel i as
+    would skip source pixels from 2:1 on. Growing is bilinear. Both treat pixel i as
     [i, i+1), so a box scales by the plain ratio of the sizes.
     """
     height, width = image.shape[:2]

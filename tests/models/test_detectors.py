@@ -168,10 +168,11 @@ def test_yolo_boxes_agree_with_ultralytics_own_predictor(tmp_path: Path) -> None
     oracle = YOLO(str(yolo_file))
     bgr = np.ascontiguousarray(frame[..., ::-1])
     (theirs,) = oracle.predict(bgr, conf=1e-9, iou=0.7, max_det=30000, verbose=False, save=False)
-    # Random weights score all boxes nearly alike, so suppression may keep another of two twins: compare the sets.
-    mine = {tuple(box) for box in np.round(found.boxes / 8).astype(int).tolist()}
-    other = {tuple(box) for box in np.round(theirs.boxes.xyxy.numpy() / 8).astype(int).tolist()}
-    assert len(mine & other) > 0.5 * min(len(mine), len(other))
+    assert len(theirs.boxes) == len(found.boxes)
+    # Random weights score all boxes nearly alike, so the order is luck: compare as sets of boxes.
+    mine = {tuple(box) for box in np.round(found.boxes).astype(int).tolist()}
+    other = {tuple(box) for box in np.round(theirs.boxes.xyxy.numpy()).astype(int).tolist()}
+    assert len(mine & other) > 0.95 * len(other)
 
 
 def test_yolo_batches_frames_of_any_size(yolo_file: Path) -> None:

@@ -176,7 +176,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     [
         (0, 0, 455, 256), (415, 176, 455, 256), (-30, -40, 30, 40),
         (450, 100, 470, 180), (10, 252, 40, 256), (3, 3, 8, 8),
-    ],  # fmt: skip
+    ],
 )
 def test_boxes_at_the_border_and_tiny_ones(tracker: Tracker, box: Sequence[float]) -> None:
     frames, _ = moving(4)
