@@ -62,7 +62,7 @@ class ClipScorer(nn.Module):
         self.register_buffer("mean", torch.tensor(net.mean) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(net.std) * 255, persistent=False)
         targets = labels.label if self.classification else self._scale.shares(labels.score) * 100
-        self._targets = torch.tensor(targets, dtype=torch.float32)
+        self.register_buffer("targets", torch.tensor(targets, dtype=torch.float32), persistent=False)
         self.truth = labels.label if self.classification else labels.score
 
     def video(self, frames: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class ClipScorer(nn.Module):
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Scalar loss of the network's raw output."""
-        target = batch["judges"] if self._judged else self._targets[batch["index"].cpu()].to(output.device)
+        target = batch["judges"] if self._judged else cast(Tensor, self.targets)[batch["index"]]
         return cast(Tensor, self.network.head.loss(output.float(), target, batch["difficulty"]))  # type: ignore[operator]
 
     def points(self, output: Tensor, batch: Batch) -> NDArray[np.float64]:
@@ -121,7 +121,7 @@ class TubeModule(LightningModule):
         self._remask = Remask(reader.geometry)
         self._trained: ClipLoader | None = None
         self._place: dict[str, int] | None = None
-        self._losses: list[float] = []
+        self._losses: list[Tensor] = []  # on the device: turning each into a number would make a GPU wait
         self._seen: dict[int, tuple[float, float]] = {}
         self.history: list[EpochRow] = []
         self._best_epoch, self._best_rank = -1, (-math.inf, -math.inf)
@@ -178,7 +178,7 @@ class TubeModule(LightningModule):
         """Loss of one batch."""
         output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
         loss = self.scorer.loss(output, batch)
-        self._losses.append(float(loss.detach()))
+        self._losses.append(loss.detach())
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -208,7 +208,7 @@ class TubeModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Make the epoch's row, and keep the weights if they are the best so far."""
-        losses = torch.tensor(self._losses, dtype=torch.float64, device=self.device).mean()
+        losses = torch.stack([loss.to(self.device, torch.float64) for loss in self._losses]).mean()
         if self.trainer.world_size > 1:
             losses = cast(Tensor, self.all_gather(losses)).mean()
         self._losses = []
@@ -262,7 +262,7 @@ class TubeModule(LightningModule):
         """Add what a resumed training needs to end with the same numbers; plain values and tensors only."""
         checkpoint[STATE] = {
             "place": self._trained.state_dict() if self._trained is not None else None,
-            "losses": list(self._losses),
+            "losses": [loss.cpu() for loss in self._losses],
             "history": [dict(row) for row in self.history],
             "best_epoch": self._best_epoch,
             "best_rank": list(self._best_rank),

@@ -14,6 +14,8 @@ from tasks.progress import Progress, listening, report
 from tasks.scoring import score_table
 from tasks.train import TrainResult, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_it_repeats_what_training_saw(pack: Path, trained: TrainResult) -> None:
     seen: list[Progress] = []

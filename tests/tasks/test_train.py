@@ -15,6 +15,8 @@ from tasks.checkpoints import find_checkpoint
 from tasks.targets import score_scale
 from tasks.train import EpochRow, ModelConfig, TrainConfig, TrainResult, part_clips, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def assert_same(found: TrainResult, wanted: TrainResult) -> None:
     """Every metric of every epoch and every weight, to the bit."""
