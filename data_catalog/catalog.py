@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
 from data_catalog.index import ArtifactIndex
+from data_catalog.json_file import read_record, sealed, unsealed, write_record
 from data_catalog.quarantine import Quarantine
 from data_catalog.schemas import CLIPS, REJECTED, read_table, write_table
 from data_catalog.sources import Sources
@@ -27,10 +28,15 @@ from data_catalog.store import ArtifactDamaged, Store
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+INFO, TABLE, REJECTS = "dataset.json", "clips.parquet", "rejected.parquet"
 
 
 class CatalogError(Exception):
     """Something that the user can put right; the message is one plain sentence with the remedy."""
+
+
+class ClipTableLost(CatalogError):
+    """A dataset's clip table is missing or damaged; it can be read again from the dataset's own folder."""
 
 
 class Workspace:
@@ -38,10 +44,19 @@ class Workspace:
 
     Args:
         root: the directory; `open` makes it.
+
+    Attributes:
+        notices: one sentence for each part of the catalog that was damaged and mended since it was opened.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
+        self.notices: list[str] = []
+
+    def notice(self, sentence: str) -> None:
+        """Say what was found damaged and mended in the catalog; who opened the workspace shows `notices`."""
+        logger.warning("%s", sentence)
+        self.notices.append(sentence)
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[Path]]:
         return Workspace, (self.root,)  # locks and tables belong to a process; another one opens its own
@@ -85,19 +100,19 @@ class Workspace:
 
     @cached_property
     def index(self) -> ArtifactIndex:
-        return ArtifactIndex(self.store, self.catalog / "artifacts.parquet")
+        return ArtifactIndex(self.store, self.catalog / "artifacts.parquet", self.notice)
 
     @cached_property
     def sources(self) -> Sources:
-        return Sources(self.catalog / "sources.parquet")
+        return Sources(self.catalog / "sources.parquet", self.notice)
 
     @cached_property
     def quarantine(self) -> Quarantine:
-        return Quarantine(self.catalog / "quarantine")
+        return Quarantine(self.catalog / "quarantine", self.notice)
 
     @cached_property
     def datasets(self) -> Datasets:
-        return Datasets(self.catalog / "datasets")
+        return Datasets(self.catalog / "datasets", self.notice)
 
 
 @dataclass(frozen=True)
@@ -128,11 +143,12 @@ class DatasetInfo:
 class Datasets:
     """The datasets of a workspace: ``catalog/datasets/<name>/{dataset.json, clips.parquet, rejected.parquet}``."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, notice: Callable[[str], None] = logger.warning) -> None:
         self.root = root
+        self._notice = notice
 
     def names(self) -> list[str]:
-        return sorted(path.parent.name for path in self.root.glob("*/dataset.json"))
+        return sorted({path.parent.name for name in (INFO, TABLE) for path in self.root.glob(f"*/{name}")})
 
     def add(self, info: DatasetInfo, listing: Listing) -> None:
         """Write a dataset, replacing an older one of that name. Raises CatalogError for a bad name."""
@@ -141,37 +157,58 @@ class Datasets:
                 f"'{info.name}' can't be a dataset's name; use letters, digits, dot, dash and underscore."
             )
         folder = self.root / info.name
-        write_table(folder / "clips.parquet", clips_table(listing.records), CLIPS)
-        write_table(folder / "rejected.parquet", _rejected_table(listing.rejected), REJECTED)
         stamped = asdict(info) | {
             "ingested": datetime.now(UTC).isoformat(timespec="seconds"),
             "notes": list(listing.notes),
             "warnings": list(listing.warnings),
         }
-        write_json(folder / "dataset.json", stamped)
+        # The clip table carries a copy of dataset.json, so that either file can be lost.
+        schema = CLIPS.with_metadata({"dataset": json.dumps(sealed(stamped))})
+        write_table(folder / REJECTS, _rejected_table(listing.rejected), REJECTED)
+        write_table(folder / TABLE, clips_table(listing.records), schema)
+        write_record(folder / INFO, stamped)
 
     def info(self, name: str) -> DatasetInfo:
-        """Raises CatalogError where the workspace has no such dataset."""
-        path = self.root / name / "dataset.json"
-        if not NAME.fullmatch(name) or not path.is_file():
+        """What is known of a dataset; a damaged ``dataset.json`` is written again from the clip table's copy.
+
+        Raises:
+            CatalogError: the workspace has no such dataset, or both are damaged.
+        """
+        path = self.root / name / INFO
+        if not NAME.fullmatch(name) or name not in self.names():
             known = ", ".join(self.names()) or "none"
-            raise CatalogError(
-                f"This workspace has no dataset '{name}' (it has: {known}); add it with: tubeflow ingest"
-            )
+            sentence = f"This workspace has no dataset '{name}' (it has: {known}); add it with: tubeflow ingest"
+            raise CatalogError(sentence)
         try:
-            values = json.loads(path.read_text())
-            return DatasetInfo(**{item.name: values[item.name] for item in fields(DatasetInfo)})
-        except (ValueError, KeyError, TypeError) as exc:
+            return _info(read_record(path))
+        except (FileNotFoundError, ArtifactDamaged, TypeError):
+            return self._restored_info(path)
+
+    def _restored_info(self, path: Path) -> DatasetInfo:
+        name = path.parent.name
+        try:
+            copy = (pq.read_schema(path.with_name(TABLE)).metadata or {})[b"dataset"].decode()
+            record = unsealed(path, copy)
+            info = _info(record)
+        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, ArtifactDamaged) as exc:
             raise CatalogError(f"{path} is damaged; run the tubeflow ingest of '{name}' again.") from exc
+        write_record(path, record)
+        self._notice(f"{path} was missing or damaged; it was written again from the clip table's copy.")
+        return info
 
     def clips(self, name: str) -> list[ClipRecord]:
-        """All clips of a dataset. Raises CatalogError where the table is missing or damaged."""
+        """All clips of a dataset.
+
+        Raises:
+            CatalogError: the workspace has no such dataset.
+            ClipTableLost: its clip table is missing or damaged; reading the dataset's folder again mends it.
+        """
         self.info(name)
         try:
-            table = read_table(self.root / name / "clips.parquet", CLIPS)
+            table = read_table(self.root / name / TABLE, CLIPS)
         except (FileNotFoundError, ArtifactDamaged) as exc:
-            raise CatalogError(
-                f"The clip table of dataset '{name}' ({self.root / name / 'clips.parquet'}) is missing or "
+            raise ClipTableLost(
+                f"The clip table of dataset '{name}' ({self.root / name / TABLE}) is missing or "
                 f"damaged; run the tubeflow ingest of '{name}' again."
             ) from exc
         columns = table.to_pydict()
@@ -180,9 +217,13 @@ class Datasets:
     def rejected(self, name: str) -> list[RejectedRow]:
         """Rows that ingest left out, with the reason; empty where that table is lost."""
         with contextlib.suppress(FileNotFoundError, ArtifactDamaged):
-            rows = read_table(self.root / name / "rejected.parquet", REJECTED).to_pylist()
+            rows = read_table(self.root / name / REJECTS, REJECTED).to_pylist()
             return [RejectedRow(**row) for row in rows]
         return []
+
+
+def _info(record: Mapping[str, Any]) -> DatasetInfo:
+    return DatasetInfo(**{item.name: record[item.name] for item in fields(DatasetInfo)})
 
 
 def _clip(row: tuple[Any, ...]) -> ClipRecord:
@@ -208,16 +249,3 @@ def _rejected_table(rows: Sequence[RejectedRow]) -> pa.Table:
     return pa.Table.from_arrays(
         [pa.array(column, item.type) for column, item in zip(columns, REJECTED, strict=True)], schema=REJECTED
     )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; a value that JSON doesn't know (nan, inf) is an error, not a silent token."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -13,3 +13,9 @@ class BadVideo(Exception):
         super().__init__(f"{reason} {remedy}")
         self.reason = reason
         self.remedy = remedy
+
+
+def os_sentence(exc: OSError) -> str:
+    """What the operating system refused, and what to do: disk full, permission denied, …"""
+    place = f"{exc.filename}: " if exc.filename else ""
+    return f"{place}{exc.strerror or exc}. Free the disk or the permissions, then run again; what is done is kept."

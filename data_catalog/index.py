@@ -19,7 +19,7 @@ import pyarrow as pa
 from filelock import FileLock
 
 from data_catalog.schemas import ARTIFACTS, read_table, write_table
-from data_catalog.store import ArtifactDamaged, Lineage, Store, read_lineage, verify_file
+from data_catalog.store import ArtifactDamaged, Lineage, Store
 
 logger = logging.getLogger(__name__)
 
@@ -75,9 +75,10 @@ def record_of(lineage: Lineage, stat: os.stat_result) -> Record:
 class ArtifactIndex:
     """The index of one store."""
 
-    def __init__(self, store: Store, table: Path) -> None:
+    def __init__(self, store: Store, table: Path, notice: Callable[[str], None] = logger.warning) -> None:
         self._store = store
         self._table = table
+        self._notice = notice
         self._rows: dict[tuple[str, str], Record] | None = None
         self._changed: set[tuple[str, str]] = set()
 
@@ -92,12 +93,14 @@ class ArtifactIndex:
         try:
             return self._read()
         except FileNotFoundError:
-            return {}
+            if not self._files():
+                return {}
+            what = "missing"
         except ArtifactDamaged:
-            logger.warning("The catalog's index %s is damaged; it is rebuilt from the store.", self._table)
-            self._rows = {}
-            self.rebuild()
-            return self._rows
+            what = "damaged"
+        self._notice(f"The catalog's index {self._table} is {what}; it was rebuilt from the artifacts themselves.")
+        self.rebuild()
+        return self._rows or {}
 
     def _read(self) -> dict[tuple[str, str], Record]:
         columns = read_table(self._table, ARTIFACTS).to_pydict()
@@ -138,8 +141,7 @@ class ArtifactIndex:
         path = self._store.path(stage, key)
         try:
             stat = path.stat()  # before the bytes: a change meanwhile will not match it
-            verify_file(path)
-            self.add(record_of(read_lineage(path), stat))
+            self.add(record_of(self._store.verify(stage, key), stat))
         except FileNotFoundError:
             return ArtifactDamaged(path, "vanished while it was read")
         except ArtifactDamaged as problem:
@@ -181,15 +183,15 @@ class ArtifactIndex:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, ARTIFACTS, strict=True)]
         write_table(self._table, pa.Table.from_arrays(arrays, schema=ARTIFACTS), ARTIFACTS)
 
+    def _files(self) -> list[tuple[str, str]]:
+        """Stage and key of every artifact that is there."""
+        stages = sorted(path.name for path in self._store.root.glob("*") if path.name != "tmp")
+        return [(stage, key) for stage in stages for key in self._store.scan(stage)]
+
     def rebuild(self, advance: Callable[[int, int], None] | None = None) -> list[ArtifactDamaged]:
         """Make the table again from the files alone, verifying each; gives the damaged ones."""
         self._rows = {}
-        files = [
-            (stage.name, key)
-            for stage in sorted(self._store.root.glob("*"))
-            if stage.is_dir() and stage.name != "tmp"
-            for key in self._store.scan(stage.name)
-        ]
+        files = self._files()
         damaged: list[ArtifactDamaged] = []
         with ThreadPoolExecutor(max_workers=4) as pool:
             for done, problem in enumerate(pool.map(lambda name: self._examine(*name), files), start=1):

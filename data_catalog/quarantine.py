@@ -7,11 +7,16 @@ row, so that several processes can write at once.
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from data_catalog.json_file import read_record, write_record
+from data_catalog.store import ArtifactDamaged
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,16 @@ class QuarantineRow:
 class Quarantine:
     """All quarantined clips of one workspace, below `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, notice: Callable[[str], None] = logger.warning) -> None:
         self.root = root
+        self._notice = notice
 
     def _path(self, stage: str, key: str) -> Path:
         return self.root / stage / f"{key}.json"
 
     def add(self, row: QuarantineRow) -> None:
-        path = self._path(row.stage, row.key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-        temporary.write_text(json.dumps(asdict(row)))
-        os.replace(temporary, path)
+        """Remember a row. Raises OSError where the workspace can't be written."""
+        write_record(self._path(row.stage, row.key), asdict(row))
 
     def keys(self, stage: str) -> set[str]:
         """Keys of a stage that are known not to work."""
@@ -53,12 +56,14 @@ class Quarantine:
     def get(self, stage: str, key: str) -> QuarantineRow | None:
         """The row of a key; None where there is none or its file is damaged (then the clip is tried again)."""
         try:
-            return QuarantineRow(**json.loads(self._path(stage, key).read_text()))
+            row = QuarantineRow(**read_record(self._path(stage, key)))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError):
+        except (ArtifactDamaged, TypeError):
+            self._notice(f"The quarantine row {self._path(stage, key)} is damaged; its clip is tried again.")
             self.remove(stage, key)
             return None
+        return row if (row.stage, row.key) == (stage, key) else None
 
     def remove(self, stage: str, key: str) -> None:
         self._path(stage, key).unlink(missing_ok=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_catalog.store import ArtifactDamaged, sync_folder
+from data_catalog.atomic import replacing
+from data_catalog.store import ArtifactDamaged
 
 
 def _field(name: str, kind: pa.DataType, note: str) -> pa.Field:
@@ -84,16 +83,8 @@ REFERENCES = pa.schema(
 
 def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     """Write a table with page checksums, atomically. Raises pa.ArrowInvalid where it doesn't fit the schema."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
-    try:
+    with replacing(path) as temporary:
         pq.write_table(table.cast(schema), temporary, write_page_checksum=True, compression="zstd")
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:

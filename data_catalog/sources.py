@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,15 @@ from filelock import FileLock
 from data_catalog.schemas import SOURCES, read_table, write_table
 from data_catalog.store import ArtifactDamaged
 
+logger = logging.getLogger(__name__)
+
 
 class Signature(NamedTuple):
-    """What tells that a file is still the one that was read: bytes, nanoseconds, inode."""
+    """What tells that a file is still the one that was read: bytes, nanoseconds, inode.
+
+    For a folder `mtime_ns` is a digest of the names, sizes, times and inodes of its files: their sum and newest time
+    would miss a frame that was replaced by an older one.
+    """
 
     size: int
     mtime_ns: int
@@ -30,9 +37,10 @@ def signature(path: Path) -> Signature:
     stat = path.stat()
     if not path.is_dir():
         return Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    stats = [entry.stat() for entry in os.scandir(path) if entry.is_file()]
-    newest = max((entry.st_mtime_ns for entry in stats), default=0)
-    return Signature(sum(entry.st_size for entry in stats), max(newest, stat.st_mtime_ns), stat.st_ino)
+    files = sorted((entry.name, entry.stat()) for entry in os.scandir(path) if entry.is_file())
+    listing = [(name, one.st_size, one.st_mtime_ns, one.st_ino) for name, one in files]
+    mark = hashlib.blake2b(repr(listing).encode(), digest_size=8).digest()
+    return Signature(sum(one.st_size for _, one in files), int.from_bytes(mark, signed=True), stat.st_ino)
 
 
 def digest_source(path: Path) -> str:
@@ -48,14 +56,19 @@ def digest_source(path: Path) -> str:
 class Sources:
     """The table of known digests of one workspace."""
 
-    def __init__(self, table: Path) -> None:
+    def __init__(self, table: Path, notice: Callable[[str], None] = logger.warning) -> None:
         self._table = table
-        self._known: dict[str, tuple[Signature, str]] = self._load()
+        self._notice = notice
+        self._known: dict[str, tuple[Signature, str]] = {}
+        try:
+            self._known = self._load()
+        except ArtifactDamaged:
+            self._notice(f"The table of source digests {table} is damaged; the digests are computed again.")
 
     def _load(self) -> dict[str, tuple[Signature, str]]:
         try:
             rows = read_table(self._table, SOURCES).to_pydict()
-        except (FileNotFoundError, ArtifactDamaged):  # derived: a lost digest is computed again
+        except FileNotFoundError:
             return {}
         marks = map(Signature, rows["size"], rows["mtime_ns"], rows["inode"])
         return dict(zip(rows["path"], zip(marks, rows["sha256"], strict=True), strict=True))
@@ -90,7 +103,9 @@ class Sources:
 
     def _save(self) -> None:
         with FileLock(str(self._table) + ".lock"):
-            merged = self._load() | self._known
+            merged = dict(self._known)
+            with contextlib.suppress(ArtifactDamaged):  # said when it was read first; here it is replaced
+                merged = self._load() | self._known
             rows = [(path, *mark, value) for path, (mark, value) in sorted(merged.items())]
             columns = list(zip(*rows, strict=True)) if rows else [()] * len(SOURCES)
             arrays = [

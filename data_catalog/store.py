@@ -15,6 +15,7 @@ import io
 import json
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,8 @@ from typing import IO, Any
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from data_catalog.atomic import sync_folder
 
 USERBLOCK = 512
 MAGIC = "tubeflow-artifact 1"
@@ -35,7 +38,10 @@ class ArtifactDamaged(Exception):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path} {what}; it will be made again.")
-        self.path = path
+        self.path, self.what = path, what
+
+    def __reduce__(self) -> tuple[type[ArtifactDamaged], tuple[Path, str]]:
+        return type(self), (self.path, self.what)  # so that it comes back whole from another process
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ class Store:
         self.root = root
         self._session: Path | None = None
         self._lock: IO[bytes] | None = None
+        self._one_session = threading.Lock()
 
     def path(self, stage: str, key: str) -> Path:
         """Where the artifact is, if it is: ``<stage>/<first two of key>/<key>.h5``."""
@@ -105,12 +112,11 @@ class Store:
     def scan(self, stage: str) -> dict[str, os.stat_result]:
         """Every artifact of a stage with its stat, by key."""
         found: dict[str, os.stat_result] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for folder in os.scandir(self.root / stage):
-                if folder.is_dir():
-                    for entry in os.scandir(folder.path):
-                        if entry.name.endswith(".h5"):
-                            found[entry.name[:-3]] = entry.stat()
+        for folder in (self.root / stage).glob("??"):
+            for entry in os.scandir(folder):
+                if entry.name.endswith(".h5"):
+                    with contextlib.suppress(FileNotFoundError):  # removed by another process just now
+                        found[entry.name[:-3]] = entry.stat()
         return found
 
     def write(
@@ -166,44 +172,65 @@ class Store:
         with h5py.File(io.BytesIO(data), "r") as file:
             attrs = dict(file.attrs)
             arrays = {name: read_array(file[name]) for name in (names or dataset_names(file)) if name in file}
-        return Artifact(arrays, attrs, Lineage.from_attributes(attrs))
+        lineage = Lineage.from_attributes(attrs)
+        check_name(path, lineage, stage, key)
+        return Artifact(arrays, attrs, lineage)
 
     def lineage(self, stage: str, key: str) -> Lineage:
         """Only the lineage, without reading the arrays. Raises ArtifactDamaged, FileNotFoundError."""
         return read_lineage(self.path(stage, key))
 
-    def verify(self, stage: str, key: str) -> None:
-        """Read every byte and compare with the digest. Raises ArtifactDamaged, FileNotFoundError."""
-        verify_file(self.path(stage, key))
+    def verify(self, stage: str, key: str) -> Lineage:
+        """Read every byte, compare with the digest, and the key with the name. Raises as `read` does."""
+        path = self.path(stage, key)
+        verify_file(path)
+        lineage = read_lineage(path)
+        check_name(path, lineage, stage, key)
+        return lineage
 
     def remove(self, stage: str, key: str) -> None:
         self.path(stage, key).unlink(missing_ok=True)
 
     def scratch(self, name: str) -> Path:
         """A path for a temporary file, in the locked folder of this process, on the store's own file system."""
-        if self._session is None or not self._session.is_dir():
+        with self._one_session:
+            if self._session is None or not self._session.is_dir():
+                self._session, self._lock = self._new_session()
+            return self._session / f"{uuid.uuid4().hex[:8]}-{name}"
+
+    def _new_session(self) -> tuple[Path, IO[bytes]]:
+        while True:
             session = self.root / "tmp" / uuid.uuid4().hex
             session.mkdir(parents=True)
-            self._lock = (session / "lock").open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            self._session = session
-        return self._session / f"{uuid.uuid4().hex[:8]}-{name}"
+            with contextlib.suppress(FileNotFoundError):
+                lock = (session / "lock").open("wb")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.fstat(lock.fileno()).st_nlink:
+                    return session, lock
+                lock.close()  # another process swept the folder in the moment before it was locked
+
+    def work_folder(self, stage: str, key: str) -> Path:
+        """A folder in which a long computation keeps what it needs to go on after a kill (checkpoints, logs).
+
+        Whoever works in it holds a lock on its ``.lock`` file (`filelock.FileLock`).
+        """
+        return self.path(stage, key).with_suffix(".work")
 
     def sweep(self) -> list[Path]:
-        """Remove what dead processes left in ``tmp/``; the folders of live ones are locked and stay."""
+        """Remove what dead processes left in ``tmp/`` and in work folders; what live ones hold is locked and stays."""
         removed: list[Path] = []
         for session in (self.root / "tmp").glob("*"):
-            if session == self._session:
-                continue
-            try:
-                with (session / "lock").open("ab") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if session != self._session and (lock := _take(session / "lock")) is not None:
+                with lock:
                     removed += [path for path in session.iterdir() if path.name != "lock"]
                     shutil.rmtree(session, ignore_errors=True)
-            except BlockingIOError:
-                continue
-            except FileNotFoundError:  # another process swept it first
-                continue
+        for work in self.root.glob("*/??/*.work"):
+            leftovers = list(work.rglob("*.tmp"))
+            if leftovers and (lock := _take(work / ".lock")) is not None:
+                with lock:
+                    for path in leftovers:
+                        path.unlink(missing_ok=True)
+                    removed += leftovers
         return removed
 
     def close(self) -> None:
@@ -212,6 +239,20 @@ class Store:
             shutil.rmtree(self._session, ignore_errors=True)
             self._lock.close()
         self._session = self._lock = None
+
+
+def _take(path: Path) -> IO[bytes] | None:
+    """The opened and locked file of a lock that nobody holds; None where somebody does, or it is gone."""
+    try:
+        lock = path.open("ab")
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
 
 
 @contextlib.contextmanager
@@ -270,15 +311,6 @@ def seal(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _promise(path: Path, head: bytes) -> tuple[str, int]:
     words = head[:USERBLOCK].rstrip(b"\0\n").decode("ascii", "replace").split(" ")
     if len(words) != 4 or " ".join(words[:2]) != MAGIC or not words[3].isdigit():
@@ -311,6 +343,12 @@ def verify_file(path: Path) -> None:
         raise ArtifactDamaged(path, "can't be read: permission denied") from exc
     if digest.hexdigest() != expected:
         raise ArtifactDamaged(path, "doesn't match its checksum")
+
+
+def check_name(path: Path, lineage: Lineage, stage: str, key: str) -> None:
+    """A file that somebody renamed or copied over another is whole and yet wrong. Raises ArtifactDamaged."""
+    if (lineage.stage, lineage.key) != (stage, key):
+        raise ArtifactDamaged(path, f"holds the artifact of another key ({lineage.stage} {lineage.key})")
 
 
 def read_lineage(path: Path) -> Lineage:

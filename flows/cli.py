@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.errors import os_sentence
 from flows import quiet
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import err, out, print_plan, print_summary, stage_bars
@@ -56,8 +57,9 @@ def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except (CatalogError, ConfigError) as exc:
-            err.print(str(exc), markup=False, soft_wrap=True)
+        except (CatalogError, ConfigError, OSError) as exc:
+            sentence = os_sentence(exc) if isinstance(exc, OSError) else str(exc)
+            err.print(sentence, markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
 
     return run
@@ -228,11 +230,11 @@ def plan_command(
     selected = select_stages(only, start, until)
     opened = Workspace(workspace)
     planner = Planner(opened, dataset, dataset_clips(opened, dataset), verify=verify)
-    plans = {name: plan for name, plan in make_plan(planner, config).items() if name in selected}
+    plans = {name: plan for name, plan in make_plan(planner, config, selected).items() if name in selected}
     if as_json:
         typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
         return
-    print_plan(plans)
+    print_plan(plans, opened.notices)
 
 
 @app.command("status")

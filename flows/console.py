@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -84,14 +84,14 @@ def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4f}"
 
 
-def print_plan(plans: Mapping[str, StagePlan]) -> None:
-    """Per stage: hits, misses, and why."""
+def print_plan(plans: Mapping[str, StagePlan], notices: Sequence[str]) -> None:
+    """Per stage: hits, misses, and why; then what was found damaged."""
     table = Table("stage", "clips", "hits", "to do", "quarantined", "why")
     for name, plan in plans.items():
         why = "\n".join(plan.summary())
         numbers = (len(plan.jobs), len(plan.hits), len(plan.reasons), len(plan.quarantined))
         table.add_row(name, *map(str, numbers), why)
     out.print(table)
-    for plan in plans.values():
-        for problem in plan.damaged:
-            out.print(str(problem), markup=False, soft_wrap=True)
+    damaged = [str(problem) for plan in plans.values() for problem in plan.damaged]
+    for sentence in [*notices, *damaged]:
+        out.print(sentence, markup=False, soft_wrap=True)

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
+from data_catalog.catalog import TABLE, CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import DatasetError, build_adapter
-from data_catalog.datasets.records import Listing
+from data_catalog.datasets.records import ClipRecord, Listing
 from tasks import progress
 from tasks.config import StageConfig
 
@@ -41,6 +41,24 @@ def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Pa
     info = DatasetInfo(name, adapter, str(root.absolute()), options, is_procedural(root))
     workspace.datasets.add(info, listing)
     return listing
+
+
+def ingest_again(workspace: Workspace, name: str) -> list[ClipRecord]:
+    """Read a dataset whose clip table was lost from its own folder again, as it was ingested, and say so.
+
+    Raises:
+        CatalogError: its folder can't be read either.
+    """
+    info = workspace.datasets.info(name)
+    table = workspace.datasets.root / name / TABLE
+    labels = info.options.get("labels")
+    try:
+        listing = ingest(workspace, name, info.adapter, Path(info.root), Path(labels) if labels else None)
+    except CatalogError as exc:
+        sentence = f"{table} is missing or damaged, and the dataset can't be read again from {info.root}: {exc}"
+        raise CatalogError(sentence) from exc
+    workspace.notice(f"{table} was missing or damaged; dataset '{name}' was read again from {info.root}.")
+    return list(listing.records)
 
 
 def is_procedural(root: Path) -> bool:

@@ -20,11 +20,12 @@ from prefect.runtime import deployment
 from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
-from data_catalog.catalog import CatalogError, ClipTableLost, Workspace
 from data_catalog.atomic import sweep
+from data_catalog.catalog import CatalogError, ClipTableLost, Workspace
 from data_catalog.datasets.records import ClipRecord
+from data_catalog.errors import os_sentence
 from data_catalog.quarantine import QuarantineRow
-from data_catalog.store import ArtifactDamaged, verify_file
+from data_catalog.store import ArtifactDamaged, Store
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets import ProceduralSpec, ingest_again, make_procedural
 from flows.engines import task_runner, worker_count
@@ -144,11 +145,14 @@ def dataset_clips(workspace: Workspace, dataset: str) -> list[ClipRecord]:
     return [replace(clip, video=str(root / clip.video)) for clip in clips]
 
 
-def make_plan(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]:
-    """The plan of all seven stages."""
+def make_plan(
+    planner: Planner, config: PipelineConfig, selected: Sequence[str] = STAGE_NAMES
+) -> dict[str, StagePlan]:
+    """The plan of all stages up to the last selected one; what comes later needs no weights yet."""
+    needed = STAGE_NAMES[: 1 + max(STAGE_NAMES.index(name) for name in selected)]
     return planner.plan(
-        [(stage, section(stage, config)) for stage in CLIP_STAGES],
-        [(stage, section(stage, config)) for stage in DATASET_STAGES],
+        [(stage, section(stage, config)) for stage in CLIP_STAGES if stage.name in needed],
+        [(stage, section(stage, config)) for stage in DATASET_STAGES if stage.name in needed],
     )
 
 
@@ -172,9 +176,16 @@ def runnable_clips(plans: dict[str, StagePlan], selected: Sequence[str]) -> list
 
 
 def execute(
-    config: PipelineConfig, dataset: str, workspace: Workspace, selected: Sequence[str], options: RunOptions
+    config: PipelineConfig,
+    dataset: str,
+    workspace: Workspace,
+    selected: Sequence[str],
+    options: RunOptions,
+    runner: TaskRunner[Any] | None = None,
 ) -> RunSummary:
     """Run the selected stages inside a flow run: plan, clips stage by stage, then the dataset's stages.
+
+    `runner` is what runs the shards; by default the one that `config.engine` names.
 
     Raises:
         CatalogError, ConfigError: nothing was begun; the message is for the user.
@@ -190,19 +201,17 @@ def execute(
     )
     if not planner.clips:
         raise CatalogError(f"Dataset '{dataset}' has no clips; look at: tubeflow datasets list")
-    leftovers = workspace.store.sweep()
+    leftovers = workspace.store.sweep() + sweep(workspace.catalog) + sweep(workspace.runs)
     if leftovers:
         summary.notes.append(f"Removed {len(leftovers)} unfinished files of a run that was killed.")
-    summary.notes += workspace.notices
-    workspace.notices.clear()
     resolve_sources(planner, lambda done, total: progress.report("digest", done, total), options.verify)
-    plans = make_plan(planner, config)
-    _report_damage(plans, selected, summary)
+    plans = make_plan(planner, config, selected)
+    _report_damage(workspace.store, plans, selected, summary)
     context = Context(workspace, config.engine.device)
     try:
-        with task_runner(config.engine) as runner:
-            failed = run_clips(plans, config, context, runner, selected, summary)
-            run_dataset_stages(planner, plans, config, context, runner, selected, failed, summary)
+        with runner or task_runner(config.engine) as started_runner:
+            failed = run_clips(plans, config, context, started_runner, selected, summary)
+            run_dataset_stages(planner, plans, config, context, started_runner, selected, failed, summary)
     finally:
         workspace.index.save()
         workspace.store.close()
@@ -213,22 +222,24 @@ def execute(
     return summary
 
 
-def _report_damage(plans: dict[str, StagePlan], selected: Sequence[str], summary: RunSummary) -> None:
+def _report_damage(
+    store: Store, plans: dict[str, StagePlan], selected: Sequence[str], summary: RunSummary
+) -> None:
     """Say which artifacts are damaged, and remove those that this run makes again."""
     for name, plan in plans.items():
         for problem in plan.damaged:
             summary.notes.append(str(problem))
             logger.warning("%s", problem)
             if name in selected:
-                _remove_if_damaged(problem.path)
+                _remove_if_damaged(store, name, problem.path.stem)
 
 
-def _remove_if_damaged(path: Path) -> None:
+def _remove_if_damaged(store: Store, stage: str, key: str) -> None:
     """Look once more: another run may have put a whole one there since."""
     try:
-        verify_file(path)
+        store.verify(stage, key)
     except ArtifactDamaged:
-        path.unlink(missing_ok=True)
+        store.remove(stage, key)
     except FileNotFoundError:
         pass
 
@@ -253,8 +264,8 @@ def run_clips(
         progress.report(plan.stage.name, 0, len(mine))
     if not chosen:
         return set()
-    shards = make_shards(chosen, clips, config.engine.shard_clips)
     workers = worker_count(config.engine)
+    shards = make_shards(chosen, clips, workers, config.engine.shard_clips)
     done: dict[str, int] = {}
 
     def advance(stage: str, clips: int) -> None:
@@ -304,11 +315,14 @@ def run_dataset_stages(
 ) -> None:
     """Run pack, train and evaluate where selected, each only if the one before is there."""
     for stage in DATASET_STAGES:
+        if stage.name not in plans:
+            break
         plan = planner.dataset_stage(stage, section(stage, config), plans, frozenset(failed))
         plans[stage.name] = plan
         if stage.name not in selected:
             continue
-        _report_damage({stage.name: plan}, selected, summary)  # its key may be another one, without the failed clips
+        # Its key may be another one than planned before, without the clips that failed meanwhile.
+        _report_damage(planner.workspace.store, {stage.name: plan}, selected, summary)
         job = plan.jobs.get("")
         missing = job is not None and [
             parent for parent in stage.parents if not _parents_there(planner.workspace, plans[parent], job, parent)
@@ -365,12 +379,6 @@ def _lasting(workspace: Path) -> Path:
     if deployment.id and not workspace.is_absolute():
         raise CatalogError(f"A worker needs the whole path of the workspace, got '{workspace}'; set it and run again.")
     return workspace
-
-
-def os_sentence(exc: OSError) -> str:
-    """What the operating system refused, and what to do."""
-    place = f"{exc.filename}: " if exc.filename else ""
-    return f"{place}{exc.strerror or exc}. Free the disk or the permissions, then run again; what is done is kept."
 
 
 def nothing_left(summary: RunSummary) -> bool:

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from data_catalog.catalog import Workspace, write_json
+from data_catalog.catalog import Workspace
 from data_catalog.inspect import report_data as page
 from data_catalog.inspect.report import load_picture, render_report
 from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_strip
+from data_catalog.json_file import write_json
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig
 from flows.views import ClipTube, read_clip

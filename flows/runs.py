@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from data_catalog.catalog import Workspace, write_json
+from data_catalog.catalog import Workspace
+from data_catalog.json_file import write_json
 from data_catalog.schemas import REFERENCES, write_table
-from tasks.plan import UNKNOWN, StagePlan
+from tasks.plan import StagePlan
+from tasks.stage import UNKNOWN
 
 if TYPE_CHECKING:
     from flows.config import PipelineConfig

@@ -20,6 +20,8 @@ from prefect.utilities.annotations import quote
 from tasks.plan import StagePlan
 from tasks.stage import Context, IOTrouble, Job, ShardReport, Trouble, run_shard
 
+SHARDS_A_WORKER = 8
+LARGEST_SHARD = 16
 CACHED_SHARD_CLIPS = 500  # hits cost a file lookup each, a task run costs milliseconds: put many into one
 
 
@@ -34,16 +36,20 @@ class Shard:
 Finished = queue.Queue[tuple[Shard, int, list[Job], PrefectFuture[Any]]]
 
 
-def make_shards(plans: Sequence[StagePlan], runnable: Iterable[str], shard_clips: int) -> list[Shard]:
-    """Group clips: those with work in `shard_clips`, those that are hits all the way in large shards.
+def make_shards(
+    plans: Sequence[StagePlan], runnable: Iterable[str], workers: int, shard_clips: int | None = None
+) -> list[Shard]:
+    """Group clips: those with work in small shards, those that are hits all the way in large ones.
 
-    Clips with work come first, so that the processors are busy from the start.
+    Clips with work come first, so that the processors are busy from the start. A shard is small enough that every
+    worker gets several, and large enough that a task run's cost (some milliseconds) is spread over its clips.
     """
     clips = list(runnable)
     cached = [clip for clip in clips if all(clip in plan.hits for plan in plans)]
     done = set(cached)
     work = [clip for clip in clips if clip not in done]
-    groups = [work[i : i + shard_clips] for i in range(0, len(work), shard_clips)]
+    size = shard_clips or min(max(len(work) // (SHARDS_A_WORKER * workers), 1), LARGEST_SHARD)
+    groups = [work[i : i + size] for i in range(0, len(work), size)]
     groups += [cached[i : i + CACHED_SHARD_CLIPS] for i in range(0, len(cached), CACHED_SHARD_CLIPS)]
     return [Shard(number, group) for number, group in enumerate(groups)]
 
@@ -109,6 +115,7 @@ def submit_shard(
     name = plan.stage.name
     shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
     parameters = {"stage": plan.stage, "jobs": jobs, "config": plan.config, "context": context}
+    parameters["so_far"] = ShardReport(plan.stage.name)
     quoted = {name: quote(value) for name, value in parameters.items()}
     future: PrefectFuture[Any] = runner.submit(shell, {"label": label} | quoted)
     return future

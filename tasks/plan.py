@@ -21,9 +21,8 @@ from data_catalog.index import Record
 from data_catalog.quarantine import QuarantineRow
 from data_catalog.store import ArtifactDamaged
 from tasks.config import StageConfig
-from tasks.stage import Job, Member, Stage, make_key
-
-UNKNOWN = "unknown"
+from tasks.reasons import clips_text, why_changed
+from tasks.stage import UNKNOWN, Job, Member, Stage, make_key
 
 
 @dataclass
@@ -51,11 +50,11 @@ class StagePlan:
     damaged: list[ArtifactDamaged] = field(default_factory=list)
 
     def summary(self) -> list[str]:
-        """The reasons with the number of clips, most frequent first."""
+        """The reasons with the number of clips, most frequent first; a dataset stage has one reason for all."""
         counts = Counter(self.reasons.values()).most_common()
-        unit = "clip" if any(self.jobs) else "dataset"
-        return [f"{reason}: {count} {unit}{'s' if count > 1 else ''}" for reason, count in counts]
-
+        if not any(self.jobs):
+            return [reason for reason, _ in counts]
+        return [f"{reason}: {clips_text(count)}" for reason, count in counts]
 
     def as_json(self) -> dict[str, Any]:
         """What `tubeflow plan --json` prints."""
@@ -193,7 +192,7 @@ class Planner:
         previous = self.latest.get((stage.name, job.clip_id))
         if previous is None:
             return "new"
-        return why_changed(stage, config, job, previous)
+        return why_changed(stage, config, job, previous, self.workspace.store)
 
     @property
     def latest(self) -> dict[tuple[str, str], Record]:
@@ -204,48 +203,6 @@ class Planner:
                 if row.dataset == self.dataset:
                     self._latest[row.stage, row.clip_id] = row
         return self._latest
-
-
-def why_changed(stage: Stage, config: StageConfig, job: Job, previous: Record) -> str:
-    """Why a job has another key than the newest artifact of the same clip, in words."""
-    if previous.stage_version != stage.version:
-        return f"{stage.name} version {previous.stage_version} → {stage.version}"
-    changes = config_changes("", json.loads(previous.config), stage.config_of(config))
-    if changes:
-        return ", ".join(changes)
-    if json.loads(previous.weights) != dict(job.weights):
-        return f"{stage.name} weights changed"
-    before, now = json.loads(previous.inputs), json.loads(json.dumps(job.inputs))
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if "source" in changed:
-        return "source video changed"
-    own = [name for name in changed if name not in job.parents and name not in stage.parents]
-    if own:
-        return " and ".join(f"{name} changed" for name in own)
-    return "follows " + ", ".join(_moved_parents(stage, job, previous) or stage.parents)
-
-
-def _moved_parents(stage: Stage, job: Job, previous: Record) -> list[str]:
-    before, inputs = json.loads(previous.parents), json.loads(previous.inputs)
-    moved = [name for name, key in job.parents.items() if before.get(name) != key]
-    return moved + [name for name in stage.parents if name in inputs and inputs[name] != job.inputs.get(name)]
-
-
-def config_changes(prefix: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """`["track.tracker changed: mil → nano"]`: the leaves in which two configs differ."""
-    changes: list[str] = []
-    for name in sorted(before.keys() | now.keys()):
-        old, new = before.get(name), now.get(name)
-        if isinstance(old, dict) and isinstance(new, dict):
-            changes += config_changes(f"{prefix}{name}.", old, new)
-        elif json.dumps(old) != json.dumps(new):
-            changes.append(f"{prefix}{name} changed: {_short(old)} → {_short(new)}")
-    return changes
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "…"
 
 
 def describe_members(members: Sequence[Member]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ from tasks.errors import BadClip
 logger = logging.getLogger(__name__)
 
 GPU_LIMIT = "gpu"
+UNKNOWN = "unknown"
+"""The key of an artifact whose source could not be read (yet); nothing is ever stored under it."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Product:
-    """What a stage made: arrays to be written, or a file in the store's scratch folder to be adopted."""
+    """What a stage made: arrays to be written, or a file in the store's scratch folder to be adopted.
+
+    `notes` are sentences for the user: what was found damaged on the way and mended.
+    """
 
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
+    notes: Sequence[str] = ()
 
 
 Outcome = tuple[Job, Product | Exception]
@@ -162,7 +168,7 @@ def make_key(
         "version": stage.version,
         "config": stage.config_of(config),
         "inputs": inputs,
-        "weights": weights,
+        "weights": sorted(weights.values()),  # what a file is called changes nothing
         "parents": parents,
     }
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -187,6 +193,7 @@ class ShardReport:
     stage: str
     hits: int = 0
     made: list[Record] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     seconds: float = 0.0
@@ -204,15 +211,25 @@ class IOTrouble(OSError):
         super().__init__(report.troubles[0].reason)
         self.report = report
 
+    def __reduce__(self) -> tuple[type[IOTrouble], tuple[ShardReport]]:
+        return type(self), (self.report,)  # so that it comes back whole from another process
 
-def run_jobs(stage: Stage, jobs: Sequence[Job], config: StageConfig, context: Context) -> ShardReport:
+
+def run_jobs(
+    stage: Stage, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport | None = None
+) -> ShardReport:
     """Have every artifact that `jobs` want: skip the ones that are there, make the others, one by one.
 
-    Bad clips are quarantined and never stop the others.
+    Bad clips are quarantined and never stop the others. `so_far` is the report of an earlier attempt at the same
+    jobs, which is gone on with: what it made and what it quarantined is settled, its troubles are tried again.
     """
     store, started = context.workspace.store, time.perf_counter()
+    report = so_far if so_far is not None else ShardReport(stage.name)
+    report.troubles.clear()
+    settled = {made.clip_id for made in report.made} | {row.clip_id for row in report.quarantined}
+    jobs = [job for job in jobs if job.clip_id not in settled]
     todo = [job for job in jobs if not store.exists(stage.name, job.key)]
-    report = ShardReport(stage.name, hits=len(jobs) - len(todo))
+    report.hits = len(jobs) - len(todo)
     clock = time.perf_counter()
     for job, outcome in _outcomes(stage, todo, config, context):
         result: Record | Exception
@@ -222,12 +239,13 @@ def run_jobs(stage: Stage, jobs: Sequence[Job], config: StageConfig, context: Co
             result = outcome
         if isinstance(result, Record):
             report.made.append(result)
+            report.notes += outcome.notes if isinstance(outcome, Product) else ()
         elif isinstance(result, BadClip):
             report.quarantined.append(_quarantine(context.workspace, job, result))
         else:
-            report.troubles.append(_trouble(job, result))
+            report.troubles.append(_trouble(context.workspace, job, result))
         clock = time.perf_counter()
-    report.seconds = time.perf_counter() - started
+    report.seconds += time.perf_counter() - started
     return report
 
 
@@ -235,12 +253,14 @@ def _outcomes(
     stage: Stage, jobs: Sequence[Job], config: StageConfig, context: Context
 ) -> Iterator[tuple[Job, Product | Exception]]:
     """The stage's outcomes; where its function breaks off, the jobs that it still owed fail with its exception."""
-    owed = {job.key: job for job in jobs}
-    if not jobs:
+    owed = {job.clip_id: job for job in jobs}
+    for job in [job for job in jobs if job.key == UNKNOWN]:
+        yield owed.pop(job.clip_id), OSError(f"{job.clip.video if job.clip else job.dataset} could not be read")
+    if not owed:
         return
     try:
-        for job, outcome in stage.compute(jobs, config, context):
-            owed.pop(job.key, None)
+        for job, outcome in stage.compute(list(owed.values()), config, context):
+            owed.pop(job.clip_id, None)
             yield job, outcome
     except Exception as exc:
         yield from ((job, exc) for job in owed.values())
@@ -287,7 +307,7 @@ def _keep(
         else:
             path = store.write(lineage, product.arrays, product.attrs)
         return record_of(lineage, path.stat())
-    except OSError as exc:
+    except Exception as exc:  # of this clip alone; `run_jobs` sorts out which kind
         return exc
 
 
@@ -309,14 +329,24 @@ def _quarantine(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRow:
     return row
 
 
-def _trouble(job: Job, exc: Exception) -> Trouble:
+def _trouble(workspace: Workspace, job: Job, exc: Exception) -> Trouble:
+    if isinstance(exc, ArtifactDamaged):
+        if workspace.artifacts in exc.path.parents:  # damaged since it was checked
+            with contextlib.suppress(OSError):
+                exc.path.unlink(missing_ok=True)
+        reason = f"{job.name}: {exc.path} {exc.what}."
+        return Trouble(job.clip_id, job.stage, reason, "It was removed; run again, and it is made again.", retry=False)
+    if isinstance(exc, FileNotFoundError):
+        reason = f"{job.name}: {exc.filename or exc} is gone."
+        return Trouble(job.clip_id, job.stage, reason, "Run again; what is missing is made again.", retry=False)
     if isinstance(exc, OSError):
         place = f" ({exc.filename})" if exc.filename else ""
         reason = f"{job.name}: {exc.strerror or exc}{place}."
         remedy = "Free the disk or the permissions, then run again; what is done is kept."
-        return Trouble(job.clip_id, job.stage, reason, remedy, retry=not isinstance(exc, FileNotFoundError))
-    if isinstance(exc, ArtifactDamaged):
-        return Trouble(job.clip_id, job.stage, str(exc), "Run again.", retry=False)
+        return Trouble(job.clip_id, job.stage, reason, remedy, retry=True)
+    if isinstance(exc, ValueError):  # the cores raise it for a config or labels that don't fit, remedy included
+        reason = f"{job.name} can't go through {job.stage}: {str(exc).rstrip('.')}."
+        return Trouble(job.clip_id, job.stage, reason, "Put that right, then run again.", retry=False)
     logger.debug("Unexpected failure of %s in %s", job.name, job.stage, exc_info=exc)
     reason = f"{job.name}: unexpected {type(exc).__name__} in {job.stage}: {exc}."
     return Trouble(job.clip_id, job.stage, reason, "Report it with the clip; the next run tries again.", retry=False)
@@ -333,13 +363,9 @@ def read_parent(job: Job, stage: str, context: Context, names: Sequence[str] | N
     """The parent artifact of a job (`data_catalog.store.Artifact`).
 
     Raises:
-        ArtifactDamaged: it was damaged since it was checked; it is removed, so that the next run makes it again.
+        ArtifactDamaged: it was damaged since it was checked; `run_jobs` removes it, and the next run makes it again.
     """
-    try:
-        return context.workspace.store.read(stage, job.parents[stage], names)
-    except ArtifactDamaged:
-        context.workspace.store.remove(stage, job.parents[stage])
-        raise
+    return context.workspace.store.read(stage, job.parents[stage], names)
 
 
 @contextlib.contextmanager
@@ -371,15 +397,15 @@ def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) 
     retry_condition_fn=_worth_retrying,
 )
 def run_shard(
-    stage: Stage, label: str, jobs: Sequence[Job], config: StageConfig, context: Context
+    stage: Stage, label: str, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport
 ) -> State[ShardReport] | ShardReport:
-    """One Prefect task run: the jobs of one stage for a few clips.
+    """One Prefect task run: the jobs of one stage for a few clips. `so_far` is kept from attempt to attempt.
 
     Raises:
         IOTrouble: some files could not be read or written; Prefect tries the shard again, finished clips are hits.
     """
     with gpu_slot(stage, jobs, context):
-        report = run_jobs(stage, jobs, config, context)
+        report = run_jobs(stage, jobs, config, context, so_far)
     if any(trouble.retry for trouble in report.troubles):
         raise IOTrouble(report)
     done = f"{label}: {report.hits} hits, {len(report.made)} computed, {len(report.failed)} quarantined"
