@@ -6,7 +6,6 @@ pixels (canvas pixel i spans [i, i+1)), so a quad of the normalised frame is mul
 
 import importlib.util
 import io
-import os
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from data_catalog.atomic import replacing
 from data_catalog.inspect.clip_view import ClipView, CropWindow
 
 Colour = tuple[int, int, int]
@@ -208,17 +208,12 @@ def write_words(
 def save_png(image: Image.Image, path: Path) -> Path:
     """Write the picture whole or not at all: to a temporary file beside it, then renamed."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    image.save(buffer, "PNG")  # optimize=True takes seconds a sheet and saves a few percent
     return write_whole(path, buffer.getvalue())
 
 
 def write_whole(path: Path, content: bytes) -> Path:
     """Write a file so that readers see the old one or the whole new one; folders are made where missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
