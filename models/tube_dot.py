@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from models.tube_forms import (
+    MatrixForm,
     Projections,
     factored_backward,
     factored_forward,
     factored_limit,
-    matrix_backward,
-    matrix_forward,
+    moments,
 )
-from models.tube_pack import gather_tube, put_tube, tube_indices
+from models.tube_pack import gather_tube, pieces_of, put_tube, tube_indices
 
 
 def tube_dot(x: Tensor, mask: Tensor, weights: Projections, compute_dtype: torch.dtype) -> Tensor:
@@ -68,37 +68,42 @@ def _batched(x: Tensor, mask: Tensor, dtype: torch.dtype, w: Projections) -> tup
     return features, selected, selected.sum(-1, keepdim=True).clamp_(min=1).to(w.z.dtype)
 
 
-def _kept_projections(row: Tensor, reduced: int, positions: int) -> Tensor:
-    return row[: 3 * reduced * positions].view(3 * reduced, positions)
+def _kept_projections(row: Tensor, w: Projections, positions: int) -> Tensor:
+    rows = 3 * w.z.shape[1]
+    return row[: rows * positions].view(rows, positions)
 
 
 def _forward_batched(x: Tensor, mask: Tensor, w: Projections, compute_dtype: torch.dtype, state: Tensor) -> Tensor:
     features, selected, positions = _batched(x, mask, compute_dtype, w)
-    updated, gram, mean = matrix_forward(x.flatten(2), features, positions, w)
-    for room, made in zip(_moments_of(state, x.shape[1]), (gram, mean), strict=True):
-        room.copy_(made)
+    made = moments([features], positions, w, compute_dtype)
+    for room, moment in zip(_moments_of(state, x.shape[1]), made, strict=True):
+        room.copy_(moment)
+    # Outside the tube `x` takes part here, and what comes of it is thrown away.
+    updated = MatrixForm(*made, positions, w).apply(x.flatten(2), compute_dtype)
     return torch.where(selected, updated, x.flatten(2)).view_as(x)
 
 
 def _forward_gathered(x: Tensor, mask: Tensor, w: Projections, compute_dtype: torch.dtype, state: Tensor) -> Tensor:
-    channels, reduced = w.z.shape
+    limit = factored_limit(*w.z.shape)
     z = torch.empty_like(x)
     for b, index in enumerate(tube_indices(mask)):
         source, target = x[b].flatten(1), z[b].flatten(1)
-        tube = gather_tube(source, index)
+        positions = source.shape[1] if index is None else len(index)
         if index is not None:
             target.copy_(source)
-        if not tube.shape[1]:
-            continue
-        features = tube.to(compute_dtype)
-        if tube.shape[1] <= factored_limit(channels, reduced):
-            kept = _kept_projections(state[b], reduced, tube.shape[1])
-            updated = factored_forward(tube, features, w, kept)
-        else:
-            updated, gram, mean = matrix_forward(tube, features, tube.shape[1], w)
-            for room, made in zip(_moments_of(state[b], channels), (gram, mean), strict=True):
-                room.copy_(made)
-        put_tube(target, index, updated)
+        if 0 < positions <= limit:
+            tube = gather_tube(source, index)
+            kept = _kept_projections(state[b], w, positions)
+            put_tube(target, index, factored_forward(tube, tube.to(compute_dtype), w, kept))
+        elif positions:
+            pieces = pieces_of(index)
+            made = moments((gather_tube(source, piece) for piece in pieces), positions, w, compute_dtype)
+            for room, moment in zip(_moments_of(state[b], len(source)), made, strict=True):
+                room.copy_(moment)
+            form = MatrixForm(*made, positions, w)
+            for piece in pieces:
+                out = target if piece is None else None
+                put_tube(target, piece, form.apply(gather_tube(source, piece), compute_dtype, out))
     return z
 
 
@@ -107,33 +112,38 @@ def _backward_batched(
 ) -> list[Tensor]:
     features, selected, positions = _batched(x, mask, compute_dtype, w)
     inside = d_z.flatten(2).masked_fill(~selected, 0)
-    gram, mean = _moments_of(state, x.shape[1])
-    d_tube, per_video = matrix_backward(inside, features, positions, gram, mean, w)
+    form = MatrixForm(*_moments_of(state, x.shape[1]), positions, w)
+    d_weights = form.gradients([(inside, features)], compute_dtype)
+    d_tube = form.apply_backward(inside, features, compute_dtype)
     d_x = torch.where(selected, d_tube, d_z.flatten(2)).view_as(x)
-    return [d_x, *(part.sum(0) for part in per_video)]  # an empty tube adds zero: its d_z is all zero here
+    return [d_x, *(part.sum(0) for part in d_weights)]  # an empty tube adds zero: its d_z is all zero here
 
 
 def _backward_gathered(
     d_z: Tensor, x: Tensor, mask: Tensor, w: Projections, state: Tensor, compute_dtype: torch.dtype
 ) -> list[Tensor]:
-    channels, reduced = w.z.shape
+    limit = factored_limit(*w.z.shape)
     d_x, d_weights = torch.empty_like(x), [torch.zeros_like(weight) for weight in w]
     for b, index in enumerate(tube_indices(mask)):
-        source, target = d_z[b].flatten(1), d_x[b].flatten(1)
-        d_updated = gather_tube(source, index)
+        source, target, video = d_z[b].flatten(1), d_x[b].flatten(1), x[b].flatten(1)
+        positions = source.shape[1] if index is None else len(index)
         if index is not None:
             target.copy_(source)
-        positions = d_updated.shape[1]
         if not positions:
             continue
-        features = gather_tube(x[b].flatten(1), index).to(compute_dtype)
-        if positions <= factored_limit(channels, reduced):
-            kept = _kept_projections(state[b], reduced, positions)
-            d_tube, parts = factored_backward(d_updated, features, w, kept)
+        if positions <= limit:
+            kept, features = _kept_projections(state[b], w, positions), gather_tube(video, index).to(compute_dtype)
+            d_tube, parts = factored_backward(gather_tube(source, index), features, w, kept)
+            put_tube(target, index, d_tube)
         else:
-            gram, mean = _moments_of(state[b], channels)
-            d_tube, parts = matrix_backward(d_updated, features, positions, gram, mean, w)
-        put_tube(target, index, d_tube)
+            pieces = pieces_of(index)
+            form = MatrixForm(*_moments_of(state[b], len(video)), positions, w)
+            pairs = ((gather_tube(source, piece), gather_tube(video, piece)) for piece in pieces)
+            parts = form.gradients(pairs, compute_dtype)
+            for piece in pieces:
+                out = target if piece is None else None
+                pair = gather_tube(source, piece), gather_tube(video, piece)
+                put_tube(target, piece, form.apply_backward(*pair, compute_dtype, out))
         for total, part in zip(d_weights, parts, strict=True):
             total += part
     return [d_x, *d_weights]

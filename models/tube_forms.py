@@ -17,6 +17,7 @@ Weights and what is made of weights alone are at least float32; only products ov
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -107,51 +108,81 @@ def _chain_backward(
     return d_gram, d_mean, weights
 
 
-def _sum_of_products(start: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
-    """start + Σ left @ right, without temporaries, of matrices or batches of them."""
-    single = start.dim() == 2
-    left, right = pairs[0]
-    total = torch.addmm(start, left, right) if single else torch.baddbmm(start, left, right)
-    for left, right in pairs[1:]:
-        total = total.addmm_(left, right) if single else total.baddbmm_(left, right)
-    return total
+def _add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
+    """total + left @ right in `dtype`, in place where there is a total; matrices or batches of them."""
+    if total is None:
+        return (left @ right).to(dtype)
+    if left.dtype != dtype:
+        return total.add_(left @ right)
+    return total.addmm_(left, right) if total.dim() == 2 else total.baddbmm_(left, right)
 
 
-def _residual(tube: Tensor, features: Tensor, matrix: Tensor, offset: Tensor, *more: tuple[Tensor, Tensor]) -> Tensor:
-    """tube + matrix @ features + offset + Σ more; `features` is `tube` in the dtype of the products."""
-    if matrix.dtype == features.dtype == tube.dtype:
-        # The residual rides along in the product: no pass over all positions for a sum.
-        identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-        return _sum_of_products(offset, (matrix + identity, features), *more)
-    # In a lower dtype it must not: x itself is never rounded.
-    pairs = [(left.to(features.dtype), right) for left, right in ((matrix, features), *more)]
-    return tube + _sum_of_products(offset.to(features.dtype), *pairs).to(tube.dtype)
+def moments(
+    pieces: Iterable[Tensor], positions: Tensor | int, w: Projections, products: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """G (C, C) and s (C, 1) of one tube whose columns come in pieces (C, p), or of a batch that is zero outside.
 
-
-def matrix_forward(
-    tube: Tensor, features: Tensor, positions: Tensor | int, w: Projections
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Z, G and s of one tube (C, P), or of videos (B, C, S) that are zero outside their tubes.
-
-    `features` is `tube` in the dtype of the products over positions, `positions` P or (B, 1, 1).
+    `positions` is P or (B, 1, 1); `products` the dtype of the products over positions.
     """
-    gram = (features @ features.mT).to(w.z.dtype) / positions
-    mean = features.sum(-1, keepdim=True, dtype=w.z.dtype) / positions
-    chain = _chain(gram, mean, w)
-    return _residual(tube, features, chain.a, chain.offset), gram, mean
+    gram, total, dtype = None, torch.zeros((), dtype=w.z.dtype, device=w.z.device), w.z.dtype
+    for piece in pieces:
+        features = piece.to(products)
+        gram = _add_product(gram, features, features.mT, dtype)
+        total = total + features.sum(-1, keepdim=True, dtype=dtype)
+    if gram is None:
+        raise ValueError("a tube without positions has no moments")
+    return gram.div_(positions), total / positions
 
 
-def matrix_backward(
-    d_z: Tensor, features: Tensor, positions: Tensor | int, gram: Tensor, mean: Tensor, w: Projections
-) -> tuple[Tensor, list[Tensor]]:
-    """Gradients of X and of the eight parameters (…) from that of Z; other arguments as in the forward pass."""
-    chain = _chain(gram, mean, w)
-    d_low = d_z.to(features.dtype)
-    d_a = (d_low @ features.mT).to(w.z.dtype)
-    d_offset = d_z.sum(-1, keepdim=True, dtype=w.z.dtype)
-    d_gram, d_mean, d_weights = _chain_backward(d_a, d_offset, gram, mean, chain, w)
-    symmetric = (d_gram + d_gram.mT) / positions
-    return _residual(d_z, d_low, chain.a.mT, d_mean / positions, (symmetric, features)), d_weights
+class MatrixForm:
+    """Z = X + A X + b of one tube, or of a batch of videos zero outside their tubes, and its gradients.
+
+    Columns of X may be given all at once or piece by piece: the result of a piece depends on the others through the
+    moments alone, so that temporaries stay small.
+    """
+
+    def __init__(self, gram: Tensor, mean: Tensor, positions: Tensor | int, w: Projections) -> None:
+        self._gram, self._mean, self._positions, self._w = gram, mean, positions, w
+        self._chain = _chain(gram, mean, w)
+        # The residual rides along in the product: no pass over all positions for a sum.
+        self._riding = self._chain.a + torch.eye(w.z.shape[0], dtype=w.z.dtype, device=w.z.device)
+
+    def apply(self, tube: Tensor, products: torch.dtype, out: Tensor | None = None) -> Tensor:
+        """Z for columns X; written to `out` if it is given and the dtypes allow."""
+        if self._riding.dtype == products == tube.dtype:
+            return _affine(self._chain.offset, self._riding, tube, out)
+        # In a narrower dtype the residual must not ride: x itself is never rounded.
+        update = _affine(self._chain.offset.to(products), self._chain.a.to(products), tube.to(products))
+        return tube + update.to(tube.dtype)
+
+    def gradients(self, pieces: Iterable[tuple[Tensor, Tensor]], products: torch.dtype) -> list[Tensor]:
+        """Gradients of the eight parameters (…) from all pairs of columns of Z's gradient and of X."""
+        d_a, dtype = None, self._w.z.dtype
+        d_offset = torch.zeros((), dtype=dtype, device=self._w.z.device)
+        for d_z, tube in pieces:
+            d_a = _add_product(d_a, d_z.to(products), tube.to(products).mT, dtype)
+            d_offset = d_offset + d_z.sum(-1, keepdim=True, dtype=dtype)
+        if d_a is None:
+            raise ValueError("a tube without positions has no gradients")
+        d_gram, d_mean, d_weights = _chain_backward(d_a, d_offset, self._gram, self._mean, self._chain, self._w)
+        self._d_features = (d_gram + d_gram.mT).div_(self._positions)
+        self._d_offset = d_mean / self._positions
+        return d_weights
+
+    def apply_backward(self, d_z: Tensor, tube: Tensor, products: torch.dtype, out: Tensor | None = None) -> Tensor:
+        """X's gradient for a pair of columns, once `gradients` has seen all of them."""
+        if self._riding.dtype == products == tube.dtype == d_z.dtype:
+            d_x = _affine(self._d_offset, self._riding.mT, d_z, out)
+            return _add_product(d_x, self._d_features, tube, products)
+        update = _affine(self._d_offset.to(products), self._chain.a.mT.to(products), d_z.to(products))
+        update = _add_product(update, self._d_features.to(products), tube.to(products), products)
+        return d_z + update.to(d_z.dtype)
+
+
+def _affine(offset: Tensor, matrix: Tensor, columns: Tensor, out: Tensor | None = None) -> Tensor:
+    """matrix @ columns + offset, of matrices or batches of them."""
+    product = torch.addmm if columns.dim() == 2 else torch.baddbmm
+    return product(offset, matrix, columns, out=out)
 
 
 def factored_forward(tube: Tensor, features: Tensor, w: Projections, saved: Tensor) -> Tensor:
@@ -163,7 +194,7 @@ def factored_forward(tube: Tensor, features: Tensor, w: Projections, saved: Tens
         saved.copy_(torch.addmm(bias, weight, features))
     query, key, value = saved.to(features.dtype).chunk(3)
     m = (key @ value.T).to(w.z.dtype) / features.shape[1]
-    update = _sum_of_products(w.z_bias[:, None].to(features.dtype), ((w.z @ m.T).to(features.dtype), query))
+    update = _affine(w.z_bias[:, None].to(features.dtype), (w.z @ m.T).to(features.dtype), query)
     return update.add_(tube) if update.dtype == tube.dtype else tube + update.to(tube.dtype)
 
 

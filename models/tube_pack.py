@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# Positions at once: 528 channels of them take half of a core's 2 MB cache.
+_PIECE = 512
 
 
 def tube_indices(mask: Tensor) -> list[Tensor | None]:
@@ -19,6 +23,11 @@ def tube_indices(mask: Tensor) -> list[Tensor | None]:
     return [None if len(index) == flat.shape[1] else index for index in positions]
 
 
+def pieces_of(index: Tensor | None) -> Sequence[Tensor | None]:
+    """Positions of a tube in pieces whose features stay in a core's cache; all positions need no copy, so no pieces."""
+    return [None] if index is None else torch.split(index, _PIECE)
+
+
 def gather_tube(video: Tensor, index: Tensor | None) -> Tensor:
     """Columns `index` of one video's features (C, S): (C, P). A view of all of them where `index` is None."""
     if index is None:
@@ -29,10 +38,10 @@ def gather_tube(video: Tensor, index: Tensor | None) -> Tensor:
 
 
 def put_tube(video: Tensor, index: Tensor | None, tube: Tensor) -> None:
-    """Write columns (C, P) back to where `gather_tube` took them."""
-    if index is None:
+    """Write columns (C, P) back to where `gather_tube` took them, unless they were made there."""
+    if index is None and tube is not video:
         video.copy_(tube)
-    else:
+    elif index is not None:
         video.index_copy_(1, index, tube)
 
 

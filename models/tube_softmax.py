@@ -100,21 +100,22 @@ class _SymmetricSoftmax(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_y: Tensor) -> Tensor:
         x, y, level = ctx.saved_tensors
-        d_x = torch.zeros_like(x)
         with torch.autocast("cpu", enabled=False):
+            # With A the weights, U = d_yᵀX and δ = Σ_c d_y·y: the softmax turns U into A∘(U - δ). Its part A∘δ times X
+            # is δ∘Y, known already, and transposed it joins the values' gradient: no pass over P×P numbers for δ.
             own = (d_y * y).sum(0)
+            d_x, values = -own * y, d_y - own * x
             first, second, third = _rooms(x, 3)
             for (start, end), panel in zip(ctx.panels, ctx.logits, strict=True):
                 rows, size = slice(start, end), (start, end, end)
                 weights = torch.sub(panel, level[rows, None], out=first(*size)).exp_()
-                d_x[:, :end].addmm_(d_y[:, rows], weights)
-                d_weights = torch.mm(d_y[:, rows].t(), x[:, :end], out=second(*size))
-                d_logits = weights.mul_(d_weights.sub_(own[rows, None]))
+                d_x[:, :end].addmm_(values[:, rows], weights)
+                d_logits = weights.mul_(torch.mm(d_y[:, rows].t(), x[:, :end], out=second(*size)))
                 size = (start, end, start)
                 weights = torch.sub(panel[:, :start], level[:start], out=second(*size)).exp_()
-                d_x[:, rows].addmm_(d_y[:, :start], weights.t())
+                d_x[:, rows].addmm_(values[:, :start], weights.t())
                 d_weights = torch.mm(x[:, rows].t(), d_y[:, :start], out=third(*size))
-                d_logits[:, :start] += weights.mul_(d_weights.sub_(own[:start]))
+                d_logits[:, :start].addcmul_(weights, d_weights)
                 d_logits[:, start:] += d_logits[:, start:].t().clone()
                 d_x[:, rows].addmm_(x[:, :end], d_logits.t())
                 d_x[:, :start].addmm_(x[:, rows], d_logits[:, :start])
