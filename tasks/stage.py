@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
@@ -368,19 +369,31 @@ def read_parent(job: Job, stage: str, context: Context, names: Sequence[str] | N
     return context.workspace.store.read(stage, job.parents[stage], names)
 
 
+class NoGpuSlot(RuntimeError):
+    """The Prefect server knows no limit for GPUs, so that any number of shards would share one."""
+
+
 @contextlib.contextmanager
 def gpu_slot(stage: Stage, jobs: Sequence[Job], context: Context) -> Iterator[None]:
     """Hold one of the GPU's slots while a stage computes there; nothing to compute, nothing to hold.
 
     Raises:
-        ConcurrencySlotAcquisitionError: nobody created the limit; `tubeflow setup` does.
+        NoGpuSlot: nobody created the limit.
     """
     store = context.workspace.store
     work = stage.uses_device and any(not store.exists(stage.name, job.key) for job in jobs)
-    if work and context.resolved_device.startswith("cuda"):
-        with concurrency(GPU_LIMIT, occupy=1, strict=True):
-            yield
-    else:
+    if not work or not context.resolved_device.startswith("cuda"):
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        try:
+            # A server that is away for minutes shall not end a training that is under way.
+            slot = concurrency(GPU_LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False)
+            held.enter_context(slot)
+        except ConcurrencySlotAcquisitionError as exc:
+            raise NoGpuSlot(
+                f"the Prefect server has no concurrency limit '{GPU_LIMIT}'; create it with: tubeflow setup"
+            ) from exc
         yield
 
 
