@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.loggers import CSVLogger, Logger
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -69,7 +70,7 @@ class ClipScorer(nn.Module):
         """(B, L, S, S, 3) uint8 → (B, N, 3, 16, S, S) float32, normalised, channels last in memory."""
         times = cast(Tensor, self.times)
         segments = frames[:, times]  # (B, N, 16, S, S, 3)
-        normal = (segments.float() - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        normal = segments.float().sub_(cast(Tensor, self.mean)).div_(cast(Tensor, self.std))
         return normal.permute(0, 1, 5, 2, 3, 4)
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
@@ -165,6 +166,13 @@ class TubeModule(LightningModule):
 
     # -- steps
 
+    def on_train_start(self) -> None:
+        """Give a resumed CSV log its first rows again: Lightning's begins a new file."""
+        for logger in self.trainer.loggers:
+            if isinstance(logger, CSVLogger):
+                for row in self.history:
+                    _log(logger, row)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout and whatever else is random depends on the place in the training, not on the past."""
         place = f"{self._config.seed}:{self.current_epoch}:{batch_idx}:{self.global_rank}"
@@ -219,7 +227,8 @@ class TubeModule(LightningModule):
                 row |= self._metrics(split, indices)
         self.history.append(row)
         self._keep_best(row)
-        self.log_dict({k: v for k, v in row.items() if v is not None and k != "epoch"})
+        for logger in self.trainer.loggers:
+            _log(logger, row)
         if self._on_epoch is not None and self.trainer.is_global_zero:
             self._on_epoch(dict(row))
 
@@ -276,6 +285,11 @@ class TubeModule(LightningModule):
         self._losses, self.history = state["losses"], state["history"]
         self._best_epoch, self._best_weights = state["best_epoch"], state["best_weights"]
         self._best_rank = cast(tuple[float, float], tuple(state["best_rank"]))
+
+
+def _log(logger: Logger, row: EpochRow) -> None:
+    defined = {name: value for name, value in row.items() if value is not None}
+    logger.log_metrics(defined, step=int(defined["epoch"]))
 
 
 def _check_fit(network: TSANet, reader: PackReader) -> None:
