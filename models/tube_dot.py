@@ -38,21 +38,22 @@ def tube_dot(x: Tensor, mask: Tensor, weights: Projections, compute_dtype: torch
     """
     if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last_3d)):
         x = x.contiguous()
-    z: Tensor = torch.ops.tubeflow.tube_dot(x, mask, list(weights), compute_dtype)[0]
+    # An argument, not worked out inside: a compiled graph kept on disk must not outlive a change of it.
+    room = room_needed(x, weights)
+    z: Tensor = torch.ops.tubeflow.tube_dot(x, mask, list(weights), compute_dtype, room)[0]
     return z
 
 
-def _state(x: Tensor, w: Projections) -> Tensor:
-    """Room, one row a video, for what backward needs: G and s, or on a CPU Q, K and V of a small tube.
+def room_needed(x: Tensor, w: Projections) -> int:
+    """Numbers a video that backward needs kept: G and s, or on a CPU Q, K and V of a tube in factored form.
 
-    Of fixed size, so that a compiled graph knows it; what is never written takes no memory on a CPU.
+    The same for every tube, so that a compiled graph knows it; what is never written takes no memory on a CPU.
     """
     channels, reduced = w.z.shape
-    room = channels * (channels + 1)
+    room: int = channels * (channels + 1)
     if not x.is_cuda:
-        largest = min(factored_limit(channels, reduced), x[0, 0].numel())
-        room = max(room, 3 * reduced * largest)
-    return x.new_empty(len(x), room, dtype=w.z.dtype)
+        room = max(room, 3 * reduced * min(factored_limit(channels, reduced), x.shape[2:].numel()))
+    return room
 
 
 def _moments_of(state: Tensor, channels: int) -> tuple[Tensor, Tensor]:
@@ -150,17 +151,20 @@ def _backward_gathered(
 
 
 @torch.library.custom_op("tubeflow::tube_dot", mutates_args=())
-def _forward_op(x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _forward_op(
+    x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype, room: int
+) -> tuple[Tensor, Tensor]:
+    """Z, and what backward needs of each video: (B, room)."""
     w = Projections(*weights)
-    state = _state(x, w)
+    state = x.new_empty(len(x), room, dtype=w.z.dtype)
     forward = _forward_batched if x.is_cuda else _forward_gathered
     with torch.autocast(x.device.type, enabled=False):  # every cast here is deliberate
         return forward(x, mask, w, compute_dtype, state), state
 
 
 @_forward_op.register_fake
-def _(x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(x), _state(x, Projections(*weights))
+def _(x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype, room: int) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(x), x.new_empty(len(x), room, dtype=weights[0].dtype)
 
 
 @torch.library.custom_op("tubeflow::tube_dot_backward", mutates_args=())
@@ -180,15 +184,15 @@ def _(
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, mask, weights, ctx.compute_dtype = inputs
+    x, mask, weights, ctx.compute_dtype, _ = inputs
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(x, mask, output[1], *weights)
 
 
-def _backward(ctx: Any, d_z: Tensor, _: Tensor) -> tuple[Tensor, None, list[Tensor], None]:
+def _backward(ctx: Any, d_z: Tensor, _: Tensor) -> tuple[Tensor, None, list[Tensor], None, None]:
     x, mask, state, *weights = ctx.saved_tensors
     d_x, *d_weights = torch.ops.tubeflow.tube_dot_backward(d_z, x, mask, weights, state, ctx.compute_dtype)
-    return d_x, None, d_weights, None
+    return d_x, None, d_weights, None, None
 
 
 _forward_op.register_autograd(_backward, setup_context=_setup)

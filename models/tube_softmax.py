@@ -104,7 +104,8 @@ class _SymmetricSoftmax(torch.autograd.Function):
             # With A the weights, U = d_yᵀX and δ = Σ_c d_y·y: the softmax turns U into A∘(U - δ). Its part A∘δ times X
             # is δ∘Y, known already, and transposed it joins the values' gradient: no pass over P×P numbers for δ.
             own = (d_y * y).sum(0)
-            d_x, values = -own * y, d_y - own * x
+            d_x: Tensor = -own * y
+            values = d_y - own * x
             first, second, third = _rooms(x, 3)
             for (start, end), panel in zip(ctx.panels, ctx.logits, strict=True):
                 rows, size = slice(start, end), (start, end, end)
