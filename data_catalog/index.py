@@ -191,15 +191,16 @@ class ArtifactIndex:
     def rebuild(self, advance: Callable[[int, int], None] | None = None) -> list[ArtifactDamaged]:
         """Make the table again from the files alone, verifying each; gives the damaged ones."""
         self._rows = {}
-        files = self._files()
         damaged: list[ArtifactDamaged] = []
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            for done, problem in enumerate(pool.map(lambda name: self._examine(*name), files), start=1):
-                if problem is not None:
-                    damaged.append(problem)
-                if advance is not None:
-                    advance(done, len(files))
+        # Locked from the first look on: what others save meanwhile comes after this table, not under it.
         with FileLock(str(self._table) + ".lock"):
+            files = self._files()
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                for done, problem in enumerate(pool.map(lambda name: self._examine(*name), files), start=1):
+                    if problem is not None:
+                        damaged.append(problem)
+                    if advance is not None:
+                        advance(done, len(files))
             self._write(self._rows)
         self._changed.clear()
         return damaged

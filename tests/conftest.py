@@ -1,7 +1,11 @@
 """Fixtures that every room uses."""
 
+import ctypes
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +19,21 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the development data folder {folder.name}/ beside the checkout (set TUBEFLOW_SHARED)")
     return folder
+
+
+@pytest.fixture
+def where_permissions_bite() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command in a process that file permissions hold back: root without the capabilities to ignore them."""
+
+    def give_up_overriding() -> None:
+        if os.geteuid() == 0:
+            drop_from_bounding_set, override, read_search = 24, 1, 2  # prctl(2), capabilities(7)
+            for capability in (override, read_search):
+                ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0)
+
+    def run(*command: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, preexec_fn=give_up_overriding, capture_output=True, text=True, check=False, timeout=120, **settings
+        )
+
+    return run
