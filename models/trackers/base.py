@@ -1,6 +1,7 @@
 """What a tracker gives back, what it promises, and the plain frame loop that most of them use."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,6 +61,16 @@ class Tracker(Protocol):
 
     def track(self, frames: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[Tube]:
         """Follow each of `boxes` (A, 4), given in the first of `frames` (L, H, W, 3), to the end."""
+
+
+@runtime_checkable
+class ManyTracker(Tracker, Protocol):
+    """A tracker that is quicker with several clips at a time."""
+
+    def track_many(
+        self, clips: Sequence[tuple[NDArray[np.uint8], NDArray[np.float32]]]
+    ) -> list[list[Tube] | ValueError]:
+        """`track` for each of `clips` (frames, boxes); where it would raise ValueError, that stands in its place."""
 
 
 class FrameLoopTracker(ABC):

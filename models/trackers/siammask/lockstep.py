@@ -1,0 +1,150 @@
+"""Many targets followed together: frame k of all of them goes through the network in one batch.
+
+The search never looks at the outlines, so they are only collected here, with the place of each in its frame; `outline`
+makes them into masks and quads afterwards. What must cross to the host in each frame is one bool a target (who
+is lost decides the size of the next crop), and nothing where targets are never lost.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from models.trackers.siammask.anchors import SEARCH_PX, TEMPLATE_PX
+from models.trackers.siammask.crop import crop_corner, crop_targets
+from models.trackers.siammask.decode import choose, move, outline_window, search_side, template_side
+from models.trackers.siammask.network import Response, Template
+from models.trackers.siammask.settings import LostSettings, SiamMaskSettings
+
+
+class Siamese(Protocol):
+    """What the search needs of a network; see `SiamMask`."""
+
+    def template(self, crop: Tensor) -> Template: ...
+    def search(self, crop: Tensor, template: Template) -> Response: ...
+    def outline(self, response: Response, positions: Tensor) -> Tensor: ...
+
+
+@dataclass
+class Targets:
+    """B targets between two frames, on the device.
+
+    Attributes:
+        which: (B,) int64, the clip of each.
+        centre, size: (B, 2) float64, pixels.
+        padding: (B, 3) uint8, mean colour of the first frame.
+        template: correlation kernels.
+        lost: (B,) bool.
+    """
+
+    which: Tensor
+    centre: Tensor
+    size: Tensor
+    padding: Tensor
+    template: Template
+    lost: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """B targets in one frame, on the device.
+
+    Attributes:
+        centre, size: (B, 2) float64, pixels; where a target is lost, its last ones.
+        score: (B,) float64.
+        lost: (B,) bool.
+        outline: (B, side, side) float32 probabilities.
+        window: (B, 3) float64, where in the frame the outline lies: x, y, side.
+    """
+
+    centre: Tensor
+    size: Tensor
+    score: Tensor
+    lost: Tensor
+    outline: Tensor
+    window: Tensor
+
+    def host(self) -> "Found":
+        """The same in the host's memory."""
+        return Found(*(getattr(self, name).cpu() for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Search:
+    """The network and the numbers that it is used with."""
+
+    network: Siamese
+    settings: SiamMaskSettings
+    lost: LostSettings
+
+    @torch.inference_mode()
+    def start(self, frames: Tensor, which: Tensor, boxes: Tensor) -> Targets:
+        """Learn what to look for.
+
+        Args:
+            frames: (F, H, W, 3) uint8 RGB, the first frame of each clip.
+            which: (B,) int64, the clip of each target.
+            boxes: (B, 4) float64 xyxy, pixels, inside the frame.
+        """
+        centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        padding = frames.double().mean(dim=(1, 2)).to(torch.uint8)[which]
+        side = torch.round(template_side(size))
+        crop = self._crop(frames, which, centre, side, padding, TEMPLATE_PX)
+        lost = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        return Targets(which, centre, size, padding, self.network.template(crop), lost)
+
+    @torch.inference_mode()
+    def step(self, targets: Targets, frames: Tensor) -> Found:
+        """Find every target in its clip's next frame, `frames` (F, H, W, 3) uint8 RGB, and move `targets` there."""
+        if self.lost.below <= 0 or not (lost := targets.lost.cpu()).any():
+            found = self._look(targets, frames, SEARCH_PX)
+        elif lost.all():
+            found = self._look(targets, frames, self.lost.search_px)
+        else:
+            found = self._look_apart(targets, frames, lost)
+        targets.centre, targets.size, targets.lost = found.centre, found.size, found.lost
+        return found
+
+    def _look_apart(self, targets: Targets, frames: Tensor, lost: Tensor) -> Found:
+        """Lost targets have larger crops than the others: two batches, put together again."""
+        parts = [
+            ((~lost).nonzero()[:, 0].to(frames.device), SEARCH_PX),
+            (lost.nonzero()[:, 0].to(frames.device), self.lost.search_px),
+        ]
+        looks = [self._look(_rows(targets, index), frames, pixels) for index, pixels in parts]
+        back = torch.cat([index for index, _ in parts]).argsort()
+        return Found(*(torch.cat([getattr(look, name) for look in looks])[back] for name in Found.__dataclass_fields__))
+
+    def _look(self, targets: Targets, frames: Tensor, pixels: int) -> Found:
+        side = torch.round(search_side(targets.size, pixels))
+        crop = self._crop(frames, targets.which, targets.centre, side, targets.padding, pixels)
+        response = self.network.search(crop, targets.template)
+        weight = torch.where(targets.lost, self.lost.window, self.settings.window).double()
+        choice = choose(response.cls, response.loc, targets.size, self.settings, weight)
+        needed = torch.where(targets.lost, self.lost.found_above, self.lost.below)
+        lost = choice.score < needed
+        frame_wh = (frames.shape[2], frames.shape[1])
+        centre, size = move(targets.centre, targets.size, choice, self.settings, frame_wh)
+        return Found(
+            centre=torch.where(lost[:, None], targets.centre, centre),
+            size=torch.where(lost[:, None], targets.size, size),
+            score=choice.score,
+            lost=lost,
+            outline=self.network.outline(response, choice.position).sigmoid(),
+            window=outline_window(targets.centre, side, choice.position, pixels),
+        )
+
+    def _crop(
+        self, frames: Tensor, which: Tensor, centre: Tensor, side: Tensor, padding: Tensor, pixels: int
+    ) -> Tensor:
+        """(B, 3, pixels, pixels) float32 BGR, 0 to 255: what the published weights were trained on."""
+        corner = crop_corner(centre, side, self.settings.half_up)
+        crop = crop_targets(frames, which, corner, side, padding, pixels)
+        return crop.flip(-1).permute(0, 3, 1, 2).float()
+
+
+def _rows(targets: Targets, index: Tensor) -> Targets:
+    names = ("which", "centre", "size", "padding")
+    fields = {name: getattr(targets, name)[index] for name in names}
+    return Targets(**fields, template=targets.template.rows(index), lost=targets.lost[index])
