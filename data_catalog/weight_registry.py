@@ -57,9 +57,12 @@ def load_registry(folder: Path = REGISTRY) -> dict[str, Weights]:
 
 
 def find_entry(name: str, registry: dict[str, Weights]) -> Weights:
-    """The entry called `name`; raises WeightsError with the nearest name where there is none."""
+    """The entry called `name` or with a file of that name; raises WeightsError, with the nearest name."""
     if name in registry:
         return registry[name]
+    for entry in registry.values():
+        if any(file.file == name for file in entry.files):
+            return entry
     near = nearest(name, registry)
     hint = f"did you mean '{near}'?" if near else f"there are {', '.join(registry)}"
     raise WeightsError(f"no weights file and no registered weights are called '{name}'; {hint}")

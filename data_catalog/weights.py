@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,29 +122,42 @@ def verify(folder: Path, registry: dict[str, Weights] | None = None) -> list[Wei
     return checked
 
 
-def resolve_weights(name_or_path: str | Path, folder: Path, registry: dict[str, Weights] | None = None) -> Path:
-    """The path that a network is loaded from: a path as it is, or the pulled file of a registered name.
+def resolve_weights(
+    name_or_path: str | Path,
+    folder: Path,
+    registry: dict[str, Weights] | None = None,
+    *,
+    suffixes: Sequence[str] = ("",),
+) -> Path:
+    """The path that a network is loaded from: a path as it is, or what a name means in the weights folder.
 
-    For weights of several files (``nanotrack_v2_backbone.onnx`` and ``..._head.onnx``) this is their
-    common prefix, ``folder/nanotrack_v2``, which the trackers take.
+    A name is that of a file in `folder` or of a registered entry. For weights of several files
+    (``nanotrack_v2_backbone.onnx`` and ``..._head.onnx``) the path is their common prefix,
+    ``folder/nanotrack_v2``, which the trackers take.
+
+    Args:
+        name_or_path: as the user wrote it.
+        folder: the weights folder.
+        registry: entries by name; by default those of ``models/weights``.
+        suffixes: ends of the file names, where the network wants several files.
 
     Raises:
         WeightsError: neither a file nor a name that was pulled; says what to type.
     """
     path = Path(name_or_path).expanduser()
-    if path.is_file():
-        return path
-    if path.name == str(name_or_path) and (folder / path).is_file():
-        return folder / path
-    if len(path.parts) > 1:
+    bare = path.name == str(name_or_path)
+    for place in (path, folder / path) if bare else (path,):
+        if all(place.with_name(place.name + suffix).is_file() for suffix in suffixes):
+            return place
+    if not bare:
         raise WeightsError(f"there is no weights file {path}; give its path, or a name of `tubeflow weights list`")
     entry = find_entry(str(name_or_path), load_registry() if registry is None else registry)
-    missing = [file.file for file in entry.files if not (folder / file.file).is_file()]
+    missing = [file for file in entry.files if not (folder / file.file).is_file()]
     if missing:
-        raise WeightsError(
-            f"weights '{entry.name}' are not in {folder} ({', '.join(missing)} missing); "
-            f"run `tubeflow weights pull {entry.name}`"
-        )
+        names = ", ".join(file.file for file in missing)
+        by_hand = next((_by_hand(file, entry.page, folder) for file in missing if file.url is None), "")
+        remedy = by_hand or f"run `tubeflow weights pull {entry.name}`"
+        raise WeightsError(f"weights '{entry.name}' are not in {folder} ({names} missing); {remedy}")
     return folder / (entry.files[0].file if len(entry.files) == 1 else entry.name)
 
 
@@ -154,7 +167,7 @@ def _pull_file(entry: Weights, file: WeightFile, folder: Path, patience: Patienc
         return target
     if file.url is None:
         raise WeightsError(
-            f"{file.file} of '{entry.name}' is handed out on {entry.page} only; {_by_hand(file, folder)}"
+            f"{file.file} of '{entry.name}' is handed out on {entry.page} only; {_by_hand(file, entry.page, folder)}"
         )
     with _locked(folder, file.file):
         if target.is_file():  # another process pulled it while we waited
@@ -163,7 +176,7 @@ def _pull_file(entry: Weights, file: WeightFile, folder: Path, patience: Patienc
         try:
             fetch(file.url, part, size=file.size, resumable=checked_later, patience=patience, progress=progress)
         except DownloadError as exc:
-            raise WeightsError(f"{exc}; run the same command again, or {_by_hand(file, folder)}") from exc
+            raise WeightsError(f"{exc}; run the same command again, or {_by_hand(file, entry.page, folder)}") from exc
         try:
             _admit(part, target, file, source=file.url)
         except WeightsError:
@@ -173,8 +186,8 @@ def _pull_file(entry: Weights, file: WeightFile, folder: Path, patience: Patienc
     return target
 
 
-def _by_hand(file: WeightFile, folder: Path) -> str:
-    what = f"{file.url} with a browser" if file.url else "it there by hand"
+def _by_hand(file: WeightFile, page: str, folder: Path) -> str:
+    what = f"{file.url} with a browser" if file.url else f"it by hand from {page}"
     return f"download {what} and run `tubeflow weights add FILE`, which checks it and copies it to {folder / file.file}"
 
 

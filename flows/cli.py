@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.errors import os_sentence
-from flows import quiet
+from data_catalog.catalog import Workspace
+from flows import quiet, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
-from flows.console import err, out, print_plan, print_summary, stage_bars
+from flows.console import out, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, ingest, make_procedural
+from flows.options import (
+    NO_OVERRIDES,
+    DatasetOption,
+    EngineOption,
+    FromOption,
+    JsonOption,
+    OnlyOption,
+    OverrideOption,
+    UntilOption,
+    WorkspaceOption,
+    plain_errors,
+)
 from tasks import progress
 
 if TYPE_CHECKING:
@@ -30,39 +39,9 @@ app = typer.Typer(
 )
 datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
 app.add_typer(datasets_app, name="datasets")
-
-P = ParamSpec("P")
-
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", "-w", envvar="TUBEFLOW_WORKSPACE", help="Where everything is kept.")
-]
-DatasetOption = Annotated[str, typer.Option("--dataset", "-d", help="Name of the dataset in the workspace.")]
-OverrideOption = Annotated[
-    list[str], typer.Option("--override", "-o", help="Change one field: section.field=value. Repeatable.")
-]
-OnlyOption = Annotated[str | None, typer.Option("--only", help="Run this stage alone.")]
-FromOption = Annotated[str | None, typer.Option("--from", help="Run from this stage on.")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Run up to and with this stage.")]
-EngineOption = Annotated[str | None, typer.Option("--engine", help="local, processes, dask or ray.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-NO_OVERRIDES: list[str] = []
+app.add_typer(weights_cli.app, name="weights")
 
 __all__ = ["app", "quiet"]
-
-
-def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what a user can put right into one sentence and exit status 2, without a traceback."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (CatalogError, ConfigError, OSError) as exc:
-            sentence = os_sentence(exc) if isinstance(exc, OSError) else str(exc)
-            err.print(sentence, markup=False, soft_wrap=True)
-            raise typer.Exit(2) from None
-
-    return run
 
 
 @app.command("ingest")

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from tasks.config import StageConfig
-from tasks.detect import DetectConfig
+from tasks.detect import NOBODY, DetectConfig
 from tasks.evaluate import EvaluateConfig
 from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.pack import PackConfig
+from tasks.published import PUBLISHED
 from tasks.track import TrackConfig
 from tasks.train import ModelConfig, TrainConfig
 
@@ -55,6 +56,16 @@ class PipelineConfig(StageConfig):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     engine: EngineConfig = EngineConfig()
+
+    @model_validator(mode="after")
+    def _published_tubes_need_nobody_detected(self) -> PipelineConfig:
+        """A published tube says itself who is followed, so a clip without a first-frame box must get through detect."""
+        published = self.track.tracker == PUBLISHED
+        if published and self.detect.detector != NOBODY:
+            object.__setattr__(self, "detect", DetectConfig(detector=NOBODY))
+        if not published and self.detect.detector == NOBODY:
+            raise ValueError(f"detect.detector {NOBODY} goes with track.tracker {PUBLISHED} only; choose another")
+        return self
 
 
 def preset_names() -> list[str]:

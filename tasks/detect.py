@@ -19,6 +19,7 @@ from pydantic import Field
 
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.frame_codec import decode_frames
+from data_catalog.weights import resolve_weights
 from models.detectors import DETECTORS, Detector, build_detector, detector_weights
 from models.detectors.select import choose_athletes
 from tasks.config import StageConfig
@@ -28,14 +29,17 @@ from tasks.stage import Context, Job, Outcome, Product, Stage, read_parent
 STAGE_VERSION = 1   # 1: first
 
 ANNOTATION = "annotation"
+NOBODY = "none"   # for tubes that were published: they say themselves who is followed
 MIN_SIDE_PX = 4.0   # what the trackers need
 
 
 class DetectConfig(StageConfig):
     """How the athletes are found and chosen. Every field changes everything from detect on."""
 
-    detector: str = Field("annotation", description="annotation, or a detector's name: yolo, nanodet.")
-    weights: str | None = Field(None, description="The detector's weights: a path, or a name in the weights folder.")
+    detector: str = Field("annotation", description="annotation, a detector's name (yolo, nanodet), or none.")
+    weights: str | None = Field(
+        None, description="The detector's weights: a path, or a name of `tubeflow weights list`."
+    )
     min_score: float = Field(0.25, ge=0, le=1, description="People found with less confidence are ignored.")
     select: Literal["score", "largest", "central"] = Field(
         "score", description="Which of several people is the athlete."
@@ -49,7 +53,7 @@ class DetectConfig(StageConfig):
     @property
     def needs_model(self) -> bool:
         """Whether a detector is to be built; the labels' boxes need none."""
-        return self.detector != ANNOTATION
+        return self.detector not in (ANNOTATION, NOBODY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +109,8 @@ def detect_athletes(
     Raises:
         ValueError: a model is configured but not given.
     """
+    if config.detector == NOBODY:
+        return [_nobody_asked_for() for _ in clips]
     if not config.needs_model:
         return [_from_annotation(clip) for clip in clips]
     if detector is None:
@@ -120,6 +126,12 @@ def detect_athletes(
         else:
             results.append(DetectResult(found.boxes, found.scores, chosen, "model"))
     return results
+
+
+def _nobody_asked_for() -> DetectResult:
+    return DetectResult(
+        np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), chosen_by="nobody"
+    )
 
 
 def _nobody(clip_id: str, config: DetectConfig) -> BadClip:
@@ -159,9 +171,8 @@ def _from_annotation(clip: FirstFrame) -> DetectResult | BadClip:
 @functools.lru_cache(maxsize=2)
 def _detector(config: DetectConfig, device: str, folder: Path) -> Detector:
     """One detector a process; `_one_at_a_time` keeps threads from using it together."""
-    return build_detector(
-        config.detector, weights=config.weights, device=device, min_score=config.min_score, search=[folder]
-    )
+    file = _weights_file(config, folder)
+    return build_detector(config.detector, weights=file, device=device, min_score=config.min_score)
 
 
 _one_at_a_time = threading.Lock()
@@ -196,14 +207,19 @@ def _first_frame(job: Job, context: Context) -> FirstFrame:
 
 
 def _labelled_boxes(clip: ClipRecord, config: DetectConfig) -> dict[str, Any]:
-    return {} if config.needs_model else {"boxes": [list(box) for box in clip.boxes]}
+    return {"boxes": [list(box) for box in clip.boxes]} if config.detector == ANNOTATION else {}
 
 
 def _weights(config: DetectConfig, folder: Path) -> dict[str, Path]:
     if not config.needs_model:
         return {}
-    file = detector_weights(config.detector, config.weights, [folder])
+    file = _weights_file(config, folder)
     return {file.name: file}
+
+
+def _weights_file(config: DetectConfig, folder: Path) -> Path:
+    named = resolve_weights(config.weights, folder) if config.weights else None
+    return detector_weights(config.detector, named)
 
 
 STAGE = Stage(

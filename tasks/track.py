@@ -1,12 +1,15 @@
 """track: follow each chosen athlete from the first frame to the last.
 
 Reads the normalised frames and the chosen boxes; writes `quads` (A, L, 4, 2) float32 in pixels of the normalised
-frame, clockwise, `scores` (A, L) float32 and `lost` (A, L) bool. It repairs nothing: where a target was lost the quad
-is the last one that was found.
+frame, clockwise, `scores` (A, L) float32, and (A, L) bool `lost`, `border` (the quad touches the frame's border) and
+`sudden` (it leapt against the frame before). Trackers that segment add `rle` and `rle_offsets`, the masks as run
+lengths (`models.rle.unpack_runs`, mask of athlete a in frame t at index a · L + t). It repairs nothing: where a target
+was lost the quad is the last one that was found.
 """
 
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +18,30 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.frame_codec import decode_frames
-from models.trackers import Tracker, Tube, build_tracker, weights_files
+from data_catalog.weights import resolve_weights
+from models.rle import pack_runs
+from models.trackers import ManyTracker, Tracker, Tube, build_tracker, weight_suffixes, weights_files
+from models.trackers.flags import at_border, sudden_change
 from tasks.config import StageConfig
 from tasks.errors import BadClip
-from tasks.stage import Context, Job, Product, Stage, each, read_parent
+from tasks.published import PUBLISHED, published_tracks
+from tasks.stage import Context, Job, Outcome, Product, Stage, each, read_parent
 
-STAGE_VERSION = 1   # 1: first
+STAGE_VERSION = 2  # 1: first; 2: flags `border` and `sudden`, masks
 
 
 class TrackConfig(StageConfig):
     """Which tracker. Every field changes everything from track on."""
 
-    tracker: str = Field("mil", description="mil (needs no weights), nano, vit.")
+    tracker: str = Field("mil", description="mil (needs no weights), nano, siammask, vit, or published.")
     weights: str | None = Field(
-        None, description="The tracker's weights: a path or path prefix, or a name in the weights folder."
+        None,
+        description="The tracker's weights: a path or path prefix, or a name of `tubeflow weights list`; "
+        "for published, the file of boxes.",
+    )
+
+    preset: str | None = Field(
+        None, description="A published set of numbers, for siammask; by default the one of its weights."
     )
 
     def key_view(self) -> dict[str, Any]:
@@ -45,9 +58,31 @@ def track_clip(frames: NDArray[np.uint8], boxes: NDArray[np.float32], tracker: T
     try:
         tubes = tracker.track(frames, boxes)
     except ValueError as exc:
-        raise BadClip(
-            f"An athlete cannot be followed: {exc}.", "Correct the first-frame box, or detect the athlete again."
-        ) from exc
+        raise _cannot_follow(exc) from exc
+    return _checked(tubes)
+
+
+Clip = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+
+def track_clips(clips: Sequence[Clip], tracker: ManyTracker) -> list[list[Tube] | BadClip]:
+    """`track_clip` for several clips (frames, boxes) together; a bad one gives its `BadClip` in its place."""
+    results: list[list[Tube] | BadClip] = []
+    for outcome in tracker.track_many(clips):
+        try:
+            results.append(_cannot_follow(outcome) if isinstance(outcome, ValueError) else _checked(outcome))
+        except BadClip as exc:
+            results.append(exc)
+    return results
+
+
+def _cannot_follow(why: ValueError) -> BadClip:
+    return BadClip(
+        f"An athlete cannot be followed: {why}.", "Correct the first-frame box, or detect the athlete again."
+    )
+
+
+def _checked(tubes: list[Tube]) -> list[Tube]:
     for tube in tubes:
         if not np.isfinite(tube.quads).all():
             raise BadClip(
@@ -56,13 +91,19 @@ def track_clip(frames: NDArray[np.uint8], boxes: NDArray[np.float32], tracker: T
     return tubes
 
 
-def tube_arrays(tubes: Sequence[Tube]) -> dict[str, NDArray[Any]]:
-    """What the artifact holds of A tubes: `quads` (A, L, 4, 2), `scores` (A, L), `lost` (A, L)."""
-    return {
-        "quads": np.stack([tube.quads for tube in tubes]).astype(np.float32),
+def tube_arrays(tubes: Sequence[Tube], frame_wh: tuple[int, int]) -> dict[str, NDArray[Any]]:
+    """What the artifact holds of A tubes in frames of `frame_wh`; see the file's head."""
+    quads = np.stack([tube.quads for tube in tubes]).astype(np.float32)
+    arrays: dict[str, NDArray[Any]] = {
+        "quads": quads,
         "scores": np.stack([tube.scores for tube in tubes]).astype(np.float32),
         "lost": np.stack([tube.lost for tube in tubes]).astype(bool),
+        "border": at_border(quads, frame_wh),
+        "sudden": sudden_change(quads),
     }
+    if any(tube.masks is not None for tube in tubes):
+        arrays |= pack_runs([mask for tube in tubes for mask in (tube.masks or [None] * len(tube.quads))])
+    return arrays
 
 
 _local = threading.local()  # a tracker holds the state of one clip: each worker thread has its own
@@ -72,27 +113,83 @@ def _tracker(config: TrackConfig, context: Context) -> Tracker:
     """The tracker of this thread, its weights read once."""
     wanted = (config, context.resolved_device)
     if getattr(_local, "wanted", None) != wanted:
-        search = [context.workspace.weights]
+        weights = _named(config, context.workspace.weights)
         _local.tracker = build_tracker(
-            config.tracker, weights=config.weights, device=context.resolved_device, search=search
+            config.tracker, weights=weights, device=context.resolved_device, preset=config.preset
         )
         _local.wanted = wanted
     tracker: Tracker = _local.tracker
     return tracker
 
 
-def _track_job(job: Job, config: TrackConfig, context: Context) -> Product:
+def _read_clip(job: Job, context: Context) -> Clip:
+    """All frames of a clip, and its athletes' boxes in the first one."""
     frames = decode_frames(read_parent(job, "normalize", context).arrays)
     found = read_parent(job, "detect", context).arrays
-    tubes = track_clip(frames, found["boxes"][found["chosen"]], _tracker(config, context))
-    return Product(tube_arrays(tubes), {"width": frames.shape[2], "height": frames.shape[1]})
+    return frames, found["boxes"][found["chosen"]]
+
+
+def _product(frames: NDArray[np.uint8], tubes: Sequence[Tube]) -> Product:
+    height, width = frames.shape[1:3]
+    return Product(tube_arrays(tubes, (width, height)), {"width": width, "height": height})
+
+
+def _track_jobs(jobs: Sequence[Job], config: TrackConfig, context: Context) -> Iterator[Outcome]:
+    """All clips of the shard together where the tracker gains from it, otherwise one by one."""
+    tracker = None if config.tracker == PUBLISHED else _tracker(config, context)
+    if isinstance(tracker, ManyTracker):
+        yield from _track_together(jobs, tracker, context)
+    else:
+        yield from each(_track_job)(jobs, config, context)
+
+
+def _track_together(jobs: Sequence[Job], tracker: ManyTracker, context: Context) -> Iterator[Outcome]:
+    ready: list[tuple[Job, Clip]] = []
+    for job in jobs:
+        try:
+            ready.append((job, _read_clip(job, context)))
+        except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
+            yield job, exc
+    results = track_clips([clip for _, clip in ready], tracker)
+    for (job, (frames, _)), result in zip(ready, results, strict=True):
+        yield job, result if isinstance(result, BadClip) else _product(frames, result)
+
+
+def _track_job(job: Job, config: TrackConfig, context: Context) -> Product:
+    if config.tracker == PUBLISHED:
+        return _published_job(job, config, context)
+    frames, boxes = _read_clip(job, context)
+    return _product(frames, track_clip(frames, boxes, _tracker(config, context)))
+
+
+def _published_job(job: Job, config: TrackConfig, context: Context) -> Product:
+    """Boxes that the file holds; the frames themselves are not decoded."""
+    (file,) = _weights(config, context.workspace.weights).values()
+    clip = read_parent(job, "normalize", context, ["source_index"])
+    start = job.clip.start_frame if job.clip else None
+    found = published_tracks(file, job.clip_id, clip.arrays["source_index"], start, clip.attrs)
+    size = {"width": int(clip.attrs["width"]), "height": int(clip.attrs["height"])}
+    mended = {"corners_repaired": json.dumps(found.repaired), "frames_absent": json.dumps(found.absent)}
+    return Product(tube_arrays([found.tube], (size["width"], size["height"])), size | mended)
+
+
+def _named(config: TrackConfig, folder: Path) -> Path | None:
+    """What `weights` means: a path, or a name in the workspace's weights folder. Raises WeightsError."""
+    suffixes = ("",) if config.tracker == PUBLISHED else weight_suffixes(config.tracker)
+    if not config.weights or not suffixes:
+        return None
+    return resolve_weights(config.weights, folder, suffixes=suffixes)
 
 
 def _weights(config: TrackConfig, folder: Path) -> dict[str, Path]:
-    files = weights_files(config.tracker, config.weights, [folder])
-    return {file.name: file for file in files}
+    named = _named(config, folder)
+    if config.tracker == PUBLISHED:
+        if named is None:
+            raise ValueError("The tracker published needs a file of boxes: set track.weights=FRFS_Boxes.json.")
+        return {named.name: named}
+    return {file.name: file for file in weights_files(config.tracker, named)}
 
 
 STAGE = Stage(
-    "track", STAGE_VERSION, ("normalize", "detect"), each(_track_job), uses_device=True, weights=_weights
+    "track", STAGE_VERSION, ("normalize", "detect"), _track_jobs, uses_device=True, weights=_weights
 )

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from data_catalog.pack_file import PackReader
+from data_catalog.weight_registry import load_registry
+from data_catalog.weights import resolve_weights
 from tasks.config import StageConfig
 from tasks.stage import Context, Job, Product, Stage, each
 
@@ -42,11 +44,17 @@ EpochRow = dict[str, float | None]
 """Epoch number, losses, learning rate and metrics of one epoch; None where a metric is undefined."""
 
 
+def names_file(weights: str | None) -> bool:
+    """Whether the weights are a file or registered, and not a name that only the backbone knows."""
+    return weights is not None and (bool(Path(weights).suffix) or weights in load_registry())
+
+
 class ModelConfig(StageConfig):
     """Which network; see `models.tsanet.build_tsanet`.
 
     Attributes:
-        weights: a file, or a name that the backbone knows; None starts from random weights.
+        weights: a file, a name of `tubeflow weights list`, or a name that the backbone knows (torchvision's
+            "kinetics"); None starts from random weights.
         stacks: number of attention blocks one after another.
     """
 
@@ -62,9 +70,8 @@ class ModelConfig(StageConfig):
     compat: Literal["paper", "released"] = "paper"
 
     def key_view(self) -> dict[str, Any]:
-        """Without the path of a weights file, whose digest is in the key; a published name stays."""
-        is_file = self.weights is not None and bool(Path(self.weights).suffix)
-        return self.model_dump(mode="json", exclude={"weights"} if is_file else None)
+        """Without the weights' path or name, whose digest is in the key; a name that only the backbone knows stays."""
+        return self.model_dump(mode="json", exclude={"weights"} if names_file(self.weights) else None)
 
 
 class TrainConfig(StageConfig):
@@ -356,9 +363,11 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
     workdir.mkdir(parents=True, exist_ok=True)
     accelerator = "gpu" if context.resolved_device.startswith("cuda") else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
+    start = [str(path) for path in _model_weights(config, context.workspace.weights).values()]
+    model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
 
     with FileLock(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
-        result = train(store.path("pack", job.parents["pack"]), config.model, settings, workdir)
+        result = train(store.path("pack", job.parents["pack"]), model, settings, workdir)
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):
         arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}
@@ -375,15 +384,13 @@ def _model_weights(config: TrainView, folder: Path) -> dict[str, Path]:
     """The file that the network starts from, unless it is a name that the backbone itself knows.
 
     Raises:
-        ValueError: it looks like a file and is neither there nor in the workspace's weights folder.
+        WeightsError: the file is not there, or the registered weights were not pulled yet.
     """
     name = config.model.weights
-    if name is None or not Path(name).suffix:
+    if name is None or not names_file(name):
         return {}
-    for file in (Path(name), folder / name):
-        if file.is_file():
-            return {file.name: file}
-    raise ValueError(f"model.weights is '{name}', neither a file nor in {folder}: put it there or give its path.")
+    file = resolve_weights(name, folder)
+    return {file.name: file}
 
 
 STAGE = Stage(

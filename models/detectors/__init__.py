@@ -3,7 +3,6 @@
 The labels' own boxes (`detector: annotation`) need no model; `tasks.detect` takes them as they are.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,11 +24,11 @@ class DetectorEntry:
 DETECTORS: dict[str, DetectorEntry] = {
     "yolo": DetectorEntry(
         "models.detectors.yolo:YoloDetector",
-        "Tubeflow downloads nothing; ultralytics' own weights are at github.com/ultralytics/assets/releases.",
+        "ultralytics' own weights are at github.com/ultralytics/assets/releases, or: tubeflow weights pull yolo11n",
     ),
     "nanodet": DetectorEntry(
         "models.detectors.nanodet:NanoDetDetector",
-        "NanoDet-m (416 px, COCO) in ONNX form comes from github.com/RangiLyu/nanodet.",
+        "NanoDet-m (416 px, COCO) is of github.com/RangiLyu/nanodet; in ONNX form: tubeflow weights pull nanodet_m",
     ),
 }
 
@@ -40,23 +39,23 @@ def _entry(name: str) -> DetectorEntry:
     return DETECTORS[name]
 
 
-def detector_weights(name: str, weights: Path | str | None, search: Sequence[Path] = ()) -> Path:
+def detector_weights(name: str, weights: Path | str | None) -> Path:
     """The file that decides what detector `name` finds, and whose digest therefore belongs in the key.
 
     Raises:
         WeightsNotFound: it is not given or not there (a ValueError).
     """
-    return find_weights(f"detector {name}", weights, ("",), search, _entry(name).hint)[0]
+    return find_weights(f"detector {name}", weights, ("",), _entry(name).hint)[0]
 
 
 def build_detector(
-    name: str, *, weights: Path | str | None, device: str = "cpu", min_score: float = 0.25, search: Sequence[Path] = ()
+    name: str, *, weights: Path | str | None, device: str = "cpu", min_score: float = 0.25
 ) -> Detector:
     """Make a detector.
 
     Args:
         name: a key of `DETECTORS`.
-        weights: path, or a file name to look for in the folders `search`.
+        weights: path of the file.
         device: "cpu" or "cuda[:n]"; nanodet runs on the CPU only.
         min_score: boxes that score less are dropped.
 
@@ -64,6 +63,6 @@ def build_detector(
         ValueError: unknown name, weights missing, or not loadable.
     """
     module, _, cls = _entry(name).target.partition(":")
-    file = detector_weights(name, weights, search)
+    file = detector_weights(name, weights)
     detector: Detector = getattr(import_module(module), cls)(file=file, device=device, min_score=min_score)
     return detector

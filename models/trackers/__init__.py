@@ -1,26 +1,37 @@
 """Trackers by name. To add one: a file with a class that fulfils `Tracker`, and a line in `TRACKERS`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from models.trackers.base import FrameLoopTracker, Tracker, TrackStep, Tube
+from models.trackers.base import FrameLoopTracker, ManyTracker, Tracker, TrackStep, Tube
 from models.weight_files import find_weights
 
-__all__ = ["TRACKERS", "FrameLoopTracker", "TrackStep", "Tracker", "Tube", "build_tracker", "weights_files"]
+__all__ = [
+    "TRACKERS",
+    "FrameLoopTracker",
+    "ManyTracker",
+    "TrackStep",
+    "Tracker",
+    "Tube",
+    "build_tracker",
+    "weight_suffixes",
+    "weights_files",
+]
 
 
 @dataclass(frozen=True)
 class TrackerEntry:
     """Where a tracker is: `target` "module:Class", and the ends of its weight files' names.
 
-    The class is called with `files` (its weight files, in the order of `suffixes`) and `device`.
+    The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
+    `presets` and one is asked for, `preset`.
     """
 
     target: str
     suffixes: tuple[str, ...] = ()
     hint: str = ""
+    presets: tuple[str, ...] = ()
 
 
 TRACKERS: dict[str, TrackerEntry] = {
@@ -29,6 +40,13 @@ TRACKERS: dict[str, TrackerEntry] = {
         "models.trackers.nano:NanoTracker",
         ("_backbone.onnx", "_head.onnx"),
         "NanoTrack v1-v3 in ONNX form come from github.com/HonglinChu/SiamTrackers (NanoTrack/models).",
+    ),
+    "siammask": TrackerEntry(
+        "models.trackers.siammask:SiamMaskTracker",
+        ("",),
+        "Checkpoints come from github.com/foolwood/SiamMask (SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from "
+        "pysot's model zoo (siammask_r50_l3).",
+        ("base", "davis", "vot", "vot18", "pysot"),
     ),
     "vit": TrackerEntry(
         "models.trackers.vit:VitTracker",
@@ -44,7 +62,12 @@ def _entry(name: str) -> TrackerEntry:
     return TRACKERS[name]
 
 
-def weights_files(name: str, weights: Path | str | None, search: Sequence[Path] = ()) -> list[Path]:
+def weight_suffixes(name: str) -> tuple[str, ...]:
+    """Ends of the names of the tracker's weight files; empty where it needs none. Raises ValueError."""
+    return _entry(name).suffixes
+
+
+def weights_files(name: str, weights: Path | str | None) -> list[Path]:
     """The files that decide what tracker `name` does, and whose digests therefore belong in the key.
 
     Raises:
@@ -53,23 +76,29 @@ def weights_files(name: str, weights: Path | str | None, search: Sequence[Path] 
     entry = _entry(name)
     if not entry.suffixes:
         return []
-    return find_weights(f"tracker {name}", weights, entry.suffixes, search, entry.hint)
+    return find_weights(f"tracker {name}", weights, entry.suffixes, entry.hint)
 
 
 def build_tracker(
-    name: str, *, weights: Path | str | None = None, device: str = "cpu", search: Sequence[Path] = ()
+    name: str, *, weights: Path | str | None = None, device: str = "cpu", preset: str | None = None
 ) -> Tracker:
     """Make a tracker.
 
     Args:
         name: a key of `TRACKERS`.
-        weights: path, path prefix, or a name to look for in the folders `search`.
+        weights: a path, or what the paths of its files have in common.
         device: "cpu", or "cuda[:n]" for trackers that run in torch.
+        preset: a published set of numbers, for trackers that have several; None takes the weights' own.
 
     Raises:
-        ValueError: unknown name, or weights missing.
+        ValueError: unknown name or preset, or weights missing.
     """
-    module, _, cls = _entry(name).target.partition(":")
-    files = weights_files(name, weights, search)
-    tracker: Tracker = getattr(import_module(module), cls)(files=files, device=device)
+    entry = _entry(name)
+    if preset is not None and preset not in entry.presets:
+        known = f"it has {', '.join(entry.presets)}" if entry.presets else "it has none; leave `preset` away"
+        raise ValueError(f"tracker {name} has no preset '{preset}'; {known}")
+    module, _, cls = entry.target.partition(":")
+    options = {"preset": preset} if preset is not None else {}
+    files = weights_files(name, weights)
+    tracker: Tracker = getattr(import_module(module), cls)(files=files, device=device, **options)
     return tracker

@@ -30,7 +30,7 @@ def test_unknown_detector_lists_the_known_ones() -> None:
 @pytest.mark.parametrize("weights", [None, "yolo11n.pt", "/absent/yolo11n.pt"])
 def test_missing_weights_say_where_to_put_them(name: str, weights: str | None, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFound) as caught:
-        build_detector(name, weights=weights, search=[tmp_path])
+        build_detector(name, weights=weights and tmp_path / weights)
     assert f"detector {name}" in str(caught.value)
     assert "github.com" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -94,7 +94,7 @@ def test_letterbox_carries_boxes_and_pixels_alike(fit: Letterbox) -> None:
 
 
 def nanodet(shared: Path, min_score: float = 0.25) -> Detector:
-    return build_detector("nanodet", weights="nanodet_m.onnx", search=[shared / "real"], min_score=min_score)
+    return build_detector("nanodet", weights=shared / "real" / "nanodet_m.onnx", min_score=min_score)
 
 
 @pytest.mark.parametrize(

@@ -58,13 +58,12 @@ def test_unknown_tracker_lists_the_known_ones() -> None:
         build_tracker("kcf")
 
 
-def test_weight_files_by_prefix_and_by_name(tmp_path: Path) -> None:
+def test_weight_files_by_prefix(tmp_path: Path) -> None:
     names = ["my_backbone.onnx", "my_head.onnx"]
     for name in names:
         (tmp_path / name).touch()
     expected = [tmp_path / name for name in names]
     assert weights_files("nano", tmp_path / "my") == expected
-    assert weights_files("nano", "my", [tmp_path / "elsewhere", tmp_path]) == expected
     assert weights_files("mil", None) == []
 
 
@@ -72,12 +71,12 @@ def test_weight_files_by_prefix_and_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name, entry in TRACKERS.items() if entry.suffixes])
 def test_missing_weights_say_where_to_put_them(name: str, weights: str | None, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFound) as caught:
-        build_tracker(name, weights=weights, search=[tmp_path])
+        build_tracker(name, weights=weights and tmp_path / weights)
     message = str(caught.value)
     assert "\n" not in message
     assert f"tracker {name}" in message
     assert "github.com" in message
-    if weights == "absent":
+    if weights:
         assert str(tmp_path) in message
 
 
