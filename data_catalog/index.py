@@ -104,7 +104,8 @@ class ArtifactIndex:
 
     def _read(self) -> dict[tuple[str, str], Record]:
         columns = read_table(self._table, ARTIFACTS).to_pydict()
-        return {(row.stage, row.key): row for row in map(Record, *(columns[name] for name in ARTIFACTS.names))}
+        rows = map(Record._make, zip(*(columns[name] for name in ARTIFACTS.names), strict=True))
+        return {(row.stage, row.key): row for row in rows}
 
     def check(
         self, stage: str, keys: Iterable[str], verify: bool = False
@@ -116,13 +117,13 @@ class ArtifactIndex:
             keys: the keys asked for.
             verify: read every byte even where the stat says that nothing changed.
         """
-        there = self._store.scan(stage)
+        there, rows = self._store.scan(stage), self.rows
         whole: set[str] = set()
         unsure: list[str] = []
         for key in keys:
             if key not in there:
                 continue
-            row = self.rows.get((stage, key))
+            row = rows.get((stage, key))
             if row is not None and not verify and row.stat == _stat(there[key]):
                 whole.add(key)
             else:

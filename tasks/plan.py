@@ -22,7 +22,7 @@ from data_catalog.quarantine import QuarantineRow
 from data_catalog.store import ArtifactDamaged
 from tasks.config import StageConfig
 from tasks.reasons import clips_text, why_changed
-from tasks.stage import UNKNOWN, Job, Member, Stage, make_key
+from tasks.stage import UNKNOWN, Job, KeyMaker, Member, Stage, make_key
 
 
 @dataclass
@@ -108,11 +108,12 @@ class Planner:
         """Plan a stage that works on one clip at a time."""
         weights = self.weights(stage, config)
         plan = StagePlan(stage, config)
+        keys = KeyMaker(stage, config, weights)
+        before = [plans[parent] for parent in stage.parents]
         for clip in self.clips:
-            before = [plans[parent] for parent in stage.parents]
             if all(clip.clip_id in one.jobs and clip.clip_id not in one.quarantined for one in before):
                 parents = {one.stage.name: one.jobs[clip.clip_id].key for one in before}
-                plan.jobs[clip.clip_id] = self._clip_job(stage, config, clip, weights, parents)
+                plan.jobs[clip.clip_id] = self._clip_job(plan, keys, clip, weights, parents)
         self._settle(plan, plans)
         return plan
 
@@ -153,9 +154,10 @@ class Planner:
         return {name: digests[path] for name, path in files.items()}
 
     def _clip_job(
-        self, stage: Stage, config: StageConfig, clip: ClipRecord, weights: dict[str, str], parents: dict[str, str]
+        self, plan: StagePlan, keys: KeyMaker, clip: ClipRecord, weights: dict[str, str], parents: dict[str, str]
     ) -> Job:
-        inputs = dict(stage.inputs(clip, config))
+        stage = plan.stage
+        inputs = dict(stage.inputs(clip, plan.config))
         known = UNKNOWN not in parents.values()
         if stage.sees_source:
             source = Path(clip.video)
@@ -164,7 +166,7 @@ class Planner:
                 digest = f"missing {source}"  # a key of its own, so that the file's return is another one
             known = known and digest is not None
             inputs["source"] = digest or UNKNOWN
-        key = make_key(stage, config, inputs, weights, parents) if known else UNKNOWN
+        key = keys.key(inputs, parents) if known else UNKNOWN
         return Job(stage.name, key, self.dataset, clip.clip_id, inputs, weights, parents, clip)
 
     def _settle(self, plan: StagePlan, plans: Mapping[str, StagePlan]) -> None:

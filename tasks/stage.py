@@ -156,6 +156,9 @@ class Stage:
         return {self.name: config.key_view()}
 
 
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def make_key(
     stage: Stage,
     config: StageConfig,
@@ -164,16 +167,21 @@ def make_key(
     parents: Mapping[str, str],
 ) -> str:
     """The key of an artifact: 40 hex digits of a SHA-256 over everything that determines it, in canonical JSON."""
-    parts = {
-        "stage": stage.name,
-        "version": stage.version,
-        "config": stage.config_of(config),
-        "inputs": inputs,
-        "weights": sorted(weights.values()),  # what a file is called changes nothing
-        "parents": parents,
-    }
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    return KeyMaker(stage, config, weights).key(inputs, parents)
+
+
+class KeyMaker:
+    """Makes the keys of one stage; what all of its clips have in common is put into canonical JSON once."""
+
+    def __init__(self, stage: Stage, config: StageConfig, weights: Mapping[str, str]) -> None:
+        digests = _canonical(sorted(weights.values()))  # what a file is called changes nothing
+        self._start = f'{{"config":{_canonical(stage.config_of(config))},"inputs":'
+        self._end = f',"stage":{_canonical(stage.name)},"version":{stage.version},"weights":{digests}}}'
+
+    def key(self, inputs: Mapping[str, Any], parents: Mapping[str, str]) -> str:
+        """As `make_key`: the names of the six parts follow each other in the order of the alphabet."""
+        text = f'{self._start}{_canonical(inputs)},"parents":{_canonical(parents)}{self._end}'
+        return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
 @dataclass(frozen=True)
