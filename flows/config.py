@@ -6,6 +6,7 @@ The same object is the flow's parameter, so Prefect's page shows it as a form. P
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -86,6 +87,8 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
             raise ConfigError(f"There is no preset or file '{preset}'{near}; presets: {', '.join(preset_names())}.")
     try:
         values = yaml.safe_load(path.read_text()) or {}
+    except OSError as exc:
+        raise ConfigError(f"{path} can't be read: {exc.strerror}.") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
     if not isinstance(values, dict):
@@ -94,20 +97,36 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> PipelineConfig:
-    """Make a config from plain values with overrides laid over them. Raises ConfigError."""
-    merged = {name: dict(part) if isinstance(part, Mapping) else part for name, part in values.items()}
-    for override in overrides:
-        dotted, sign, text = override.partition("=")
-        section, _, name = dotted.strip().partition(".")
-        if not sign or not name:
-            raise ConfigError(f"'{override}' is not an override; write section.field=value, e.g. track.tracker=nano.")
-        target = merged.setdefault(section, {})
-        if isinstance(target, dict):
-            *folders, leaf = name.split(".")
-            for folder in folders:
-                target = target.setdefault(folder, {})
-            target[leaf] = yaml.safe_load(text) if text else None
-    return validate_config(merged)
+    """Make a config from plain values with overrides laid over them. Raises ConfigError with every error."""
+    merged = copy.deepcopy(dict(values))
+    faults = [fault for override in overrides if (fault := _lay_over(merged, override)) is not None]
+    try:
+        config = validate_config(merged)
+    except ConfigError as exc:
+        faults.append(str(exc))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return config
+
+
+def _lay_over(values: dict[str, Any], override: str) -> str | None:
+    """Put one `section.field=value` into plain values; gives what is wrong with it."""
+    dotted, sign, text = override.partition("=")
+    *folders, leaf = dotted.strip().split(".")
+    if not sign or not folders or not all([*folders, leaf]):
+        return f"'{override}' is not an override; write section.field=value, e.g. track.tracker=nano."
+    target = values
+    for depth, folder in enumerate(folders):
+        if target.get(folder) is None:
+            target[folder] = {}
+        target = target[folder]
+        if not isinstance(target, dict):
+            return f"'{override}' can't be used: {'.'.join(folders[: depth + 1])} is a single value, not a section."
+    try:
+        target[leaf] = yaml.safe_load(text) if text else None
+    except yaml.YAMLError:
+        return f"'{override}' can't be used: its value is not YAML; put text with special characters into quotes."
+    return None
 
 
 def validate_config(values: Mapping[str, Any]) -> PipelineConfig:
