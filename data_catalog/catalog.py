@@ -18,17 +18,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
+from data_catalog.edits import Edits, edited
 from data_catalog.index import ArtifactIndex
 from data_catalog.json_file import read_record, sealed, unsealed, write_record
 from data_catalog.quarantine import Quarantine
-from data_catalog.schemas import CLIPS, REJECTED, read_table, write_table
+from data_catalog.schemas import CLIPS, EDITED_CLIPS, REJECTED, read_table, write_table
 from data_catalog.sources import Sources
 from data_catalog.store import ArtifactDamaged, Store
 
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-INFO, TABLE, REJECTS = "dataset.json", "clips.parquet", "rejected.parquet"
+INFO, TABLE, REJECTS, EDITS_FILE = "dataset.json", "clips.parquet", "rejected.parquet", "edits.jsonl"
 
 
 class CatalogError(Exception):
@@ -203,16 +204,36 @@ class Datasets:
             CatalogError: the workspace has no such dataset.
             ClipTableLost: its clip table is missing or damaged; reading the dataset's folder again mends it.
         """
+        columns = self.table(name).to_pydict()
+        return [_clip(row) for row in zip(*(columns[column] for column in EDITED_CLIPS.names), strict=True)]
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """The clips, edits included, as a table of schema `EDITED_CLIPS`; or some columns, `clip_id` among them.
+
+        Raises:
+            CatalogError, ClipTableLost: as `clips`.
+        """
         self.info(name)
         try:
-            table = read_table(self.root / name / TABLE, CLIPS)
+            table = read_table(self.root / name / TABLE, CLIPS, columns)
         except (FileNotFoundError, ArtifactDamaged) as exc:
             raise ClipTableLost(
                 f"The clip table of dataset '{name}' ({self.root / name / TABLE}) is missing or "
                 f"damaged; run the tubeflow ingest of '{name}' again."
             ) from exc
-        columns = table.to_pydict()
-        return [_clip(row) for row in zip(*(columns[column] for column in CLIPS.names), strict=True)]
+        return edited(table, self.edits(name).read())
+
+    def edits(self, name: str) -> Edits:
+        """The corrections that people made to a dataset's labels."""
+        return Edits(self.root / name / EDITS_FILE, self._notice)
+
+    def count(self, name: str) -> int:
+        """How many clips a dataset has, from the table's footer alone. Raises CatalogError, ClipTableLost."""
+        self.info(name)
+        try:
+            return int(pq.read_metadata(self.root / name / TABLE).num_rows)
+        except (OSError, pa.ArrowException) as exc:
+            raise ClipTableLost(f"The clip table of dataset '{name}' is missing or damaged; ingest it again.") from exc
 
     def rejected(self, name: str) -> list[RejectedRow]:
         """Rows that ingest left out, with the reason; empty where that table is lost."""
@@ -227,11 +248,22 @@ def _info(record: Mapping[str, Any]) -> DatasetInfo:
 
 
 def _clip(row: tuple[Any, ...]) -> ClipRecord:
-    values = dict(zip(CLIPS.names, row, strict=True))
-    values["judges"] = tuple(values["judges"] or ())
-    values["boxes"] = tuple(tuple(box) for box in values["boxes"] or ())
-    values["extra"] = json.loads(values["extra"]) if values["extra"] else None
-    return ClipRecord(**values)
+    clip_id, video, split, action, score, difficulty, judges, label, boxes, start, end, extra, bad = row
+    return ClipRecord(
+        clip_id,
+        video,
+        split,
+        action,
+        score,
+        difficulty,
+        tuple(judges or ()),
+        label,
+        tuple(tuple(box) for box in boxes or ()),
+        start,
+        end,
+        json.loads(extra) if extra else None,
+        bad,
+    )
 
 
 def clips_table(records: Sequence[ClipRecord]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,6 +32,8 @@ CLIPS = pa.schema(
         _field("extra", pa.string(), "JSON of what only this dataset knows"),
     ]
 )
+
+EDITED_CLIPS = CLIPS.append(_field("bad", pa.bool_(), "marked bad by a person, left out of every run"))
 
 REJECTED = pa.schema(
     [
@@ -81,14 +84,62 @@ REFERENCES = pa.schema(
 )
 
 
+EDITS = pa.schema(
+    [
+        _field("clip_id", pa.string(), "clip"),
+        _field("field", pa.string(), "column of the clip table"),
+        _field("old", pa.string(), "JSON of the value before"),
+        _field("new", pa.string(), "JSON of the value from then on"),
+        _field("who", pa.string(), "user and machine"),
+        _field("when", pa.string(), "UTC time, ISO 8601"),
+    ]
+)
+
+DATASETS = pa.schema(
+    [
+        _field("name", pa.string(), "name in this workspace"),
+        _field("adapter", pa.string(), "what read it"),
+        _field("root", pa.string(), "absolute path that the videos are relative to"),
+        _field("procedural", pa.bool_(), "drawn by a program"),
+        _field("ingested", pa.string(), "UTC time, ISO 8601"),
+    ]
+)
+
+QUARANTINE = pa.schema(
+    [
+        _field("dataset", pa.string(), "dataset"),
+        _field("clip_id", pa.string(), "clip that failed"),
+        _field("stage", pa.string(), "in which stage"),
+        _field("key", pa.string(), "key of the artifact that could not be made"),
+        _field("reason", pa.string(), "one plain sentence"),
+        _field("remedy", pa.string(), "what the user can do"),
+        _field("created", pa.string(), "UTC time, ISO 8601"),
+    ]
+)
+
+RUNS = pa.schema(
+    [
+        _field("run_id", pa.string(), "sortable by time"),
+        _field("dataset", pa.string(), "dataset"),
+        _field("command", pa.string(), "as it was typed"),
+        _field("finished", pa.string(), "UTC time, ISO 8601"),
+        _field("seconds", pa.float64(), "seconds of wall time"),
+        _field("stages", pa.string(), "JSON of clips, hits, computed, quarantined, seconds per stage"),
+        _field("metrics", pa.string(), "JSON of the metrics, last and best epoch"),
+        _field("config", pa.string(), "JSON of the config"),
+        _field("report", pa.string(), "path of report.html"),
+    ]
+)
+
+
 def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:
     """Write a table with page checksums, atomically. Raises pa.ArrowInvalid where it doesn't fit the schema."""
     with replacing(path) as temporary:
         pq.write_table(table.cast(schema), temporary, write_page_checksum=True, compression="zstd")
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read a table, verifying checksums and schema.
+def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or only some of its columns, verifying checksums and schema.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -97,7 +148,8 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
-        table = pq.read_table(path, page_checksum_verification=True, memory_map=False)
-        return table.select(schema.names).cast(schema)
+        wanted = pa.schema([schema.field(name) for name in columns]) if columns is not None else schema
+        table = pq.read_table(path, columns=wanted.names, page_checksum_verification=True, memory_map=False)
+        return table.select(wanted.names).cast(wanted)
     except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
         raise ArtifactDamaged(path, "is damaged") from exc

@@ -29,6 +29,7 @@ class ClipRecord:
         start_frame: first frame of the clip in ``video``, from 0; None means from the beginning.
         end_frame: one past the last frame of the clip in ``video``; None means to the end.
         extra: what only this dataset knows (dive number, armstand, ...), plain JSON values.
+        bad: a person said that the clip is to be left out of every run; never set by an adapter.
     """
 
     clip_id: str
@@ -43,6 +44,7 @@ class ClipRecord:
     start_frame: int | None = None
     end_frame: int | None = None
     extra: Mapping[str, object] | None = None
+    bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
