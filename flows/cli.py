@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
-from flows import quiet, weights_cli
+from flows import catalog_cli, labels_cli, quiet, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
-from flows.console import out, print_plan, print_summary, stage_bars
-from flows.datasets import ProceduralSpec, ingest, make_procedural
+from flows.console import out, print_checks, print_plan, print_summary, stage_bars
+from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
 from flows.options import (
     NO_OVERRIDES,
     DatasetOption,
@@ -23,6 +23,7 @@ from flows.options import (
     OnlyOption,
     OverrideOption,
     UntilOption,
+    WhereOption,
     WorkspaceOption,
     plain_errors,
 )
@@ -40,6 +41,8 @@ app = typer.Typer(
 datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(weights_cli.app, name="weights")
+app.add_typer(catalog_cli.app, name="catalog")
+app.add_typer(labels_cli.app, name="labels")
 
 __all__ = ["app", "quiet"]
 
@@ -79,7 +82,7 @@ def datasets_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonO
     rows = []
     for name in opened.datasets.names():
         info = opened.datasets.info(name)
-        clips = len(opened.datasets.clips(name))
+        clips = opened.datasets.count(name)
         rows.append({"name": name, "adapter": info.adapter, "clips": clips, "root": info.root})
     if as_json:
         typer.echo(json.dumps(rows))
@@ -88,6 +91,27 @@ def datasets_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonO
         out.print(f"{row['name']}: {row['clips']} clips, {row['adapter']}, {row['root']}", markup=False, soft_wrap=True)
     if not rows:
         out.print("No datasets yet; add one with: tubeflow ingest, or tubeflow datasets make procedural")
+
+
+@datasets_app.command("check")
+@plain_errors
+def datasets_check(
+    name: Annotated[str, typer.Argument(help="Name of the dataset in the workspace.")],
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a dataset with its published counts; exit status 1 where one differs.
+
+    Example: `tubeflow datasets check mtl`
+    """
+    checks, listing = check_dataset(Workspace(workspace), name)
+    if as_json:
+        missing = len(listing.missing)
+        typer.echo(json.dumps({"checks": [dataclasses.asdict(check) for check in checks], "without_video": missing}))
+    else:
+        print_checks(name, checks, listing)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
 
 
 @datasets_app.command("make")
@@ -130,6 +154,7 @@ def run_command(
     only: OnlyOption = None,
     start: FromOption = None,
     until: UntilOption = None,
+    where: WhereOption = None,
     engine: EngineOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit non-zero if any clip is quarantined.")] = False,
     retry: Annotated[bool, typer.Option("--retry-quarantined", help="Try quarantined clips again.")] = False,
@@ -146,7 +171,7 @@ def run_command(
         dataset,
         workspace,
         {"only": only, "start": start, "until": until},
-        {"strict": strict, "retry_quarantined": retry, "verify": verify},
+        {"strict": strict, "where": where, "retry_quarantined": retry, "verify": verify},
     )
     finish(summary, strict, as_json)
 
@@ -193,6 +218,7 @@ def plan_command(
     only: OnlyOption = None,
     start: FromOption = None,
     until: UntilOption = None,
+    where: WhereOption = None,
     engine: EngineOption = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read every artifact again.")] = False,
     workspace: WorkspaceOption = Path("workspace"),
@@ -202,18 +228,19 @@ def plan_command(
 
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
-    from flows.pipeline import dataset_clips, make_plan, select_stages
+    from flows.clips import dataset_clips, left_out
+    from flows.pipeline import make_plan, select_stages
     from tasks.plan import Planner
 
     config = _configured(preset, overrides, engine)
     selected = select_stages(only, start, until)
     opened = Workspace(workspace)
-    planner = Planner(opened, dataset, dataset_clips(opened, dataset), verify=verify)
+    planner = Planner(opened, dataset, dataset_clips(opened, dataset, where), verify=verify)
     plans = {name: plan for name, plan in make_plan(planner, config, selected).items() if name in selected}
     if as_json:
         typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
         return
-    print_plan(plans, opened.notices)
+    print_plan(plans, [*left_out(opened, dataset), *opened.notices])
 
 
 @app.command("status")
@@ -285,6 +312,28 @@ def explain_command(
         typer.echo(json.dumps(explain_json(Workspace(workspace), name)))
         return
     print_explanation(Workspace(workspace), name)
+
+
+@app.command("flops")
+@plain_errors
+def flops_command(
+    name: Annotated[str, typer.Argument(help="A dataset, or one clip_id.")],
+    preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
+    overrides: OverrideOption = NO_OVERRIDES,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Count what attention costs on the real tubes, beside the dense Non-local block.
+
+    Example: `tubeflow flops demo`
+    """
+    from flows.flops import count_flops, print_flops
+
+    rows = count_flops(Workspace(workspace), name, preset, overrides)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    print_flops(rows)
 
 
 @app.command("gc")

@@ -10,13 +10,14 @@ tau, other segment starts, or a flip need it and nothing earlier.
 from __future__ import annotations
 
 import logging
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from models.geometry import SEGMENT_STARTS, coverage, quads_to_crop, tube_mask, unite
+from models.released_masks import released_cells
 from tasks.config import StageConfig
 from tasks.errors import BadClip
 from tasks.stage import Context, Job, Product, Stage, each, read_parent
@@ -35,6 +36,9 @@ class MasksConfig(StageConfig):
     starts: tuple[int, ...] = Field(SEGMENT_STARTS, description="first frame of every segment")
     segment_length: int = Field(16, ge=1, description="frames of a segment")
     stride: int = Field(4, ge=1, description="frames that one feature time step sees")
+    geometry: Literal["paper", "released"] = Field(
+        "paper", description="released: polygons filled on a grid over the whole, uncropped frame, as the released code"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> MasksConfig:
@@ -76,8 +80,11 @@ def build_masks(quads: ArrayLike, frame_wh: tuple[int, int], config: MasksConfig
     tubes = np.asarray(quads)
     if tubes.ndim != 4 or tubes.shape[2:] != (4, 2) or not tubes.shape[0]:
         raise ValueError(f"quads must have shape (A, L, 4, 2) with at least one athlete, got {tubes.shape}")
-    seen = quads_to_crop(tubes, frame_wh, config.crop)
-    covered = unite(coverage(seen, config.grid, (config.crop, config.crop)))
+    if config.geometry == "released":
+        covered = unite(released_cells(tubes, config.grid, frame_wh))
+    else:
+        seen = quads_to_crop(tubes, frame_wh, config.crop)
+        covered = unite(coverage(seen, config.grid, (config.crop, config.crop)))
     mask = tube_mask(covered, config.tau, config.starts, config.segment_length, config.stride)
     return TubeMasks(coverage=covered, mask=mask, omega=mask.sum(axis=(1, 2, 3), dtype=np.int32))
 

@@ -84,6 +84,14 @@ def test_released_masks_differ_by_a_rim_only(released: Any, quads: NDArray[np.fl
     assert drawn.sum() > ours.sum()
 
 
+def test_released_masks_are_reproduced(released: Any, quads: NDArray[np.float64]) -> None:
+    """Cell by cell, all 40 tracks, when the released geometry is asked for."""
+    config = MasksConfig(starts=RELEASED_STARTS, geometry="released")
+    ours = np.stack([build_masks(track[None], ANNOTATED, config)["mask"] for track in quads])
+    drawn = unpack(released, "official_mask_packed", tuple(released["official_mask_shape"])).reshape(40, 7, 4, 14, 14)
+    assert np.array_equal(ours, drawn)
+
+
 def test_polygon_iou_of_200_pairs(golden: Path) -> None:
     pairs = np.load(golden / "vot_polygon_overlap.npz")
     found = polygon_iou(pairs["quad_a"].reshape(-1, 4, 2), pairs["quad_b"].reshape(-1, 4, 2))
