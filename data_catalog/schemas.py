@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_catalog.atomic import replacing
 from data_catalog.store import ArtifactDamaged
+
+DIGESTS = b"column_sha256"
 
 
 def _field(name: str, kind: pa.DataType, note: str) -> pa.Field:
@@ -133,9 +140,13 @@ RUNS = pa.schema(
 
 
 def write_table(path: Path, table: pa.Table, schema: pa.Schema) -> None:
-    """Write a table with page checksums, atomically. Raises pa.ArrowInvalid where it doesn't fit the schema."""
+    """Write a table with checksums, atomically. Raises pa.ArrowInvalid where it doesn't fit the schema."""
+    table = table.cast(schema)
+    # Parquet's page checksums leave out its headers and footer, where one flipped bit can change values.
+    digests = json.dumps({name: column_digest(table.column(name)) for name in schema.names})
+    table = table.replace_schema_metadata({**(schema.metadata or {}), DIGESTS: digests.encode()})
     with replacing(path) as temporary:
-        pq.write_table(table.cast(schema), temporary, write_page_checksum=True, compression="zstd")
+        pq.write_table(table, temporary, write_page_checksum=True, compression="zstd")
 
 
 def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
@@ -143,13 +154,41 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
 
     Raises:
         FileNotFoundError: there is no such table.
-        ArtifactDamaged: it can't be read or has other columns.
+        ArtifactDamaged: it can't be read, has other columns, or doesn't hold what was written.
     """
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
         wanted = pa.schema([schema.field(name) for name in columns]) if columns is not None else schema
         table = pq.read_table(path, columns=wanted.names, page_checksum_verification=True, memory_map=False)
-        return table.select(wanted.names).cast(wanted)
+        expected = json.loads((table.schema.metadata or {})[DIGESTS])
+        table = table.select(wanted.names).cast(wanted)
+        whole = all(column_digest(table.column(name)) == expected[name] for name in wanted.names)
     except (pa.ArrowException, OSError, KeyError, ValueError) as exc:
         raise ArtifactDamaged(path, "is damaged") from exc
+    if not whole:
+        raise ArtifactDamaged(path, "doesn't match its checksum")
+    return table
+
+
+def column_digest(column: pa.ChunkedArray) -> str:
+    """SHA-256 of a column's type and values, however its memory is laid out."""
+    digest = hashlib.sha256(f"{column.type} {len(column)}".encode())
+    _digest_values(digest, pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type))
+    return digest.hexdigest()
+
+
+def _digest_values(digest: Any, array: pa.Array) -> None:
+    digest.update(np.asarray(array.is_null()).tobytes())
+    if pa.types.is_list(array.type):
+        digest.update(np.asarray(pc.fill_null(pc.list_value_length(array), 0)).tobytes())
+        _digest_values(digest, pc.list_flatten(array))
+    elif pa.types.is_string(array.type):
+        filled = pc.fill_null(array, "")
+        digest.update(np.asarray(pc.binary_length(filled)).tobytes())
+        _, places, text = filled.buffers()
+        if places is not None and text is not None:
+            ends = np.frombuffer(places, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+            digest.update(memoryview(text)[int(ends[0]) : int(ends[-1])])
+    else:
+        digest.update(np.asarray(pc.fill_null(array, False if pa.types.is_boolean(array.type) else 0)).tobytes())
