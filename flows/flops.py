@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
+from flows.clips import dataset_clips
 from flows.config import PipelineConfig, load_config
 from flows.console import out
 from flows.inspect import dataset_of, last_config
-from flows.pipeline import CLIP_STAGES, dataset_clips, section
+from flows.pipeline import CLIP_STAGES, section
 from models.flops import AttentionCost, attention_cost, in_words, reduction, total_cost
-from tasks.plan import Planner
+from tasks.plan import Planner, StagePlan
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def attention_channels(config: PipelineConfig) -> int:
 
 def tube_positions(
     workspace: Workspace, dataset: str, config: PipelineConfig, clip: str | None = None
-) -> Mapping[str, Any]:
+) -> Mapping[str, tuple[str, int, int]]:
     """Per clip its action, the positions P of its tube and those of the dense block N·T·Hf·Wf.
 
     Raises:
@@ -48,16 +48,21 @@ def tube_positions(
     """
     clips = [one for one in dataset_clips(workspace, dataset) if clip in (None, one.clip_id)]
     plans = Planner(workspace, dataset, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    masks = plans["masks"]
-    found = {}
-    for one in clips:
-        if one.clip_id in masks.hits:
-            mask = workspace.store.read("masks", masks.jobs[one.clip_id].key, ["mask"]).arrays["mask"]
-            found[one.clip_id] = (one.action, int(np.count_nonzero(mask)), int(mask.size))
+    found = mask_positions(workspace, plans["masks"])
     if not found:
         raise CatalogError(
             f"No clip of dataset '{dataset}' has its masks yet; run: tubeflow run … --dataset {dataset} --until masks"
         )
+    return found
+
+
+def mask_positions(workspace: Workspace, masks: StagePlan) -> Mapping[str, tuple[str, int, int]]:
+    """As `tube_positions`, for the clips of a plan whose masks are in the store."""
+    found = {}
+    for clip_id, job in masks.jobs.items():
+        if workspace.store.exists("masks", job.key):
+            mask = workspace.store.read("masks", job.key, ["mask"]).arrays["mask"]
+            found[clip_id] = (job.clip.action if job.clip else "", int(np.count_nonzero(mask)), int(mask.size))
     return found
 
 

@@ -19,6 +19,7 @@ from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_str
 from data_catalog.json_file import write_json
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig
+from flows.flops import attention_channels, cost_rows, mask_positions
 from flows.views import ClipTube, read_clip
 from models.geometry import polygon_iou
 from tasks.plan import StagePlan
@@ -149,6 +150,7 @@ def build_report(
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
         tube_quality=tube_quality(config.track.tracker, tubes),
+        cost=cost_table(workspace, config, plans["masks"]),
         settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         lineage=lineage_rows(plans),
         versions=library_versions(),
@@ -267,6 +269,18 @@ def _quality_row(group: str, tubes: Sequence[ClipTube], overlap: np.ndarray[Any,
         lost_share=float(lost.mean()) if lost.size else None,
         empty_segments=int(sum((~tube.mask.any(axis=(1, 2, 3))).sum() for tube in tubes)),
     )
+
+
+def cost_table(workspace: Workspace, config: PipelineConfig, masks: StagePlan) -> page.CostTable | None:
+    """MACs of one attention block on these tubes against the dense block, counted as the paper's Table 3 does."""
+    if config.model.attention != "tsa":
+        return None
+    positions = mask_positions(workspace, masks)
+    if not positions:
+        return None
+    mean = cost_rows(positions, attention_channels(config), config.model.affinity or "dot")[-1]
+    rows = (page.CostRow("Non-local", mean.dense.published), page.CostRow("tube", mean.tube.published))
+    return page.CostTable(rows, rows[0].name)
 
 
 def lineage_rows(plans: Mapping[str, StagePlan]) -> tuple[page.LineageRow, ...]:
