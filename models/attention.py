@@ -154,10 +154,11 @@ class TubeSelfAttention(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _softmax(self, x: Tensor, mask: Tensor) -> Tensor:
         indices = tube_indices(mask)
-        tubes = gather_tubes(x, indices)
+        x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()
+        copy, tubes = gather_tubes(x, indices)
         dtype = _product_dtype(x)
         attended = attend_tubes([tube.to(dtype) for tube in tubes])
-        return add_to_tubes(x, indices, [self._project(tube) for tube in attended])
+        return add_to_tubes(copy, indices, [self._project(tube) for tube in attended])
 
     def _project(self, attended: Tensor) -> Tensor:
         """norm(W_z g(y)) of one tube (C, P) → (C, P): attention weights sum to one, so g may come after them."""

@@ -46,31 +46,35 @@ def put_tube(video: Tensor, index: Tensor | None, tube: Tensor) -> None:
 
 
 class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *indices: Tensor | None) -> tuple[Tensor, ...]:
-        ctx.indices, ctx.like = indices, x
-        # clone: an output of a Function must not be a view of its input.
-        return tuple(
-            gather_tube(video.flatten(1), index) if index is not None else video.flatten(1).clone()
-            for video, index in zip(x, indices, strict=True)
-        )
+    """A copy of x and its tubes. One node for both, so that their gradients meet in one tensor instead of two."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        d_x = torch.zeros_like(ctx.like)
-        for video, index, grad in zip(d_x, ctx.indices, grads, strict=True):
-            put_tube(video.flatten(1), index, grad)
+    def forward(ctx: Any, x: Tensor, *indices: Tensor | None) -> tuple[Tensor, ...]:
+        ctx.indices = indices
+        pairs = zip(x, indices, strict=True)
+        tubes = [gather_tube(video.flatten(1), index) for video, index in pairs]
+        # An output of a Function must not be a view of its input.
+        return x.clone(), *(tube.clone() if index is None else tube for tube, index in zip(tubes, indices, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, d_copy: Tensor, *d_tubes: Tensor) -> tuple[Tensor | None, ...]:
+        # Gradients come with any strides, and flatten must give views to write through.
+        channels_last = d_copy.is_contiguous(memory_format=torch.channels_last_3d)
+        d_x = d_copy.clone(memory_format=torch.channels_last_3d if channels_last else torch.contiguous_format)
+        for video, index, d_tube in zip(d_x, ctx.indices, d_tubes, strict=True):
+            target = video.flatten(1)
+            put_tube(target, index, gather_tube(target, index) + d_tube)
         return d_x, *(None for _ in ctx.indices)
 
 
 class _Add(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, indices: tuple[Tensor | None, ...], *updates: Tensor) -> Tensor:
+    def forward(ctx: Any, z: Tensor, indices: tuple[Tensor | None, ...], *updates: Tensor) -> Tensor:
         ctx.indices = indices
-        z = x.clone()
+        ctx.mark_dirty(z)
         for video, index, update in zip(z, indices, updates, strict=True):
             target = video.flatten(1)
-            put_tube(target, index, gather_tube(target, index) + update.to(x.dtype))
+            put_tube(target, index, gather_tube(target, index) + update.to(z.dtype))
         return z
 
     @staticmethod
@@ -79,13 +83,13 @@ class _Add(torch.autograd.Function):
         return d_z, None, *(gather_tube(video.flatten(1), index) for video, index in pairs)
 
 
-def gather_tubes(x: Tensor, indices: list[Tensor | None]) -> tuple[Tensor, ...]:
-    """Features of each video's tube, differentiable: (B, C, T, H, W) → B × (C, P_b)."""
-    tubes: tuple[Tensor, ...] = _Gather.apply(x, *indices)
-    return tubes
+def gather_tubes(x: Tensor, indices: list[Tensor | None]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """A copy of x (B, C, T, H, W) and the features of each video's tube, B × (C, P_b); differentiable."""
+    copy, *tubes = _Gather.apply(x, *indices)
+    return copy, tuple(tubes)
 
 
-def add_to_tubes(x: Tensor, indices: list[Tensor | None], updates: list[Tensor]) -> Tensor:
-    """x with `updates`, B × (C, P_b), added inside the tubes and every other position copied bit for bit."""
-    z: Tensor = _Add.apply(x, tuple(indices), *updates)
+def add_to_tubes(copy: Tensor, indices: list[Tensor | None], updates: list[Tensor]) -> Tensor:
+    """`updates`, B × (C, P_b), added inside the tubes, in place; every other position stays as it is, bit for bit."""
+    z: Tensor = _Add.apply(copy, tuple(indices), *updates)
     return z

@@ -70,56 +70,54 @@ def symmetric_softmax(tube: Tensor) -> Tensor:
 class _SymmetricSoftmax(torch.autograd.Function):
     """Y = X softmax(XᵀX)ᵀ with 4.5 instead of 6 products of size P²C, forward plus backward.
 
-    XᵀX is symmetric, so only the panels on and below its diagonal are computed and kept (P²/2 numbers):
-    each serves its rows and, transposed, its columns. In the backward pass both uses of X in XᵀX share one
-    product.
+    XᵀX is symmetric, so only the panels on and below its diagonal are computed: each serves its rows and, transposed,
+    its columns. In the backward pass both uses of X in XᵀX share one product.
+
+    With E = exp(XᵀX - peak of the row) and Z its row sums, the weights are A = E / Z. Let U = d_yᵀX and
+    δ = Σ_c d_y·y; the softmax turns U into A∘(U - δ). Its part A∘δ times X is δ∘Y, known already, and transposed it
+    joins the values' gradient; dividing d_y's columns by Z instead of E's rows leaves one pass over the numbers of E.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         positions = x.shape[1]
-        panels = [(start, min(start + PANEL_ROWS, positions)) for start in range(0, positions, PANEL_ROWS)]
+        ctx.panels = [(start, min(start + PANEL_ROWS, positions)) for start in range(0, positions, PANEL_ROWS)]
         with torch.autocast("cpu", enabled=False):
-            logits = [x[:, start:end].t() @ x[:, :end] for start, end in panels]
-            peak = _peaks(panels, logits)
+            logits = [x[:, start:end].t() @ x[:, :end] for start, end in ctx.panels]
+            peak, ctx.below, ctx.above = _peaks(ctx.panels, logits), [], []
             y, total = torch.zeros_like(x), x.new_zeros(positions)
-            (room,) = _rooms(x, 1)
-            for (start, end), panel in zip(panels, logits, strict=True):
-                below = torch.sub(panel, peak[start:end, None], out=room(start, end, end)).exp_()
-                total[start:end] += below.sum(1)
-                y[:, start:end].addmm_(x[:, :end], below.t())
-                above = torch.sub(panel[:, :start], peak[:start], out=room(start, end, start)).exp_()
+            for (start, end), panel in zip(ctx.panels, logits, strict=True):
+                above = (panel[:, :start] - peak[:start]).exp_()  # E transposed: rows are keys, columns queries
                 total[:start] += above.sum(0)
                 y[:, :start].addmm_(x[:, start:end], above)
+                below = panel.sub_(peak[start:end, None]).exp_()
+                total[start:end] += below.sum(1)
+                y[:, start:end].addmm_(x[:, :end], below.t())
+                ctx.below.append(below)
+                ctx.above.append(above)
             y /= total
-        ctx.panels, ctx.logits = panels, logits
-        ctx.save_for_backward(x, y, peak + total.log())
+        ctx.save_for_backward(x, y, total)
         return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_y: Tensor) -> Tensor:
-        x, y, level = ctx.saved_tensors
+        x, y, total = ctx.saved_tensors
         with torch.autocast("cpu", enabled=False):
-            # With A the weights, U = d_yᵀX and δ = Σ_c d_y·y: the softmax turns U into A∘(U - δ). Its part A∘δ times X
-            # is δ∘Y, known already, and transposed it joins the values' gradient: no pass over P×P numbers for δ.
             own = (d_y * y).sum(0)
             d_x: Tensor = -own * y
-            values = d_y - own * x
-            first, second, third = _rooms(x, 3)
-            for (start, end), panel in zip(ctx.panels, ctx.logits, strict=True):
-                rows, size = slice(start, end), (start, end, end)
-                weights = torch.sub(panel, level[rows, None], out=first(*size)).exp_()
-                d_x[:, :end].addmm_(values[:, rows], weights)
-                d_logits = weights.mul_(torch.mm(d_y[:, rows].t(), x[:, :end], out=second(*size)))
-                size = (start, end, start)
-                weights = torch.sub(panel[:, :start], level[:start], out=second(*size)).exp_()
-                d_x[:, rows].addmm_(values[:, :start], weights.t())
-                d_weights = torch.mm(x[:, rows].t(), d_y[:, :start], out=third(*size))
-                d_logits[:, :start].addcmul_(weights, d_weights)
+            scaled, values = d_y / total, torch.addcmul(d_y, own, x, value=-1).div_(total)
+            room = _rooms(x)
+            for (start, end), below, above in zip(ctx.panels, ctx.below, ctx.above, strict=True):
+                rows = slice(start, end)
+                d_logits = torch.mm(scaled[:, rows].t(), x[:, :end], out=room[0](start, end, end)).mul_(below)
+                d_weights = torch.mm(x[:, rows].t(), scaled[:, :start], out=room[1](start, end, start))
+                d_logits[:, :start].addcmul_(above, d_weights)
                 d_logits[:, start:] += d_logits[:, start:].t().clone()
-                d_x[:, rows].addmm_(x[:, :end], d_logits.t())
+                d_x[:, :end].addmm_(values[:, rows], below)
                 d_x[:, :start].addmm_(x[:, rows], d_logits[:, :start])
+                d_x[:, rows].addmm_(x[:, :end], d_logits.t())
+                d_x[:, rows].addmm_(values[:, :start], above.t())
         return d_x
 
 
@@ -132,14 +130,14 @@ def symmetric_macs(positions: int, channels: int) -> tuple[int, int]:
     return 2 * lower + upper, 3 * lower + 3 * upper
 
 
-def _rooms(x: Tensor, count: int) -> list[Callable[[int, int, int], Tensor]]:
-    """Reused memory for panels: fresh pages for every panel would cost as much as the arithmetic on them."""
+def _rooms(x: Tensor) -> list[Callable[[int, int, int], Tensor]]:
+    """Memory for two panels, used again and again: fresh pages every time would cost as much as the arithmetic."""
 
     def room(buffer: Tensor, start: int, end: int, columns: int) -> Tensor:
         return buffer[: (end - start) * columns].view(end - start, columns)
 
     largest = min(PANEL_ROWS, x.shape[1]) * x.shape[1]
-    return [partial(room, x.new_empty(largest)) for _ in range(count)]
+    return [partial(room, x.new_empty(largest)) for _ in range(2)]
 
 
 def _peaks(panels: list[tuple[int, int]], logits: list[Tensor]) -> Tensor:

@@ -1,6 +1,7 @@
 """Attention inside tubes against the equations written out with their P×P matrix, and every odd tube there is."""
 
 import shutil
+from functools import partial
 from typing import Any
 
 import pytest
@@ -294,10 +295,14 @@ def test_memory_format_and_strides_do_not_matter(affinity: str) -> None:
     strided = torch.stack([x, x], dim=-1)[..., 0].requires_grad_()
     z = block(strided, mask)
     torch.testing.assert_close(z, expected)
-    z.sum().backward()  # an expanded gradient, stride 0
-    plain = x.clone().requires_grad_()
-    written_out(block, plain, mask).sum().backward()
-    torch.testing.assert_close(strided.grad, plain.grad)
+    factors = torch.randn(z.shape[::-1], dtype=z.dtype)
+    for turned in (False, True):  # gradients that are expanded (stride 0), and permuted
+        given = []
+        for form in (block, partial(written_out, block)):
+            z = form(strided, mask)
+            loss = (z.permute(4, 3, 2, 1, 0) * factors).sum() if turned else z.sum()
+            given.append(torch.autograd.grad(loss, strided)[0])
+        torch.testing.assert_close(*given)
 
 
 def test_state_dict_names() -> None:
