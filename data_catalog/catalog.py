@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
@@ -197,14 +198,17 @@ class Datasets:
         self._notice(f"{path} was missing or damaged; it was written again from the clip table's copy.")
         return info
 
-    def clips(self, name: str) -> list[ClipRecord]:
-        """All clips of a dataset.
+    def clips(self, name: str, only: Collection[str] | None = None) -> list[ClipRecord]:
+        """All clips of a dataset, or only those of some ids, with the labels that people corrected.
 
         Raises:
             CatalogError: the workspace has no such dataset.
             ClipTableLost: its clip table is missing or damaged; reading the dataset's folder again mends it.
         """
-        columns = self.table(name).to_pydict()
+        table = self.table(name)
+        if only is not None:
+            table = table.filter(pc.is_in(table.column("clip_id"), pa.array(list(only), pa.string())))
+        columns = table.to_pydict()
         return [_clip(row) for row in zip(*(columns[column] for column in EDITED_CLIPS.names), strict=True)]
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -226,6 +230,13 @@ class Datasets:
     def edits(self, name: str) -> Edits:
         """The corrections that people made to a dataset's labels."""
         return Edits(self.root / name / EDITS_FILE, self._notice)
+
+    def bad(self, name: str) -> list[str]:
+        """Ids of the clips that a person marked bad. Raises CatalogError, ClipTableLost."""
+        if not any(edit.field == "bad" for edit in self.edits(name).read()):
+            return []
+        table = self.table(name, ["clip_id"])
+        return list(table.filter(table.column("bad")).column("clip_id").to_pylist())
 
     def count(self, name: str) -> int:
         """How many clips a dataset has, from the table's footer alone. Raises CatalogError, ClipTableLost."""

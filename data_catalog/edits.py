@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock
 
-from data_catalog.datasets.records import SPLITS
+from data_catalog.datasets.records import SPLITS, ClipRecord
 from data_catalog.json_file import sealed, unsealed
 from data_catalog.schemas import EDITED_CLIPS
 from data_catalog.store import ArtifactDamaged
@@ -115,6 +115,39 @@ def edited(table: pa.Table, edits: Sequence[Edit]) -> pa.Table:
     old = whole.take(pa.array(rows, pa.int64())).to_pylist()
     new = pa.Table.from_pylist([row | change for row, change in zip(old, values, strict=True)], schema)
     return pa.concat_tables([whole, new]).take(pa.array(place))
+
+
+def edit_warnings(edits: Sequence[Edit], records: Sequence[ClipRecord]) -> list[str]:
+    """What a person should look at again, now that a dataset was read anew: edits without a clip, or overtaken."""
+    if not edits:
+        return []
+    wanted = {edit.clip_id for edit in edits}
+    there = {record.clip_id: record for record in records if record.clip_id in wanted}
+    first: dict[tuple[str, str], Edit] = {}
+    last: dict[tuple[str, str], Edit] = {}
+    for edit in edits:
+        first.setdefault((edit.clip_id, edit.field), edit)
+        last[edit.clip_id, edit.field] = edit
+    warnings = [
+        f"{len(wanted - there.keys())} clips with edited labels are no longer in the dataset ({clip_id}, ...); "
+        "their edits are kept"
+        for clip_id in sorted(wanted - there.keys())[:1]
+    ]
+    for (clip_id, field), edit in last.items():
+        if clip_id in there and field != "bad":
+            now = _plain(getattr(there[clip_id], field))
+            if now != first[clip_id, field].old and now != edit.new:
+                warnings.append(
+                    f"clip '{clip_id}' now has {field} {json.dumps(now)} in the label file, "
+                    f"{json.dumps(first[clip_id, field].old)} when {edit.who} set it to {json.dumps(edit.new)}; "
+                    "that edit still holds"
+                )
+    return warnings
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that JSON has."""
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def parse_value(field: str, texts: Sequence[str]) -> Any:

@@ -65,5 +65,10 @@ class Quarantine:
             return None
         return row if (row.stage, row.key) == (stage, key) else None
 
+    def rows(self) -> list[QuarantineRow]:
+        """Every row, of every dataset and stage, by stage and key."""
+        names = sorted((path.parent.name, path.stem) for path in self.root.glob("*/*.json"))
+        return [row for name in names if (row := self.get(*name)) is not None]
+
     def remove(self, stage: str, key: str) -> None:
         self._path(stage, key).unlink(missing_ok=True)

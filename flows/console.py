@@ -13,6 +13,7 @@ from rich.table import Table
 from tasks import progress
 
 if TYPE_CHECKING:
+    from data_catalog.datasets.records import Check, Listing
     from flows.pipeline import RunSummary
     from tasks.plan import StagePlan
 
@@ -82,6 +83,18 @@ def print_metrics(metrics: Mapping[str, Any]) -> None:
 
 def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4f}"
+
+
+def print_checks(name: str, checks: Sequence[Check], listing: Listing) -> None:
+    """Published figures beside the ones found, then what the adapter warns of."""
+    table = Table(f"{name}", "published", "found", "")
+    for check in checks:
+        table.add_row(check.name, check.expected, check.found, "✓" if check.ok else "✗ differs")
+    out.print(table)
+    for sentence in listing.warnings:
+        out.print(sentence, markup=False, soft_wrap=True)
+    differ = sum(not check.ok for check in checks)
+    out.print(f"{len(checks) - differ} of {len(checks)} figures agree.")
 
 
 def print_plan(plans: Mapping[str, StagePlan], notices: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,8 @@ from pydantic import Field
 
 from data_catalog.catalog import TABLE, CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import DatasetError, build_adapter
-from data_catalog.datasets.records import ClipRecord, Listing
+from data_catalog.datasets.records import Check, ClipRecord, Listing
+from data_catalog.edits import edit_warnings
 from tasks import progress
 from tasks.config import StageConfig
 
@@ -37,6 +39,8 @@ def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Pa
     if not listing.records and not listing.missing:
         first = f" The first: {listing.rejected[0]}." if listing.rejected else ""
         raise CatalogError(f"Not one clip of {root} could be used; {len(listing.rejected)} rows were left out.{first}")
+    warnings = edit_warnings(workspace.datasets.edits(name).read(), listing.annotated)
+    listing = replace(listing, warnings=(*listing.warnings, *warnings))
     options = {"labels": str(labels.absolute())} if labels is not None else {}
     info = DatasetInfo(name, adapter, str(root.absolute()), options, is_procedural(root))
     workspace.datasets.add(info, listing)
@@ -59,6 +63,22 @@ def ingest_again(workspace: Workspace, name: str) -> list[ClipRecord]:
         raise CatalogError(sentence) from exc
     workspace.notice(f"{table} was missing or damaged; dataset '{name}' was read again from {info.root}.")
     return list(listing.records)
+
+
+def check_dataset(workspace: Workspace, name: str) -> tuple[list[Check], Listing]:
+    """Read a dataset's folder again, as it was ingested, and compare it with what was published.
+
+    Raises:
+        CatalogError: no such dataset, or its folder can't be read any more.
+    """
+    info = workspace.datasets.info(name)
+    labels = info.options.get("labels")
+    adapter = build_adapter(info.adapter)
+    try:
+        listing = adapter.read(Path(info.root), Path(labels) if labels else None)
+    except DatasetError as exc:
+        raise CatalogError(_sentence(str(exc))) from exc
+    return adapter.check(listing), listing
 
 
 def is_procedural(root: Path) -> bool:

@@ -12,9 +12,10 @@ from rich.tree import Tree
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
+from flows.clips import dataset_clips
 from flows.console import out
 from flows.inspect import dataset_of, last_config
-from flows.pipeline import CLIP_STAGES, dataset_clips, section
+from flows.pipeline import CLIP_STAGES, section
 from tasks.plan import Planner
 
 

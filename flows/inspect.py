@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.inspect.overlay import overlay_video
 from data_catalog.inspect.pipeline_picture import tube_strip
 from data_catalog.inspect.sheet import contact_sheet
 from data_catalog.inspect.terminal import tube_mask_text
+from flows.clips import dataset_clips
 from flows.config import PipelineConfig, apply_overrides, load_config
 from flows.console import out
-from flows.pipeline import CLIP_STAGES, dataset_clips, section
+from flows.pipeline import CLIP_STAGES, section
 from flows.runs import read_runs
 from flows.views import ClipTube, read_clip
 from tasks.plan import Planner
@@ -23,7 +26,7 @@ def dataset_of(workspace: Workspace, clip_id: str) -> str:
     owners = [
         name
         for name in workspace.datasets.names()
-        if any(clip.clip_id == clip_id for clip in workspace.datasets.clips(name))
+        if pc.index(workspace.datasets.table(name, ["clip_id"]).column("clip_id"), clip_id).as_py() >= 0
     ]
     if len(owners) != 1:
         found = "No dataset has" if not owners else f"The datasets {', '.join(owners)} all have"
@@ -37,6 +40,13 @@ def last_config(workspace: Workspace, dataset: str, overrides: Sequence[str] = (
     if not runs:
         raise CatalogError(f"Dataset '{dataset}' was never run; say which config with --preset, or run it first.")
     return apply_overrides(runs[-1]["config"], overrides)
+
+
+def last_where(workspace: Workspace, dataset: str) -> str | None:
+    """Which part of the dataset its last run worked on; None is all of it."""
+    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
+    where: str | None = runs[-1].get("where") if runs else None
+    return where
 
 
 def find_clip(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +21,13 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import TaskRunner
 
 from data_catalog.atomic import sweep
-from data_catalog.catalog import CatalogError, ClipTableLost, Workspace
-from data_catalog.datasets.records import ClipRecord
+from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.errors import os_sentence
 from data_catalog.quarantine import QuarantineRow
 from data_catalog.store import ArtifactDamaged, Store
+from flows.clips import dataset_clips, left_out
 from flows.config import ConfigError, PipelineConfig, apply_overrides
-from flows.datasets import ProceduralSpec, ingest_again, make_procedural
+from flows.datasets import ProceduralSpec, make_procedural
 from flows.engines import task_runner, worker_count
 from flows.runs import finish_run, new_run_id
 from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
@@ -52,12 +52,14 @@ class RunOptions(StageConfig):
 
     Attributes:
         strict: end Failed when any clip is quarantined.
+        where: work on a part of the dataset: an SQL condition on the columns of its clip table.
         retry_quarantined: try quarantined clips again.
         verify: read every source and artifact instead of trusting size, time and inode.
         make_procedural: make this procedural dataset first where the workspace has none of the dataset's name.
     """
 
     strict: bool = False
+    where: str | None = None
     retry_quarantined: bool = False
     verify: bool = False
     make_procedural: ProceduralSpec | None = None
@@ -93,6 +95,7 @@ class RunSummary:
     report: str | None = None
     contact_sheet: str | None = None
     seconds: float = 0.0
+    where: str | None = None
 
     @property
     def failures(self) -> list[QuarantineRow | Trouble]:
@@ -133,16 +136,6 @@ def select_stages(only: str | None = None, start: str | None = None, until: str 
     if first > last:
         raise ConfigError(f"Stage '{start}' comes after '{until}'; nothing would run.")
     return STAGE_NAMES[first : last + 1]
-
-
-def dataset_clips(workspace: Workspace, dataset: str) -> list[ClipRecord]:
-    """The clips of a dataset, their videos as absolute paths. Raises CatalogError."""
-    root = Path(workspace.datasets.info(dataset).root)
-    try:
-        clips = workspace.datasets.clips(dataset)
-    except ClipTableLost:
-        clips = ingest_again(workspace, dataset)
-    return [replace(clip, video=str(root / clip.video)) for clip in clips]
 
 
 def make_plan(
@@ -195,12 +188,15 @@ def execute(
     planner = Planner(
         workspace,
         dataset,
-        dataset_clips(workspace, dataset),
+        dataset_clips(workspace, dataset, options.where),
         retry_quarantined=options.retry_quarantined,
         verify=options.verify,
     )
     if not planner.clips:
-        raise CatalogError(f"Dataset '{dataset}' has no clips; look at: tubeflow datasets list")
+        which = f" for which {options.where}" if options.where else ""
+        raise CatalogError(f"Dataset '{dataset}' has no clips{which}; look at: tubeflow catalog")
+    summary.where = options.where
+    summary.notes += left_out(workspace, dataset)
     leftovers = workspace.store.sweep() + sweep(workspace.catalog) + sweep(workspace.runs)
     if leftovers:
         summary.notes.append(f"Removed {len(leftovers)} unfinished files of a run that was killed.")

@@ -53,6 +53,7 @@ def finish_run(
     record = {
         "run_id": summary.run_id,
         "dataset": summary.dataset,
+        "where": summary.where,
         "command": command_line(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(summary.seconds, 3),

@@ -7,10 +7,11 @@ from typing import Any
 from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
+from flows.clips import clip_count, dataset_clips, left_out
 from flows.config import ConfigError
 from flows.console import out
-from flows.inspect import last_config
-from flows.pipeline import dataset_clips, make_plan
+from flows.inspect import last_config, last_where
+from flows.pipeline import make_plan
 from flows.runs import read_runs
 from tasks.plan import Planner
 
@@ -32,11 +33,12 @@ def read_status(workspace: Workspace) -> dict[str, Any]:
 
 
 def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
-    clips = dataset_clips(workspace, name)
-    status: dict[str, Any] = {"clips": len(clips), "stages": {}, "quarantined": []}
+    status: dict[str, Any] = {"clips": clip_count(workspace, name), "stages": {}, "quarantined": []}
+    status["left_out"] = left_out(workspace, name)
     status["rejected"] = [str(row) for row in workspace.datasets.rejected(name)]
     try:
         config = last_config(workspace, name)
+        clips = dataset_clips(workspace, name, last_where(workspace, name))
         plans = make_plan(Planner(workspace, name, clips), config)
     except (CatalogError, ConfigError) as exc:
         return status | {"note": str(exc)}
@@ -61,7 +63,7 @@ def print_status(status: dict[str, Any]) -> None:
     for name, one in status["datasets"].items():
         for row in one["quarantined"]:
             out.print(f"  ✗ {name}/{row['clip_id']} {row['stage']}: {row['reason']} {row['remedy']}", markup=False)
-        for sentence in one["rejected"]:
+        for sentence in [*one["rejected"], *one["left_out"]]:
             out.print(f"  – {name}: {sentence}", markup=False)
         if "note" in one:
             out.print(f"  {name}: {one['note']}", markup=False)

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from data_catalog.catalog import Workspace
-from data_catalog.weight_registry import find_entry, load_registry
-from data_catalog.weights import WeightsError, WeightStatus, add, list_weights, pull, verify
+from data_catalog.weight_registry import WeightsError, find_entry, load_registry
+from data_catalog.weights import WeightStatus, add, list_weights, pull, verify
 from flows.console import err, out
 from flows.options import JsonOption, WorkspaceOption, plain_errors, sentence
 
@@ -47,20 +47,20 @@ def weights_pull(
     folder, registry = Workspace.open(workspace).weights, load_registry()
     entries = [find_entry(name, registry).name for name in names]  # a wrong name is told before the first download
     files: list[Path] = []
-    failed: list[WeightsError] = []
+    failed: list[str] = []
     for name in entries:
         try:
             with download_bar(name) as progress:
                 files += pull(name, folder, registry=registry, progress=progress)
         except WeightsError as exc:  # the others may be had
-            failed.append(exc)
+            failed.append(sentence(str(exc)))
     if as_json:
-        typer.echo(json.dumps({"files": [str(file) for file in files], "failed": [str(exc) for exc in failed]}))
+        typer.echo(json.dumps({"files": [str(file) for file in files], "failed": failed}))
     else:
         for file in files:
             out.print(f"{file}", markup=False, soft_wrap=True)
-        for exc in failed:
-            err.print(sentence(str(exc)), markup=False, soft_wrap=True)
+        for told in failed:
+            err.print(told, markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2)
 
@@ -108,7 +108,8 @@ def show(found: Sequence[WeightStatus], as_json: bool) -> None:
     for status in found:
         row = as_row(status)
         size = f"{row['bytes'] / MEGABYTE:.1f}" if isinstance(row["bytes"], int) else ""
-        table.add_row(*(str(row[name]) for name in ("name", "file", "state")), size, row["purpose"], row["licence"])
+        texts = {name: str(value) for name, value in row.items()} | {"MB": size}
+        table.add_row(*(texts[name] for name in ("name", "file", "state", "MB", "purpose", "licence")))
     out.print(table)
     for status in found:
         if status.state == "changed":

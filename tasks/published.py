@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.tracks import TrackFile, TrackFileError, crossed_sides, fill_absent, read_tracks
+from data_catalog.track_text import TrackFileError
+from data_catalog.tracks import TrackFile, crossed_sides, fill_absent, read_tracks
 from models.geometry import order_clockwise, scale_quads
 from models.trackers import Tube
 from tasks.errors import BadClip

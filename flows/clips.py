@@ -1,0 +1,62 @@
+"""The clips that a run works on: the dataset's, edits included, without the bad ones, or a selection of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from data_catalog.catalog import ClipTableLost, Workspace
+from data_catalog.datasets.records import ClipRecord
+from data_catalog.query import select_clips
+from flows.datasets import ingest_again
+
+SHOWN = 5
+
+T = TypeVar("T")
+
+
+def dataset_clips(workspace: Workspace, dataset: str, where: str | None = None) -> list[ClipRecord]:
+    """The clips of a dataset that aren't marked bad, their videos as absolute paths.
+
+    Args:
+        workspace: the workspace.
+        dataset: name of the dataset.
+        where: an SQL condition on the columns of the clip table; all clips where None.
+
+    Raises:
+        CatalogError: no such dataset, or a wrong condition.
+    """
+    root = Path(workspace.datasets.info(dataset).root)
+
+    def read() -> list[ClipRecord]:
+        only = None if where is None else select_clips(workspace, dataset, where)
+        return workspace.datasets.clips(dataset, only)
+
+    clips = _mended(workspace, dataset, read)
+    return [replace(clip, video=str(root / clip.video)) for clip in clips if not clip.bad]
+
+
+def clip_count(workspace: Workspace, dataset: str) -> int:
+    """How many clips a dataset has, bad ones included. Raises CatalogError."""
+    return _mended(workspace, dataset, lambda: workspace.datasets.count(dataset))
+
+
+def left_out(workspace: Workspace, dataset: str) -> list[str]:
+    """One sentence where clips are marked bad. Raises CatalogError."""
+    bad = _mended(workspace, dataset, lambda: workspace.datasets.bad(dataset))
+    if not bad:
+        return []
+    names = ", ".join(bad[:SHOWN]) + (", …" if len(bad) > SHOWN else "")
+    count = f"{len(bad)} clip is" if len(bad) == 1 else f"{len(bad)} clips are"
+    return [f"{count} marked bad and left out ({names}); to use one again: tubeflow labels set CLIP bad=false"]
+
+
+def _mended(workspace: Workspace, dataset: str, read: Callable[[], T]) -> T:
+    """Read from the clip table; where that is lost, from the dataset's own folder."""
+    try:
+        return read()
+    except ClipTableLost:
+        ingest_again(workspace, dataset)
+        return read()
