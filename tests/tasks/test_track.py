@@ -17,9 +17,10 @@ def test_two_athletes_make_two_tubes() -> None:
         frames[t, 20:44, 10 + 3 * t : 26 + 3 * t] = people[0]
         frames[t, 40:64, 90 - 3 * t : 106 - 3 * t] = people[1]
     boxes = np.asarray([[10, 20, 26, 44], [90, 40, 106, 64]], np.float32)
-    arrays = tube_arrays(track_clip(frames, boxes, build_tracker("mil")))
+    arrays = tube_arrays(track_clip(frames, boxes, build_tracker("mil")), (120, 80))
     assert {name: (a.shape, a.dtype.name) for name, a in arrays.items()} == {
         "quads": ((2, 6, 4, 2), "float32"), "scores": ((2, 6), "float32"), "lost": ((2, 6), "bool"),
+        "border": ((2, 6), "bool"), "sudden": ((2, 6), "bool"),
     }  # fmt: skip
     np.testing.assert_array_equal(arrays["quads"][:, 0, 0], boxes[:, :2])
     np.testing.assert_allclose(arrays["quads"][0, :, 0, 0], 10 + 3 * np.arange(6), atol=6)
