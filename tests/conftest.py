@@ -37,3 +37,23 @@ def where_permissions_bite() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four procedural clips with their labels, drawn once; not to be changed."""
+    from tiny_workspace import draw_clips
+
+    return draw_clips(tmp_path_factory.mktemp("tiny") / "videos")
+
+
+@pytest.fixture(scope="session")
+def finished_workspace(tiny_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the whole pipeline ran once, undisturbed; not to be changed (see `copy_workspace`)."""
+    from tiny_workspace import new_workspace, run
+
+    root = tmp_path_factory.mktemp("tiny") / "finished"
+    new_workspace(root, tiny_videos)
+    summary = run(root)
+    assert (summary.failures, summary.notes) == ([], [])
+    return root

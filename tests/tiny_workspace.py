@@ -119,12 +119,12 @@ def plan(root: Path, *overrides: str, dataset: str = DATASET, verify: bool = Fal
 
 def digests(root: Path) -> dict[str, str]:
     """Content digest of every artifact, by its path below `artifacts/`."""
-    return {str(path.relative_to(root)): content_digest(path) for path in sorted(root.glob("artifacts/*/*/*.h5"))}
+    return {str(path.relative_to(root)): content_digest(path) for path in sorted(root.glob("artifacts/*/??/*.h5"))}
 
 
 def identities(root: Path) -> dict[str, tuple[int, int]]:
     """Inode and modification time of every artifact: another value means that it was made again."""
-    stats = {path: path.stat() for path in sorted(root.glob("artifacts/*/*/*.h5"))}
+    stats = {path: path.stat() for path in sorted(root.glob("artifacts/*/??/*.h5"))}
     return {str(path.relative_to(root)): (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
