@@ -5,7 +5,8 @@
 The textbook form is the block as it is usually written: a loop over videos, a P×P matrix of affinities, matmuls,
 autograd. Ours is `models.attention.TubeSelfAttention` with the same weights and input. Each row runs both in turn in
 this one process, forward and backward, on two threads, and keeps the least of the repetitions. The first ratio is by
-the clock, the second by CPU seconds over all threads, which a busy machine disturbs less.
+the clock, the second by CPU seconds over all threads, which a busy machine disturbs less;
+floors are judged by the second.
 
 Extra peak memory is what the resident set of a fresh process rises by during one forward and backward pass, less
 what any form has to deliver: the output and the gradients of features and weights. The limit is the
@@ -177,7 +178,7 @@ def compare(row: Row, repetitions: int) -> bool:
         tasks = [(row.affinity, row.sizes, flag) for flag in (False, True)]
         base_mb, ours_mb = fresh.map(extra_peak, tasks, chunksize=1)
     rate, macs = matmul_rate(), sum(training_macs(row.affinity, size, CHANNELS) for size in row.sizes)
-    met = max(faster) >= row.faster and base_mb / ours_mb >= row.less_memory
+    met = faster[1] >= row.faster and base_mb / ours_mb >= row.less_memory
     memory_floor = f"floor {row.less_memory:g}x" if row.less_memory else "no floor"
     print(
         f"{row.name}\n"
@@ -198,7 +199,7 @@ def growth(repetitions: int) -> bool:
     problems = [problem("dot", (positions,), GROWTH_SHAPE) for positions in GROWTH]
     times = least([step(block, block, x, mask) for block, x, mask in problems], repetitions)
     ratio = (times[-1].wall / times[0].wall, times[-1].cpu / times[0].cpu)
-    met = min(ratio) <= 8.8
+    met = ratio[1] <= 8.8
     figures = ", ".join(f"P = {p:,}: {t.cpu * 1e3:.0f} ms CPU" for p, t in zip(GROWTH, times, strict=True))
     print(f"dot, growth\n  {figures}")
     print(f"  1,000 to 8,000: {ratio[0]:.1f}x by the clock, {ratio[1]:.1f}x by CPU, at most 8.8x")
