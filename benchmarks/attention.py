@@ -18,7 +18,7 @@ import argparse
 import ctypes
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def step(forward: Block, block: TubeSelfAttention, x: Tensor, mask: Tensor) -> C
     return run
 
 
-def least(runs: list[Callable[[], object]], repetitions: int) -> list[Seconds]:
+def least(runs: Sequence[Callable[[], object]], repetitions: int) -> list[Seconds]:
     """The least time of each, taken in turn so that a busy moment strikes all alike."""
     best = [Seconds(float("inf"), float("inf"))] * len(runs)
     for repetition in range(repetitions + 1):
