@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,8 @@ def catalog_command(
     """
     if context.invoked_subcommand is None:
         show_overview(workspace, as_json)
+    else:  # `tubeflow catalog -w ws query …` means that workspace, too
+        os.environ["TUBEFLOW_WORKSPACE"] = str(workspace)
 
 
 @plain_errors

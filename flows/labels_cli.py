@@ -78,6 +78,7 @@ def labels_history(
         typer.echo(json.dumps([{"dataset": name, **dataclasses.asdict(edit)} for name, edit in found]))
         return
     table = Table("when", "who", "dataset", "clip", "field", "old", "new")
+    table.columns[0].no_wrap = table.columns[3].no_wrap = True
     for name, edit in found:
         table.add_row(edit.when, edit.who, name, edit.clip_id, edit.field, shown(edit.old), shown(edit.new))
     out.print(table if found else "No label was edited.")

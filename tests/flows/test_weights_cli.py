@@ -1,0 +1,149 @@
+"""`tubeflow weights`, and what a name of weights means in a config."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.weight_registry import Weights, load_registry
+from data_catalog.weights import resolve_weights
+from flows import weights_cli
+from flows.cli import app
+from flows.config import load_config, preset_names
+from flows.pipeline import CLIP_STAGES, DATASET_STAGES, section
+from tasks.detect import DetectConfig
+from tasks.plan import Planner
+from tasks.track import TrackConfig
+from tasks.train import ModelConfig
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Workspace.open(tmp_path / "ws").weights
+
+
+def call(tmp_path: Path, *words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["weights", *words, "-w", str(tmp_path / "ws")])
+    return result.exit_code, result.output
+
+
+def test_list_names_every_registered_file(tmp_path: Path, folder: Path) -> None:
+    (folder / "yolo11n.pt").write_bytes(b"12345")
+    status, text = call(tmp_path, "list", "--json")
+    rows = {row["file"]: row for row in json.loads(text)}
+    assert status == 0
+    assert rows.keys() == {file.file for entry in load_registry().values() for file in entry.files}
+    assert (rows["yolo11n.pt"]["state"], rows["yolo11n.pt"]["bytes"]) == ("present", 5)
+    assert (rows["nanodet_m.onnx"]["state"], rows["nanodet_m.onnx"]["bytes"]) == ("missing", 3800954)
+    assert all(row["licence"] and row["citation"] and row["page"] for row in rows.values())
+    assert "nanotrack_v2_backbone.onnx" in call(tmp_path, "list")[1]
+
+
+def test_pull_tells_a_wrong_name_before_it_downloads(tmp_path: Path, folder: Path) -> None:
+    status, text = call(tmp_path, "pull", "nanotrack_v2", "nanotrack_v4")
+    assert status == 2
+    assert "did you mean 'nanotrack_v" in text
+    assert not list(folder.iterdir())
+
+
+def test_pull_goes_on_after_one_that_is_not_to_be_had(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def pull(name: str, folder: Path, **rest: object) -> list[Path]:
+        asked.append(name)
+        if name == "i3d_charades":
+            raise weights_cli.WeightsError("it is handed out by hand only")
+        return [folder / "yolo11n.pt"]
+
+    monkeypatch.setattr(weights_cli, "pull", pull)  # the downloads have tests of their own, against a real server
+    status, text = call(tmp_path, "pull", "i3d_charades", "yolo11n", "--json")
+    assert (status, asked) == (2, ["i3d_charades", "yolo11n"])
+    assert json.loads(text) == {"files": [str(folder / "yolo11n.pt")], "failed": ["It is handed out by hand only."]}
+
+
+def test_weights_that_only_a_person_can_fetch_say_how(tmp_path: Path) -> None:
+    status, text = call(tmp_path, "pull", "i3d_charades")
+    assert status == 2
+    assert "https://github.com/nzl-thu/MUSDL" in text
+    assert "tubeflow weights add FILE" in " ".join(text.split())
+
+
+def test_add_and_verify(tmp_path: Path, folder: Path) -> None:
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(b"network")
+    assert call(tmp_path, "add", str(mine))[0] == 0
+    assert (folder / "mine.onnx").read_bytes() == b"network"
+    status, text = call(tmp_path, "verify", "--json")
+    assert status == 0
+    assert [(row["file"], row["state"]) for row in json.loads(text)] == [("mine.onnx", "unregistered")]
+    (folder / "mine.onnx").write_bytes(b"another")
+    status, text = call(tmp_path, "verify")
+    assert status == 1
+    assert "changed" in text
+    assert call(tmp_path, "add", str(tmp_path / "absent"))[0] == 2
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_presets_name_registered_weights(preset: str) -> None:
+    config = load_config(preset)
+    for weights in (config.detect.weights, config.track.weights, config.model.weights):
+        assert weights is None or weights in load_registry()
+
+
+def put(folder: Path, entry: Weights) -> None:
+    for file in entry.files:
+        (folder / file.file).write_bytes(file.file.encode())
+
+
+def test_a_name_is_one_and_the_same_in_every_section(folder: Path) -> None:
+    registry = load_registry()
+    for name in ("nanotrack_v2", "yolo11n", "i3d_charades"):
+        put(folder, registry[name])
+    config = load_config("mtl_aqa", ["detect.detector=yolo", "detect.weights=yolo11n"])
+    stages = {stage.name: stage for stage in CLIP_STAGES + DATASET_STAGES}
+    named = {name: stages[name].weights(section(stages[name], config), folder) for name in ("detect", "track", "train")}
+    assert named == {
+        "detect": {"yolo11n.pt": folder / "yolo11n.pt"},
+        "track": {f"nanotrack_v2_{part}.onnx": folder / f"nanotrack_v2_{part}.onnx" for part in ("backbone", "head")},
+        "train": {"rgb_i3d_pretrained.pt": folder / "rgb_i3d_pretrained.pt"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("section_name", "told"),
+    [("track", "run `tubeflow weights pull nanotrack_v2`"), ("train", "tubeflow weights add FILE")],
+)
+def test_missing_weights_say_what_to_type(folder: Path, section_name: str, told: str) -> None:
+    config = load_config("mtl_aqa")
+    stage = next(stage for stage in CLIP_STAGES + DATASET_STAGES if stage.name == section_name)
+    planner = Planner(Workspace(folder.parent), "d", [])
+    with pytest.raises(CatalogError) as caught:
+        planner.weights(stage, section(stage, config))
+    assert told in str(caught.value)
+
+
+def test_a_file_of_ones_own_by_name_prefix_and_path(folder: Path, tmp_path: Path) -> None:
+    for part in ("a", "b"):
+        (folder / f"my{part}.bin").touch()
+    (tmp_path / "elsewhere.pt").touch()
+    assert resolve_weights("my", folder, suffixes=("a.bin", "b.bin")) == folder / "my"
+    assert resolve_weights("mya.bin", folder) == folder / "mya.bin"
+    assert resolve_weights(tmp_path / "elsewhere.pt", folder) == tmp_path / "elsewhere.pt"
+    with pytest.raises(ValueError, match="no registered weights are called 'my'"):
+        resolve_weights("my", folder, suffixes=("a.bin", "c.bin"))
+
+
+def test_a_registered_file_may_be_called_by_its_own_name(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"weights 'nanodet_m' are not in .* run `tubeflow weights pull nanodet_m`"):
+        resolve_weights("nanodet_m.onnx", folder)
+
+
+def test_where_weights_lie_is_not_in_the_key() -> None:
+    for config in (TrackConfig(weights="x"), DetectConfig(weights="x"), ModelConfig(weights="i3d_charades")):
+        assert "weights" not in config.key_view()
+    assert ModelConfig(weights="a/b.pt").key_view() == ModelConfig(weights="i3d_charades").key_view()
+    assert ModelConfig(backbone="r3d_18", weights="kinetics").key_view()["weights"] == "kinetics"
