@@ -205,14 +205,18 @@ class Datasets:
             CatalogError: the workspace has no such dataset.
             ClipTableLost: its clip table is missing or damaged; reading the dataset's folder again mends it.
         """
-        table = self.table(name)
-        if only is not None:
-            table = table.filter(pc.is_in(table.column("clip_id"), pa.array(list(only), pa.string())))
-        columns = table.to_pydict()
+        columns = self.table(name, only=only).to_pydict()
         return [_clip(row) for row in zip(*(columns[column] for column in EDITED_CLIPS.names), strict=True)]
 
-    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
-        """The clips, edits included, as a table of schema `EDITED_CLIPS`; or some columns, `clip_id` among them.
+    def table(
+        self, name: str, columns: Sequence[str] | None = None, only: Collection[str] | None = None
+    ) -> pa.Table:
+        """The clips, edits included, as a table of schema `EDITED_CLIPS`.
+
+        Args:
+            name: the dataset.
+            columns: only these columns, `clip_id` among them.
+            only: only the clips of these ids.
 
         Raises:
             CatalogError, ClipTableLost: as `clips`.
@@ -225,6 +229,8 @@ class Datasets:
                 f"The clip table of dataset '{name}' ({self.root / name / TABLE}) is missing or "
                 f"damaged; run the tubeflow ingest of '{name}' again."
             ) from exc
+        if only is not None:
+            table = table.filter(pc.is_in(table.column("clip_id"), pa.array(list(only), pa.string())))
         return edited(table, self.edits(name).read())
 
     def edits(self, name: str) -> Edits:

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow.compute as pc
-
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.edits import Edit, EditError, column_of, parse_value
 
@@ -51,8 +49,7 @@ def person() -> str:
 
 
 def _row(workspace: Workspace, dataset: str, clip_id: str) -> dict[str, Any]:
-    table = workspace.datasets.table(dataset)
-    rows = table.filter(pc.equal(table.column("clip_id"), clip_id)).to_pylist()
+    rows = workspace.datasets.table(dataset, only=[clip_id]).to_pylist()
     if not rows:
         raise CatalogError(f"Dataset '{dataset}' has no clip '{clip_id}'; look for it with: tubeflow catalog query")
     found: dict[str, Any] = rows[0]
