@@ -12,14 +12,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import torch
 from prefect.utilities.annotations import quote
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.procedural import make_dataset
 from data_catalog.store import content_digest
+from flows.clips import dataset_clips
 from flows.config import PipelineConfig, load_config
 from flows.datasets import ingest
-from flows.pipeline import STAGE_NAMES, RunOptions, RunSummary, dataset_clips, execute, make_plan
+from flows.execute import RunOptions, execute
+from flows.stages import STAGE_NAMES, make_plan
+from flows.summary import RunSummary
 from tasks.plan import Planner, StagePlan
 from tasks.stage import run_jobs
 
@@ -106,8 +110,12 @@ def run(
     **options: Any,
 ) -> RunSummary:
     """Run the pipeline as a fresh process would: nothing is remembered but what is on the disk."""
-    config = tiny_config(*overrides)
-    return execute(config, dataset, Workspace.open(root), selected, RunOptions(**options), ThreadRunner())  # type: ignore[arg-type]
+    config, threads = tiny_config(*overrides), torch.get_num_threads()
+    torch.set_num_threads(1)  # training is the same to the bit for one number of threads only
+    try:
+        return execute(config, dataset, Workspace.open(root), selected, RunOptions(**options), ThreadRunner())  # type: ignore[arg-type]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def plan(root: Path, *overrides: str, dataset: str = DATASET, verify: bool = False) -> dict[str, StagePlan]:
