@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from data_catalog.catalog import Workspace
-from flows import pipeline
+from flows import stages
 from flows.clips import dataset_clips
 from flows.config import load_config
 from flows.runs import finish_run, new_run_id
+from flows.summary import RunSummary
 from tasks.plan import Planner, resolve_sources
 from tasks.stage import Context, Job, Outcome, Product, run_jobs
 
@@ -69,8 +70,8 @@ def fill(root: Path) -> None:
     planner = Planner(workspace, DATASET, dataset_clips(workspace, DATASET, WHERE))
     resolve_sources(planner)
     plans = {}
-    for stage in pipeline.CLIP_STAGES:
-        own = pipeline.section(stage, config)
+    for stage in stages.CLIP_STAGES:
+        own = stages.section(stage, config)
         plans[stage.name] = plan = planner.clip_stage(stage, own, plans)
         report = run_jobs(
             dataclasses.replace(stage, compute=do_nothing), list(plan.jobs.values()), own, Context(workspace, "cpu")
@@ -80,7 +81,7 @@ def fill(root: Path) -> None:
     workspace.index.save()
     workspace.store.close()
     selected = tuple(plans)
-    finish_run(workspace, pipeline.RunSummary(new_run_id(), DATASET, where=WHERE), config, plans, selected)
+    finish_run(workspace, RunSummary(new_run_id(), DATASET, where=WHERE), config, plans, selected)
 
 
 def seconds_of(*command: str) -> tuple[float, str]:

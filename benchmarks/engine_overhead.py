@@ -31,8 +31,10 @@ import numpy as np
 from flows import quiet  # isort: skip
 from data_catalog.catalog import DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing
-from flows import pipeline
+from flows import pipeline, stages
+from flows.clips import dataset_clips
 from flows.config import PipelineConfig
+from flows.summary import RunSummary
 from tasks.plan import Planner, resolve_sources
 from tasks.stage import Context, Job, Outcome, Product, run_jobs
 
@@ -66,13 +68,13 @@ def plain_loop(folder: Path, count: int) -> float:
     folder.mkdir()
     started = time.perf_counter()
     for number in range(count):
-        for stage in pipeline.CLIP_STAGES:
+        for stage in stages.CLIP_STAGES:
             with h5py.File(folder / f"{stage.name}-{number}.h5", "w") as file:
                 file["quads"] = QUADS
     return (time.perf_counter() - started) / count
 
 
-def run(workspace: Path) -> tuple[float, float, pipeline.RunSummary]:
+def run(workspace: Path) -> tuple[float, float, RunSummary]:
     """Wall seconds inside the flow run, processor seconds of this process and its children, and the summary."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     state = pipeline.pipeline(
@@ -88,8 +90,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--plan-clips", type=int, default=10_000)
     arguments = parser.parse_args()
-    pipeline.CLIP_STAGES = tuple(
-        dataclasses.replace(stage, compute=do_nothing, inputs=lambda clip, config: {}) for stage in pipeline.CLIP_STAGES
+    stages.CLIP_STAGES = tuple(
+        dataclasses.replace(stage, compute=do_nothing, inputs=lambda clip, config: {}) for stage in stages.CLIP_STAGES
     )
     with tempfile.TemporaryDirectory(prefix="engine-") as name:
         root = Path(name)
@@ -114,20 +116,20 @@ def plan_many(root: Path, count: int) -> None:
     """How long `tubeflow plan` takes to answer for a dataset of which everything is cached."""
     workspace = Workspace.open(root)
     make_dataset(workspace, count)
-    planner = Planner(workspace, "bench", pipeline.dataset_clips(workspace, "bench"))
+    planner = Planner(workspace, "bench", dataset_clips(workspace, "bench"))
     resolve_sources(planner)
     context = Context(workspace, "cpu")
-    stages = [(stage, pipeline.section(stage, PipelineConfig())) for stage in pipeline.CLIP_STAGES]
-    for stage, config in stages:
-        plan = planner.plan(stages, [])[stage.name]
+    configured = [(stage, stages.section(stage, PipelineConfig())) for stage in stages.CLIP_STAGES]
+    for stage, config in configured:
+        plan = planner.plan(configured, [])[stage.name]
         report = run_jobs(stage, list(plan.jobs.values()), config, context)
         for record in report.made:
             workspace.index.add(record)
     workspace.index.save()
     started = time.perf_counter()
     fresh = Workspace(root)
-    planner = Planner(fresh, "bench", pipeline.dataset_clips(fresh, "bench"))
-    plans = pipeline.make_plan(planner, PipelineConfig())
+    planner = Planner(fresh, "bench", dataset_clips(fresh, "bench"))
+    plans = stages.make_plan(planner, PipelineConfig())
     seconds = time.perf_counter() - started
     hits = {name: len(plan.hits) for name, plan in plans.items()}
     print_line("plan of %d clips  %.2f s; hits %s", count, seconds, hits)

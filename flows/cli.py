@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
-from flows import catalog_cli, labels_cli, quiet, weights_cli
+from flows import catalog_cli, labels_cli, quiet, tracks, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
@@ -30,7 +30,7 @@ from flows.options import (
 from tasks import progress
 
 if TYPE_CHECKING:
-    from flows.pipeline import RunSummary
+    from flows.summary import RunSummary
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +41,7 @@ app = typer.Typer(
 datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(weights_cli.app, name="weights")
+app.add_typer(tracks.app, name="tracks")
 app.add_typer(catalog_cli.app, name="catalog")
 app.add_typer(labels_cli.app, name="labels")
 
@@ -180,7 +181,10 @@ def run_pipeline(
     config: PipelineConfig, dataset: str, workspace: Path, selection: dict[str, Any], options: dict[str, Any]
 ) -> RunSummary:
     """Run the flow in this process with progress bars. Raises CatalogError and ConfigError."""
-    from flows.pipeline import RunOptions, RunSummary, pipeline, select_stages, stage
+    from flows.execute import RunOptions
+    from flows.pipeline import pipeline, stage
+    from flows.stages import select_stages
+    from flows.summary import RunSummary
 
     select_stages(**selection)  # a wrong name is told before a server is started
     root = Workspace.open(workspace).root
@@ -199,13 +203,13 @@ def run_pipeline(
 
 def finish(summary: RunSummary, strict: bool, as_json: bool) -> None:
     """Print the summary; exit 1 where nothing is left, or something is quarantined and `strict` was asked."""
-    from flows.pipeline import nothing_left
+
 
     if as_json:
         typer.echo(json.dumps(summary.as_json()))
     else:
         print_summary(summary)
-    if nothing_left(summary) or (strict and summary.failed):
+    if summary.nothing_left or (strict and summary.failed):
         raise typer.Exit(1)
 
 
@@ -229,7 +233,7 @@ def plan_command(
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
     from flows.clips import dataset_clips, left_out
-    from flows.pipeline import make_plan, select_stages
+    from flows.stages import make_plan, select_stages
     from tasks.plan import Planner
 
     config = _configured(preset, overrides, engine)

@@ -14,7 +14,7 @@ from tasks import progress
 
 if TYPE_CHECKING:
     from data_catalog.datasets.records import Check, Listing
-    from flows.pipeline import RunSummary
+    from flows.summary import RunSummary
     from tasks.plan import StagePlan
 
 out = Console(highlight=False)

@@ -15,7 +15,7 @@ from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
 from flows.clips import dataset_clips
 from flows.console import out
 from flows.inspect import dataset_of, last_config
-from flows.pipeline import CLIP_STAGES, section
+from flows.stages import CLIP_STAGES, section
 from tasks.plan import Planner
 
 

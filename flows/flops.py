@@ -13,7 +13,7 @@ from flows.clips import dataset_clips
 from flows.config import PipelineConfig, load_config
 from flows.console import out
 from flows.inspect import dataset_of, last_config
-from flows.pipeline import CLIP_STAGES, section
+from flows.stages import CLIP_STAGES, section
 from models.flops import AttentionCost, attention_cost, in_words, reduction, total_cost
 from tasks.plan import Planner, StagePlan
 

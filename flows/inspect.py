@@ -15,8 +15,8 @@ from data_catalog.inspect.terminal import tube_mask_text
 from flows.clips import dataset_clips
 from flows.config import PipelineConfig, apply_overrides, load_config
 from flows.console import out
-from flows.pipeline import CLIP_STAGES, section
 from flows.runs import read_runs
+from flows.stages import CLIP_STAGES, section
 from flows.views import ClipTube, read_clip
 from tasks.plan import Planner
 

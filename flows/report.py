@@ -22,11 +22,12 @@ from flows.config import PipelineConfig
 from flows.flops import attention_channels, cost_rows, mask_positions
 from flows.views import ClipTube, read_clip
 from models.geometry import polygon_iou
+from models.metrics import spearman
 from tasks.plan import StagePlan
 from tasks.stage import library_versions
 
 if TYPE_CHECKING:
-    from flows.pipeline import RunSummary
+    from flows.summary import RunSummary
 
 SHEET_CLIPS = 6
 WORST_SHEETS = 3
@@ -136,6 +137,7 @@ def build_report(
             "tracker": config.track.tracker,
             "parameters": f"{int(training.attrs['parameters']):,}",
             "held-out clips": str(len(shown)),
+            **difficulty_alone(workspace, summary.dataset, config, shown),
         },
         procedural=info.procedural,
         metrics=metric_table(metrics, split, last_epoch, best_epoch),
@@ -160,6 +162,18 @@ def build_report(
         ),
         command=command_line(),
     )
+
+
+def difficulty_alone(
+    workspace: Workspace, dataset: str, config: PipelineConfig, shown: pd.DataFrame
+) -> dict[str, str]:
+    """What the known difficulty by itself would reach, where predictions are multiplied with it."""
+    if not config.train.difficulty or not len(shown):
+        return {}
+    known = {clip.clip_id: clip.difficulty for clip in workspace.datasets.clips(dataset)}
+    factors = shown["clip_id"].map(known).to_numpy(float)
+    alone = spearman(factors, shown["true"].to_numpy(float))
+    return {"Spearman ρ of the difficulty alone": alone.undefined or f"{alone.value:.3f}"}
 
 
 def metric_table(

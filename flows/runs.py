@@ -22,7 +22,7 @@ from tasks.stage import UNKNOWN
 
 if TYPE_CHECKING:
     from flows.config import PipelineConfig
-    from flows.pipeline import RunSummary
+    from flows.summary import RunSummary
 
 
 def new_run_id() -> str:

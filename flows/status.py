@@ -11,8 +11,8 @@ from flows.clips import clip_count, dataset_clips, left_out
 from flows.config import ConfigError
 from flows.console import out
 from flows.inspect import last_config, last_where
-from flows.pipeline import make_plan
 from flows.runs import read_runs
+from flows.stages import make_plan
 from tasks.plan import Planner
 
 LAST_RUNS = 5
@@ -72,7 +72,7 @@ def print_status(status: dict[str, Any]) -> None:
 
 
 def _order(stage: str) -> int:
-    from flows.pipeline import STAGE_NAMES
+    from flows.stages import STAGE_NAMES
 
     return STAGE_NAMES.index(stage)
 

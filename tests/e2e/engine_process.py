@@ -21,8 +21,8 @@ import torch
 from tiny_workspace import run
 
 import tasks.lightning_module  # noqa: F401
-from flows import pipeline
-from flows.pipeline import STAGE_NAMES
+from flows import stages
+from flows.stages import STAGE_NAMES
 
 
 def trace_moments(path: Path) -> None:
@@ -41,11 +41,11 @@ def trace_moments(path: Path) -> None:
 
     os.replace, os.fsync = told("replace", os.replace), told("sync", os.fsync)
     for group in ("CLIP_STAGES", "DATASET_STAGES"):
-        stages = getattr(pipeline, group)
+        originals = getattr(stages, group)
         watched = [
-            dataclasses.replace(stage, compute=told(f"begin {stage.name}", stage.compute)) for stage in stages
+            dataclasses.replace(stage, compute=told(f"begin {stage.name}", stage.compute)) for stage in originals
         ]
-        setattr(pipeline, group, tuple(watched))
+        setattr(stages, group, tuple(watched))
 
 
 def child(request: dict[str, Any]) -> int:

@@ -21,7 +21,8 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.schemas import ARTIFACTS, CLIPS, SOURCES, read_table
 from data_catalog.store import ArtifactDamaged
 from flows.datasets import ingest
-from flows.pipeline import STAGE_NAMES, RunSummary
+from flows.stages import STAGE_NAMES
+from flows.summary import RunSummary
 from tasks.checkpoints import find_checkpoint
 
 CLIP_STAGES = STAGE_NAMES[:4]

@@ -24,7 +24,7 @@ from tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, ne
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import verify_file
-from flows.pipeline import STAGE_NAMES
+from flows.stages import STAGE_NAMES
 
 OVERRIDES = ["train.epochs=2"]
 MOMENTS = (*STAGE_NAMES, "catalog")

@@ -18,7 +18,7 @@ from video_files import numbered_frames, write_video
 from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig, load_config
 from flows.datasets import ingest
-from flows.pipeline import STAGE_NAMES, StageName
+from flows.stages import STAGE_NAMES, StageName
 
 FLOWS = ("pipeline", "preprocess", "experiment", "stage")
 CLIP_STAGES, DATASET_STAGES = STAGE_NAMES[:4], STAGE_NAMES[4:]

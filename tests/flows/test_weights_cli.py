@@ -12,7 +12,7 @@ from data_catalog.weights import resolve_weights
 from flows import weights_cli
 from flows.cli import app
 from flows.config import load_config, preset_names
-from flows.pipeline import CLIP_STAGES, DATASET_STAGES, section
+from flows.stages import CLIP_STAGES, DATASET_STAGES, section
 from tasks.detect import DetectConfig
 from tasks.plan import Planner
 from tasks.track import TrackConfig

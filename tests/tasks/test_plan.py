@@ -13,9 +13,9 @@ import pytest
 from tiny_workspace import copy_workspace, identities, new_workspace, plan, run
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows import pipeline
+from flows import stages
 from flows.config import PipelineConfig
-from flows.pipeline import STAGE_NAMES
+from flows.stages import STAGE_NAMES
 
 CHANGES = {
     "normalize": ["normalize.length=25", "normalize.width=230", "normalize.height=130", "normalize.window=tail",
@@ -105,14 +105,14 @@ def test_missing_weights_are_one_sentence(finished_workspace: Path) -> None:
 def test_a_stage_version_moves_its_stage_and_what_follows(
     finished_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stages = tuple(
+    raised = tuple(
         dataclasses.replace(stage, version=stage.version + 1) if stage.name == "track" else stage
-        for stage in pipeline.CLIP_STAGES
+        for stage in stages.CLIP_STAGES
     )
-    monkeypatch.setattr(pipeline, "CLIP_STAGES", stages)
+    monkeypatch.setattr(stages, "CLIP_STAGES", raised)
     found = misses(finished_workspace)
     assert list(found) == ["track", "masks", "pack", "train", "evaluate"]
-    version = stages[2].version
+    version = raised[2].version
     assert found["track"] == [f"track version {version - 1} → {version}: 4 clips"]
 
 

@@ -1,0 +1,207 @@
+"""One run inside a flow run: plan, take the clips through their stages, then pack, train and evaluate."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.task_runners import TaskRunner
+
+from data_catalog.atomic import sweep
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged, Store
+from flows.clips import dataset_clips, left_out
+from flows.config import PipelineConfig
+from flows.datasets import ProceduralSpec
+from flows.engines import task_runner, worker_count
+from flows.runs import finish_run, new_run_id
+from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
+from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
+from flows.summary import RunSummary, StageCount
+from tasks import progress
+from tasks.config import StageConfig
+from tasks.plan import Planner, StagePlan, resolve_sources
+from tasks.stage import Context, Job, ShardReport
+
+logger = logging.getLogger(__name__)
+
+
+class RunOptions(StageConfig):
+    """How a run behaves; nothing here changes an artifact.
+
+    Attributes:
+        strict: end Failed when any clip is quarantined.
+        where: work on a part of the dataset: an SQL condition on the columns of its clip table.
+        retry_quarantined: try quarantined clips again.
+        verify: read every source and artifact instead of trusting size, time and inode.
+        make_procedural: make this procedural dataset first where the workspace has none of the dataset's name.
+    """
+
+    strict: bool = False
+    where: str | None = None
+    retry_quarantined: bool = False
+    verify: bool = False
+    make_procedural: ProceduralSpec | None = None
+
+
+@dataclass
+class _Run:
+    """What the steps of one run share."""
+
+    planner: Planner
+    plans: dict[str, StagePlan]
+    config: PipelineConfig
+    context: Context
+    runner: TaskRunner[Any]
+    selected: Sequence[str]
+    summary: RunSummary
+
+    def count(self, report: ShardReport) -> None:
+        """Into the run's table, and its artifacts into the index."""
+        self.summary.count(report)
+        for record in report.made:
+            self.context.workspace.index.add(record)
+
+
+def execute(
+    config: PipelineConfig,
+    dataset: str,
+    workspace: Workspace,
+    selected: Sequence[str],
+    options: RunOptions,
+    runner: TaskRunner[Any] | None = None,
+) -> RunSummary:
+    """Run the selected stages inside a flow run: plan, clips stage by stage, then the dataset's stages.
+
+    `runner` is what runs the shards; by default the one that `config.engine` names.
+
+    Raises:
+        CatalogError, ConfigError: nothing was begun; the message is for the user.
+    """
+    started = time.perf_counter()
+    summary = RunSummary(new_run_id(), dataset)
+    planner = Planner(
+        workspace,
+        dataset,
+        dataset_clips(workspace, dataset, options.where),
+        retry_quarantined=options.retry_quarantined,
+        verify=options.verify,
+    )
+    if not planner.clips:
+        which = f" for which {options.where}" if options.where else ""
+        raise CatalogError(f"Dataset '{dataset}' has no clips{which}; look at: tubeflow catalog")
+    summary.where = options.where
+    summary.notes += left_out(workspace, dataset)
+    leftovers = workspace.store.sweep() + sweep(workspace.catalog) + sweep(workspace.runs)
+    if leftovers:
+        summary.notes.append(f"Removed {len(leftovers)} unfinished files of a run that was killed.")
+    resolve_sources(planner, lambda done, total: progress.report("digest", done, total), options.verify)
+    plans = make_plan(planner, config, selected)
+    _report_damage(workspace.store, plans, selected, summary)
+    context = Context(workspace, config.engine.device)
+    try:
+        with runner or task_runner(config.engine) as started_runner:
+            run = _Run(planner, plans, config, context, started_runner, selected, summary)
+            failed = _run_clips(run)
+            _run_dataset_stages(run, failed)
+    finally:
+        workspace.index.save()
+        workspace.store.close()
+        workspace.store.sweep()  # the folders of worker processes, which have ended
+    summary.notes += workspace.notices
+    summary.seconds = time.perf_counter() - started
+    finish_run(workspace, summary, config, plans, selected)
+    return summary
+
+
+def _report_damage(
+    store: Store, plans: dict[str, StagePlan], selected: Sequence[str], summary: RunSummary
+) -> None:
+    """Say which artifacts are damaged, and remove those that this run makes again."""
+    for name, plan in plans.items():
+        for problem in plan.damaged:
+            summary.notes.append(str(problem))
+            logger.warning("%s", problem)
+            if name in selected:
+                _remove_if_damaged(store, name, problem.path.stem)
+
+
+def _remove_if_damaged(store: Store, stage: str, key: str) -> None:
+    """Look once more: another run may have put a whole one there since."""
+    try:
+        store.verify(stage, key)
+    except ArtifactDamaged:
+        store.remove(stage, key)
+    except FileNotFoundError:
+        pass
+
+
+def _run_clips(run: _Run) -> set[str]:
+    """Run the selected clip stages; gives the clips that failed."""
+    chosen = [run.plans[stage.name] for stage in CLIP_STAGES if stage.name in run.selected]
+    clips = runnable_clips(run.plans, run.selected)
+    for plan in chosen:
+        _count_waiting(plan, run.summary)
+        mine = [clip for clip in clips if clip in plan.jobs]
+        rows = [plan.quarantined[clip] for clip in mine if clip in plan.quarantined]
+        run.summary.stages[plan.stage.name] = StageCount(clips=len(rows), quarantined=len(rows))
+        run.summary.quarantined += rows
+        progress.report(plan.stage.name, 0, len(mine))
+    if not chosen:
+        return set()
+    workers = worker_count(run.config.engine)
+    shards = make_shards(chosen, clips, workers, run.config.engine.shard_clips)
+    done: dict[str, int] = {}
+
+    def advance(stage: str, clips: int) -> None:
+        done[stage] = done.get(stage, 0) + clips
+        progress.report(stage, done[stage], None)
+
+    reports = run_clip_stages(chosen, shards, run.context, run.runner, workers + 1, advance)
+    for report in reports:
+        run.count(report)
+    return {clip for report in reports for clip in report.failed}
+
+
+def _count_waiting(plan: StagePlan, summary: RunSummary) -> None:
+    if plan.waiting:
+        count = len(plan.waiting)
+        summary.notes.append(
+            f"{count} clip{'s' if count > 1 else ''} can't be run from '{plan.stage.name}' on: an earlier stage "
+            "isn't done for them; run without --only and --from."
+        )
+
+
+def _run_dataset_stages(run: _Run, failed: set[str]) -> None:
+    """Run pack, train and evaluate where selected, each only if the one before is there."""
+    planner, plans, summary = run.planner, run.plans, run.summary
+    for stage in [plans[one.name].stage for one in DATASET_STAGES if one.name in plans]:
+        plan = planner.dataset_stage(stage, section(stage, run.config), plans, frozenset(failed))
+        plans[stage.name] = plan
+        if stage.name not in run.selected:
+            continue
+        # Its key may be another one than planned before, without the clips that failed meanwhile.
+        _report_damage(planner.workspace.store, {stage.name: plan}, run.selected, summary)
+        job = plan.jobs.get("")
+        missing = job is not None and [
+            parent for parent in stage.parents if not _parents_there(planner.workspace, plans[parent], job, parent)
+        ]
+        if job is None or missing:
+            reason = f"needs {' and '.join(missing)}" if missing else "no clip got this far"
+            summary.notes.append(f"{stage.name} was not run: {reason}.")
+            break
+        progress.report(stage.name, 0, 1)
+        future = submit_shard(plan, [job], planner.dataset, run.context, run.runner)
+        report = collect(stage.name, [job], future)
+        run.count(report)
+        progress.report(stage.name, 1, 1)
+        if report.failed:
+            break
+
+
+def _parents_there(workspace: Workspace, parent: StagePlan, job: Job, name: str) -> bool:
+    keys = [job.parents[name]] if name in job.parents else [member.keys[name] for member in job.members]
+    return all(workspace.store.exists(parent.stage.name, key) for key in keys)
