@@ -14,8 +14,8 @@ from flows.cli import app
 from flows.clips import dataset_clips
 from flows.config import load_config
 from flows.datasets import ingest
-from flows.pipeline import CLIP_STAGES, section
-from tasks.plan import Planner
+from flows.stages import CLIP_STAGES, section
+from tasks.plan import Planner, resolve_sources
 from tasks.stage import Context, run_jobs
 
 
@@ -87,13 +87,16 @@ def test_import_and_back(tmp_path):
 def test_export_of_a_tracked_dataset(clips, tmp_path):
     """Two clips through normalize, detect and track; exported in pixels of the source, 120 x 90."""
     labels = tmp_path / "labels.csv"
-    labels.write_text("clip_id,video,split,score,x,y,w,h\na,clip0,train,1,20,30,24,30\nb,clip1,test,2,20,30,24,30\n")
+    rows = ["clip_id,video,split,score,x,y,w,h", "a,clip0,train,1,20,30,24,30", "b,clip1,test,2,20,30,24,30"]
+    labels.write_text("\n".join(rows))
     workspace = Workspace.open(tmp_path / "ws")
     ingest(workspace, "mine", "folder", clips, labels)
     changes = ["normalize.length=16", "normalize.width=60", "normalize.height=45", "detect.detector=annotation"]
     config = load_config("folder", changes)
     stages = [(stage, section(stage, config)) for stage in CLIP_STAGES[:3]]
-    plans = Planner(workspace, "mine", dataset_clips(workspace, "mine")).plan(stages, [])
+    planner = Planner(workspace, "mine", dataset_clips(workspace, "mine"))
+    resolve_sources(planner)
+    plans = planner.plan(stages, [])
     for stage, part in stages:
         report = run_jobs(stage, list(plans[stage.name].jobs.values()), part, Context(workspace, "cpu"))
         assert not report.failed, report

@@ -76,7 +76,7 @@ def test_a_target_that_leaves_is_marked_and_found_again():
         corner = PATH[t]
         assert corner is not None
         x1, y1, x2, y2 = box(corner)
-        assert polygon_iou(tube.quads[t], [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) > 0.7, f"frame {t}"   # its grid is 8 px of the crop
+        assert polygon_iou(tube.quads[t], [[x1, y1], [x2, y1], [x2, y2], [x1, y2]]) > 0.7, f"frame {t}"
     for quad in tube.quads[AWAY]:
         np.testing.assert_array_equal(quad, tube.quads[5])
     assert (tube.scores[AWAY] < 0.5).all()

@@ -1,0 +1,238 @@
+"""One-Pass Evaluation: give a tracker the true box of the first frame, let it run, and measure.
+
+Clips are brought to `length` frames, evenly from their first to their last, and to the size that the pipeline tracks
+at. Quads go back to the source's pixels before they are measured, so that 20 px mean what they mean elsewhere. Reads
+no workspace and writes nothing.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_catalog.tracking_clips import TrackingClip
+from data_catalog.video import probe, read_frames
+from models.geometry import quad_to_box
+from models.raster_overlap import raster_overlap
+from models.trackers import Tracker, Tube
+from models.tracking_metrics import (
+    Grid,
+    OnePass,
+    attributes_of,
+    box_overlap,
+    mean_grid_iou,
+    mean_overlap,
+    one_pass,
+)
+
+
+class EvaluationConfig(BaseModel):
+    """How clips are brought into form."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length: int = Field(103, ge=2, description="Frames of a clip.")
+    size_wh: tuple[int, int] | None = Field((455, 256), description="Size tracked at; None is the source's.")
+    jitter_runs: int = Field(0, ge=0, description="Further runs from boxes moved by 5 % and resized by 8 %.")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A clip in the evaluation's form.
+
+    Attributes:
+        name, attributes: see `TrackingClip`; attributes by OTB's definitions are added.
+        frames: (L, H, W, 3) uint8 RGB.
+        source_wh: size in pixels that truth is given in.
+        boxes: (L, 4) x, y, w, h.
+        quads: (L, 4, 2).
+        masks: (L, H, W) bool, or None.
+    """
+
+    name: str
+    attributes: frozenset[str]
+    frames: NDArray[np.uint8]
+    source_wh: tuple[int, int]
+    boxes: NDArray[np.float64]
+    quads: NDArray[np.float64]
+    masks: NDArray[np.bool_] | None
+
+
+@dataclass(frozen=True)
+class ClipFigures:
+    """What came out for one clip. Shares and overlaps lie in [0, 1]; None where the clip has nothing to measure.
+
+    Attributes:
+        auc, precision20, norm_precision20: as pysot-toolkit computes them.
+        overlap: mean IoU of upright boxes; without the toolkit's habits this is the area under the success curve.
+        rotated, rotated_raster: mean IoU of rotated boxes, exact and as the VOT toolkit counts pixels.
+        grid, grid_mask: mean IoU of the cells that the quads cover, against true quads and against true masks.
+        mask_grid: the same for the tracker's own masks against true masks.
+        lost: share of frames marked lost.
+        fps: frames a second, without decoding.
+        jitter: `overlap` of the runs from moved boxes.
+    """
+
+    clip: str
+    frames: int
+    attributes: tuple[str, ...]
+    auc: float
+    precision20: float
+    norm_precision20: float
+    overlap: float
+    rotated: float | None
+    rotated_raster: float | None
+    grid: float | None
+    grid_mask: float | None
+    mask_grid: float | None
+    lost: float
+    fps: float | None
+    jitter: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ClipResult:
+    """Figures, the quads (L, 4, 2) in pixels of the source that they are of, and the curves."""
+
+    figures: ClipFigures
+    quads: NDArray[np.float64]
+    curves: OnePass = field(repr=False)
+
+
+def load_sample(clip: TrackingClip, config: EvaluationConfig) -> Sample:
+    """Decode a clip and bring it into form; it begins with its first frame that has a true box.
+
+    Raises:
+        BadVideo: the source cannot be read.
+        ValueError: ground truth and video have different lengths, or no frame has a box.
+    """
+    info = probe(clip.source)
+    if info.num_frames != len(clip.boxes):
+        raise ValueError(
+            f"clip '{clip.name}' has {info.num_frames} frames and ground truth for {len(clip.boxes)}; "
+            "give the ground truth of this video"
+        )
+    seen = np.flatnonzero(np.isfinite(clip.boxes).all(axis=1))
+    if not len(seen):
+        raise ValueError(f"clip '{clip.name}' has no true box in any frame")
+    index = np.rint(np.linspace(seen[0], info.num_frames - 1, config.length)).astype(np.int64)
+    masks = clip.read_masks()[index] if clip.read_masks else None
+    return Sample(
+        name=clip.name,
+        attributes=clip.attributes | attributes_of(clip.boxes),
+        frames=read_frames(clip.source, index, config.size_wh or (info.width, info.height)),
+        source_wh=(info.width, info.height),
+        boxes=clip.boxes[index],
+        quads=clip.quads[index],
+        masks=masks,
+    )
+
+
+def run_clip(sample: Sample, tracker: Tracker, config: EvaluationConfig) -> ClipResult:
+    """Track a clip from its first true box, and `jitter_runs` times from boxes nearby.
+
+    Raises:
+        ValueError: the first true box is outside the frame.
+    """
+    start = time.perf_counter()
+    tube = _track(sample, tracker, sample.boxes[0])
+    seconds = time.perf_counter() - start
+    rng = np.random.default_rng(0)
+    nearby = [_track(sample, tracker, jittered(sample.boxes[0], rng)) for _ in range(config.jitter_runs)]
+    spread = tuple(_mean_box_overlap(sample, to_source(sample, one.quads)) for one in nearby)
+    return measure(sample, tube, fps=(len(sample.frames) - 1) / seconds, jitter=spread)
+
+
+def _track(sample: Sample, tracker: Tracker, box: NDArray[np.float64]) -> Tube:
+    height, width = sample.frames.shape[1:3]
+    scale = np.asarray([width, height]) / sample.source_wh
+    corners = np.concatenate([box[:2], box[:2] + box[2:]]) * np.tile(scale, 2)
+    [tube] = tracker.track(sample.frames, corners[None].astype(np.float32))
+    return tube
+
+
+def to_source(sample: Sample, quads: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Quads (L, 4, 2) in pixels of the tracked frames → of the source."""
+    height, width = sample.frames.shape[1:3]
+    return quads.astype(np.float64) * (np.asarray(sample.source_wh) / [width, height])
+
+
+def jittered(box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """A box (4,) x, y, w, h moved by up to 5 % of its sides, each side changed by up to 8 %; evenly drawn."""
+    centre = box[:2] + box[2:] * (0.5 + rng.uniform(-0.05, 0.05, 2))
+    sides = box[2:] * rng.uniform(0.92, 1.08, 2)
+    return np.concatenate([centre - sides / 2, sides])
+
+
+def measure(
+    sample: Sample, tube: Tube, fps: float | None = None, jitter: Sequence[float] = (), in_source: bool = False
+) -> ClipResult:
+    """Compare a tube with the truth. `in_source`: its quads are in pixels of the source already."""
+    quads = tube.quads.astype(np.float64) if in_source else to_source(sample, tube.quads)
+    known = np.asarray(np.isfinite(sample.boxes).all(axis=1))
+    curves = one_pass(np.where(known[:, None], sample.boxes, 0), quad_boxes(quads), known)
+    grid = Grid(sample.source_wh)
+    covered = grid.selected(quads)
+    true_cells = None if sample.masks is None else grid.selected_by_mask(sample.masks)
+    own = None if tube.masks is None else _masks_with_first(tube, sample)
+    figures = ClipFigures(
+        clip=sample.name,
+        frames=len(quads),
+        attributes=tuple(sorted(sample.attributes)),
+        auc=curves.auc,
+        precision20=curves.precision20,
+        norm_precision20=curves.norm_precision20,
+        overlap=_mean_box_overlap(sample, quads),
+        rotated=mean_overlap(sample.quads, quads),
+        rotated_raster=float(raster_overlap(sample.quads[known], quads[known], sample.source_wh).mean()),
+        grid=mean_grid_iou(grid.selected(sample.quads), covered),
+        grid_mask=None if true_cells is None else mean_grid_iou(true_cells, covered),
+        mask_grid=None if own is None or true_cells is None else mean_grid_iou(true_cells, grid.selected_by_mask(own)),
+        lost=float(tube.lost.mean()),
+        fps=fps,
+        jitter=tuple(jitter),
+    )
+    return ClipResult(figures, quads, curves)
+
+
+def quad_boxes(quads: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Upright boxes (L, 4) x, y, w, h around quads (L, 4, 2)."""
+    corners = quad_to_box(quads).astype(np.float64)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def _mean_box_overlap(sample: Sample, quads: NDArray[np.float64]) -> float:
+    known = np.isfinite(sample.boxes).all(axis=1)
+    return float(box_overlap(sample.boxes[known], quad_boxes(quads)[known]).mean())
+
+
+def _masks_with_first(tube: Tube, sample: Sample) -> NDArray[np.bool_]:
+    """(L, H, W): the tracker's masks; where it has none (frame 0, lost) what its quad covers."""
+    import cv2  # the trackers have loaded it
+
+    height, width = sample.frames.shape[1:3]
+    masks = np.zeros((len(tube.quads), height, width), np.uint8)
+    for frame, mask, quad in zip(masks, tube.masks or (), tube.quads, strict=True):
+        if mask is None:
+            cv2.fillConvexPoly(frame, np.rint(quad - 0.5).astype(np.int32), 1)
+        else:
+            frame[:] = mask
+    return masks.astype(bool)
+
+
+def existing_tube(sample: Sample, track: NDArray[np.float32], absent: NDArray[np.bool_], name: Path) -> Tube:
+    """Somebody else's track (L, 4, 2) in pixels of the source, for `measure` with `in_source`.
+
+    Raises:
+        ValueError: it is of another length than the sample.
+    """
+    if len(track) != len(sample.frames):
+        raise ValueError(
+            f"{name} has {len(track)} frames for clip '{sample.name}', evaluated are {len(sample.frames)}; "
+            f"set --length {len(track)} if it was made on all frames"
+        )
+    return Tube(track, np.where(absent, 0, 1).astype(np.float32), absent)
