@@ -16,6 +16,7 @@ from data_catalog.catalog import Workspace
 from data_catalog.datasets.procedural import read_ground_truth
 from flows.cli import app
 from flows.clips import dataset_clips
+from flows.config import ConfigError, load_config
 from flows.datasets import ingest
 from models.geometry import polygon_iou
 
@@ -205,3 +206,11 @@ def test_finediving_runs_up_to_masks(tmp_path: Path, tiny_videos: Path) -> None:
     boxes = ("track.tracker=published", f"track.weights={tmp_path / 'boxes.json'}")
     summary = run(ws, *boxes, dataset="fine", selected=UNTIL_MASKS)
     assert (summary.failures, summary.stages["masks"].computed) == ([], 2)
+
+
+def test_published_boxes_need_nobody_detected() -> None:
+    config = load_config("fr_fs", ["track.tracker=published", "track.weights=FRFS_Boxes.json"])
+    assert config.detect.detector == "none"
+    assert type(config).model_validate(config.model_dump(mode="json")) == config
+    with pytest.raises(ConfigError, match=r"detect\.detector none goes with track\.tracker published only"):
+        load_config("fr_fs", ["detect.detector=none"])
