@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import flows.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
+
 import dataclasses
 import json
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
-from flows import catalog_cli, labels_cli, quiet, tracks, weights_cli
+from flows import catalog_cli, labels_cli, model_cli, tracks, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
@@ -44,8 +46,9 @@ app.add_typer(weights_cli.app, name="weights")
 app.add_typer(tracks.app, name="tracks")
 app.add_typer(catalog_cli.app, name="catalog")
 app.add_typer(labels_cli.app, name="labels")
+model_cli.register(app)
 
-__all__ = ["app", "quiet"]
+__all__ = ["app"]
 
 
 @app.command("ingest")

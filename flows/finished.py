@@ -100,4 +100,3 @@ def trained_state(workspace: Workspace, run: FinishedRun, weights: str) -> dict[
     arrays = workspace.store.read("train", run.artifact(workspace, "train")).arrays
     prefix = f"{weights}/"
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-

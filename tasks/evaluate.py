@@ -111,10 +111,10 @@ def evaluate(
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}
     for number, (name, state) in enumerate(weights.items()):
-        _load(scorer, name, state)
+        load_weights(scorer, name, state)
         tables = metrics.setdefault(name, {})
         for split, indices in chosen.items():
-            frame = _predict(scorer, reader, indices, training, config, number, len(weights))
+            frame = predict_clips(scorer, reader, indices, training, config, number, len(weights))
             frame.insert(0, "weights", name)
             frame.insert(2, "split", split)
             rows.append(frame)
@@ -142,7 +142,8 @@ def _chosen(
     return chosen
 
 
-def _load(scorer: ClipScorer, name: str, state: State) -> None:
+def load_weights(scorer: ClipScorer, name: str, state: State) -> None:
+    """Put a state as `tasks.train.train` returns it into the network. Raises ValueError where it does not fit."""
     import torch
 
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
@@ -152,15 +153,19 @@ def _load(scorer: ClipScorer, name: str, state: State) -> None:
         raise ValueError(f"the weights '{name}' do not fit the network of model.*: {exc}") from exc
 
 
-def _predict(
+def predict_clips(
     scorer: ClipScorer,
     reader: PackReader,
     indices: list[int],
     training: TrainConfig,
     config: EvaluateConfig,
-    number: int,
-    count: int,
+    number: int = 0,
+    count: int = 1,
 ) -> pd.DataFrame:
+    """One row for each clip `indices` of the pack: clip_id, action, true, predicted, segment_0 … segment_N-1.
+
+    `number` of `count` sets of weights says how far all of the work is.
+    """
     import pandas as pd
     import torch
 

@@ -1,0 +1,67 @@
+"""`tubeflow predict`, `export`, `experiment`, `compare`: what one does with trained models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data_catalog.catalog import Workspace
+from flows.config import PipelineConfig
+from flows.options import NO_OVERRIDES, JsonOption, OverrideOption, WorkspaceOption, plain_errors
+
+NO_BOXES: list[str] = []
+RunOption = Annotated[str, typer.Option("--run", "-r", help="run_id, or `last` for the newest that was evaluated.")]
+WeightsOption = Annotated[str, typer.Option("--weights", help="`last` or `best` epoch of the run.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("predict")(predict_command)
+
+
+@plain_errors
+def predict_command(
+    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of images.")],
+    run: RunOption = "last",
+    boxes: Annotated[
+        list[str], typer.Option("--box", help="Athlete in the first frame: x,y,w,h in pixels. One for each video.")
+    ] = NO_BOXES,
+    action: Annotated[str | None, typer.Option(help="Which action, where the run knows several.")] = None,
+    difficulty: Annotated[float | None, typer.Option(help="Degree of difficulty, where the run needs it.")] = None,
+    weights: WeightsOption = "last",
+    overrides: OverrideOption = NO_OVERRIDES,
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the overlay videos go.")] = Path("."),
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Score new videos with the weights of a run, and draw each one's tube into an MP4.
+
+    Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
+    """
+    from flows.finished import find_run
+    from flows.predict import Request, parse_boxes, predict_videos, print_scores
+
+    opened = Workspace.open(workspace)
+    chosen = find_run(opened, run)
+    request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
+    scores, summary = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
+    if as_json:
+        failed = [
+            {"clip_id": r.clip_id, "stage": r.stage, "reason": r.reason, "remedy": r.remedy} for r in summary.failures
+        ]
+        shown = [score.as_json() for score in scores]
+        typer.echo(json.dumps({"run_id": chosen.run_id, "weights": weights, "videos": shown, "quarantined": failed}))
+    else:
+        config = chosen.config
+        print_scores(scores, summary, config.masks.starts, config.model.head == "classification")
+    if not scores:
+        raise typer.Exit(1)
+
+
+def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> Any:
+    from flows.cli import run_pipeline
+
+    return run_pipeline(config, dataset, workspace, {"only": None, "start": None, "until": "pack"}, {})
