@@ -106,6 +106,8 @@ def tube_arrays(tubes: Sequence[Tube], frame_wh: tuple[int, int]) -> dict[str, N
     return arrays
 
 
+CLIPS_TOGETHER = 32  # whose frames are in memory at once, some 36 MB a clip
+
 _local = threading.local()  # a tracker holds the state of one clip: each worker thread has its own
 
 
@@ -144,15 +146,16 @@ def _track_jobs(jobs: Sequence[Job], config: TrackConfig, context: Context) -> I
 
 
 def _track_together(jobs: Sequence[Job], tracker: ManyTracker, context: Context) -> Iterator[Outcome]:
-    ready: list[tuple[Job, Clip]] = []
-    for job in jobs:
-        try:
-            ready.append((job, _read_clip(job, context)))
-        except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
-            yield job, exc
-    results = track_clips([clip for _, clip in ready], tracker)
-    for (job, (frames, _)), result in zip(ready, results, strict=True):
-        yield job, result if isinstance(result, BadClip) else _product(frames, result)
+    for begin in range(0, len(jobs), CLIPS_TOGETHER):
+        ready: list[tuple[Job, Clip]] = []
+        for job in jobs[begin : begin + CLIPS_TOGETHER]:
+            try:
+                ready.append((job, _read_clip(job, context)))
+            except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
+                yield job, exc
+        results = track_clips([clip for _, clip in ready], tracker)
+        for (job, (frames, _)), result in zip(ready, results, strict=True):
+            yield job, result if isinstance(result, BadClip) else _product(frames, result)
 
 
 def _track_job(job: Job, config: TrackConfig, context: Context) -> Product:
