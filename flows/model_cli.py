@@ -20,6 +20,7 @@ WeightsOption = Annotated[str, typer.Option("--weights", help="`last` or `best` 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command("predict")(predict_command)
+    app.command("export")(export_command)
 
 
 @plain_errors
@@ -65,3 +66,35 @@ def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> Any:
     from flows.cli import run_pipeline
 
     return run_pipeline(config, dataset, workspace, {"only": None, "start": None, "until": "pack"}, {})
+
+
+@plain_errors
+def export_command(
+    run: Annotated[str, typer.Argument(help="run_id, or `last` for the newest that was evaluated.")],
+    form: Annotated[
+        str, typer.Option("--format", help="torch-export, or onnx (needs tubeflow[onnx]).")
+    ] = "torch-export",
+    weights: WeightsOption = "last",
+    action: Annotated[str | None, typer.Option(help="Which action, where the run knows several.")] = None,
+    path: Annotated[Path | None, typer.Option("--out", help="The file; by default RUN-WEIGHTS.onnx or .pt2.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's model as one file, whose outputs were compared with the run's and agree to 1e-4.
+
+    It takes one clip at a time: frames, tube mask and degree of difficulty; a JSON file beside it says how they are
+    made. Attention with `min_positions` can't be exported.
+
+    Example: `tubeflow export last --format onnx --out dive.onnx`
+    """
+    from flows.console import out
+    from flows.export import export_run
+    from flows.finished import find_run
+
+    opened = Workspace(workspace)
+    exported = export_run(opened, find_run(opened, run), form, weights, action, path)
+    if as_json:
+        typer.echo(json.dumps(exported.as_json()))
+        return
+    out.print(f"model     {exported.path}\nmeaning   {exported.description}", markup=False, soft_wrap=True)
+    out.print(f"Largest difference on {exported.clips} clips: {exported.difference:.1e} (relative).")

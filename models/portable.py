@@ -1,0 +1,127 @@
+"""A trained network as one module that can leave this program: fixed shapes, no shapes that depend on a mask.
+
+Our attention gathers a tube's positions, whose number differs from video to video; exported programs want one shape.
+`dense_attention` computes the same sums over all positions and weighs those outside the tube with zero. That costs
+more than the gathered form, and gives the same numbers up to rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.attention import NonLocal, TubeSelfAttention
+from models.tsanet import TSANet, TSANetOutput
+
+
+class DenseAttention(nn.Module):
+    """A `TubeSelfAttention` or `NonLocal` block in evaluation mode, with static shapes.
+
+    Raises:
+        ValueError: the block grows small tubes (`min_positions`), which takes as many steps as the mask demands.
+    """
+
+    def __init__(self, block: TubeSelfAttention) -> None:
+        super().__init__()
+        if block.min_positions:
+            raise ValueError(
+                "attention with min_positions grows tubes by rings until they are large enough; "
+                "that loop can't be exported"
+            )
+        self.block = block
+        self.everywhere = isinstance(block, NonLocal)
+        self.sub_sample = isinstance(block, NonLocal) and block.sub_sample
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, C, T, H, W) float, mask (B, T, H, W) bool → (B, C, T, H, W), as the block gives it."""
+        positions = x.flatten(2).transpose(1, 2)  # (B, P, C)
+        if mask is None or self.everywhere:
+            inside = torch.ones_like(positions[..., :1])
+        else:
+            inside = mask.flatten(1)[..., None].to(x.dtype)
+        update = self._dot(positions, inside) if self.block.affinity == "dot" else self._softmax(x, positions, inside)
+        return x + (update * inside).transpose(1, 2).reshape(x.shape)
+
+    def _dot(self, positions: Tensor, inside: Tensor) -> Tensor:
+        """Eq. 4-5 with the sum over q taken first: (B, P, C)."""
+        block = self.block
+        count = inside.sum(dim=1, keepdim=True).clamp(min=1.0)
+        moment = (block.phi(positions) * inside).transpose(1, 2) @ block.g(positions) / count
+        return cast(Tensor, block.w_z(block.theta(positions) @ moment))
+
+    def _softmax(self, x: Tensor, positions: Tensor, inside: Tensor) -> Tensor:
+        """The released form: (B, P, C); rows outside the tube are of no meaning."""
+        block = self.block
+        keys, values = positions, block.g(positions)
+        if self.sub_sample:
+            value_map = values.transpose(1, 2).reshape(x.shape[0], -1, *x.shape[2:])
+            keys, values = (F.max_pool3d(part, (1, 2, 2)).flatten(2).transpose(1, 2) for part in (x, value_map))
+        scores = positions @ keys.transpose(1, 2)
+        if not self.everywhere:
+            # A large finite number: minus infinity would make NaN of a video whose tube is empty.
+            scores = scores.masked_fill(inside.transpose(1, 2) == 0, torch.finfo(scores.dtype).min)
+        update = block.w_z(scores.softmax(dim=-1) @ values)
+        return cast(Tensor, update if block.norm is None else block.norm(update.transpose(1, 2)).transpose(1, 2))
+
+
+def dense_copy(network: TSANet) -> TSANet:
+    """A copy of a network in evaluation mode whose attention has static shapes. Raises ValueError, see above."""
+    dense = copy.deepcopy(network).eval()
+    dense.attention = nn.ModuleList([DenseAttention(cast(TubeSelfAttention, block)) for block in dense.attention])
+    return dense
+
+
+class ScoreModel(nn.Module):
+    """From frames to a score in points: colours, segments, network, decoding and scale in one module.
+
+    Args:
+        network: trained; it is copied.
+        starts: first frame of each segment.
+        score_range: what the shares 0 and 1 of the output stand for, in points (of execution with `multiplies`);
+            None where the head decodes to its own unit (classification, judges).
+        multiplies: the score is the share times the clip's degree of difficulty.
+    """
+
+    def __init__(
+        self,
+        network: TSANet,
+        starts: tuple[int, ...],
+        score_range: tuple[float, float] | None,
+        multiplies: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = dense_copy(network)
+        self.score_range, self.multiplies = score_range, multiplies
+        net = network.backbone
+        self.register_buffer("times", torch.tensor(starts)[:, None] + torch.arange(net.frames))
+        self.register_buffer("mean", torch.tensor(net.mean) * 255)
+        self.register_buffer("std", torch.tensor(net.std) * 255)
+
+    def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score one video.
+
+        Args:
+            frames: (1, L, S, S, 3) uint8 RGB, cut to the network's crop and resized to its input.
+            mask: (1, N, T, Hf, Wf) bool, the tube mask.
+            difficulty: (1,) float32; without effect where the model has no use for it.
+
+        Returns:
+            score (1,) and segments (1, N) float32 in points or probabilities, and the head's raw output (1, …).
+        """
+        segments = frames[:, cast(Tensor, self.times)].float()
+        video = ((segments - cast(Tensor, self.mean)) / cast(Tensor, self.std)).permute(0, 1, 5, 2, 3, 4)
+        result = cast(TSANetOutput, self.network(video, mask, return_segments=True))
+        score = self._points(result.output, difficulty)
+        return score, self._points(cast(Tensor, result.segments), difficulty[:, None]), result.output
+
+    def _points(self, raw: Tensor, difficulty: Tensor) -> Tensor:
+        decoded = cast(Tensor, self.network.head.decode(raw, difficulty))  # type: ignore[operator]
+        if self.score_range is None:
+            return decoded
+        low, high = self.score_range
+        points = low + decoded / 100 * (high - low)
+        return points * difficulty if self.multiplies else points

@@ -1,0 +1,87 @@
+"""The exportable form of every kind of attention against the gathered form; empty tubes; what can't be exported."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.attention import NonLocal, TubeSelfAttention
+from models.portable import DenseAttention, ScoreModel
+from models.tsanet import TSANet, build_tsanet
+
+BLOCKS = {
+    "dot": lambda: TubeSelfAttention(12, zero_init=False),
+    "softmax": lambda: TubeSelfAttention(12, affinity="softmax", zero_init=False),
+    "softmax without norm": lambda: TubeSelfAttention(12, affinity="softmax", norm=False, zero_init=False),
+    "nonlocal dot": lambda: NonLocal(12, zero_init=False),
+    "nonlocal softmax": lambda: NonLocal(12, affinity="softmax", zero_init=False),
+    "nonlocal sub-sampled": lambda: NonLocal(12, affinity="softmax", sub_sample=True, zero_init=False),
+}
+
+
+def settled(block: TubeSelfAttention) -> TubeSelfAttention:
+    """In evaluation mode, with running statistics that are not the initial ones."""
+    if block.norm is not None:
+        with torch.no_grad():
+            block.norm.running_mean.uniform_(-1, 1)
+            block.norm.running_var.uniform_(0.5, 2)
+    return block.eval()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_dense_attention_is_the_block(name: str) -> None:
+    torch.manual_seed(0)
+    block = settled(BLOCKS[name]())
+    x = torch.randn(3, 12, 4, 6, 6)
+    mask = torch.rand(3, 4, 6, 6) < 0.3
+    mask[1] = False  # an empty tube beside others
+    with torch.no_grad():
+        wanted, found = block(x, mask), DenseAttention(block)(x, mask)
+    assert (wanted - x).abs().max() > 0.01  # attention does something here
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    if not isinstance(block, NonLocal):
+        torch.testing.assert_close(found[1], x[1], atol=0, rtol=0)
+
+
+def test_growing_tubes_are_refused() -> None:
+    with pytest.raises(ValueError, match="can't be exported"):
+        DenseAttention(TubeSelfAttention(8, min_positions=30))
+
+
+def small(head: str, **options: object) -> TSANet:
+    torch.manual_seed(1)
+    network = build_tsanet("i3d_small", head=head, attention_options={"zero_init": False}, head_options=dict(options))
+    return network.eval()
+
+
+def inputs(network: TSANet) -> tuple[Tensor, Tensor, Tensor]:
+    net = network.backbone
+    frames = torch.randint(0, 256, (1, 24, net.input_size, net.input_size, 3), dtype=torch.uint8)
+    return frames, torch.rand(1, 2, net.steps, *net.grid) < 0.3, torch.tensor([2.5])
+
+
+def test_points_by_hand() -> None:
+    """Colours, segments, scale and difficulty, each written out here for one segment."""
+    network = small("regression", score_scale=100.0)
+    frames, mask, difficulty = inputs(network)
+    with torch.no_grad():
+        score, segments, raw = ScoreModel(network, (0, 8), (10.0, 30.0), True)(frames, mask, difficulty)
+        colours = frames[:, [*range(16), *range(8, 24)]].view(1, 2, 16, *frames.shape[2:]).float() / 255
+        normal = (colours - torch.tensor(network.backbone.mean)) / torch.tensor(network.backbone.std)
+        wanted = network(normal.permute(0, 1, 5, 2, 3, 4), mask, return_segments=True)
+    torch.testing.assert_close(raw, wanted.output)
+    torch.testing.assert_close(score, (10 + wanted.output * 20) * 2.5)
+    torch.testing.assert_close(segments, (10 + wanted.segments * 20) * 2.5)
+
+
+def test_a_head_with_its_own_unit_is_not_scaled() -> None:
+    network = small("classification")
+    frames, mask, difficulty = inputs(network)
+    with torch.no_grad():
+        score, _, raw = ScoreModel(network, (0, 8), None)(frames, mask, difficulty)
+    torch.testing.assert_close(score, raw.sigmoid())
+
+
+def test_the_network_itself_is_left_alone() -> None:
+    network = small("regression")
+    ScoreModel(network, (0, 8), None)
+    assert type(network.attention[0]) is TubeSelfAttention
