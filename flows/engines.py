@@ -19,7 +19,7 @@ def task_runner(engine: EngineConfig) -> TaskRunner[Any]:
     """A task runner, not started. Raises ConfigError where its package isn't installed."""
     workers = worker_count(engine)
     if engine.runner == "local":
-        # Threads are enough: decoding, OpenCV, HDF5 and torch release the interpreter's lock.
+        # Threads do: decoding, OpenCV, HDF5 and torch release the interpreter's lock (only MIL takes one of its own).
         return ThreadPoolTaskRunner(max_workers=workers)
     if engine.runner == "processes":
         from prefect.task_runners import ProcessPoolTaskRunner
