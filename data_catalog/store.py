@@ -127,13 +127,22 @@ class Store:
         Raises:
             OSError: the disk is full, the workspace can't be written, …; nothing is left behind.
         """
+        # Made in memory: HDF5 on a full disk can neither finish nor close a file, and complains past all handlers.
+        image = io.BytesIO()
+        with create_file(image) as file:
+            for name, array in arrays.items():
+                write_array(file, name, array)
+            file.attrs.update(attrs or {})
+            _sign(file, lineage)
+        body = image.getbuffer()[USERBLOCK:]
         temporary = self.scratch(f"{lineage.key}.h5")
         try:
-            with create_file(temporary) as file:
-                for name, array in arrays.items():
-                    write_array(file, name, array)
-                file.attrs.update(attrs or {})
-            return self.adopt(lineage, temporary)
+            with temporary.open("wb") as out:
+                out.write(_seal_of(hashlib.sha256(body).hexdigest(), len(body)))
+                out.write(body)
+                out.flush()
+                os.fsync(out.fileno())
+            return self._publish(lineage, temporary)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -142,9 +151,11 @@ class Store:
         with h5py.File(file, "r+", locking=False) as handle:
             if handle.userblock_size != USERBLOCK:
                 raise ValueError(f"{file} has no user block; make it with create_file")
-            handle.attrs.update(lineage.attributes())
-            handle.attrs["coordinates"] = COORDINATES
+            _sign(handle, lineage)
         seal(file)
+        return self._publish(lineage, file)
+
+    def _publish(self, lineage: Lineage, file: Path) -> Path:
         target = self.path(lineage.stage, lineage.key)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, target)
@@ -255,9 +266,19 @@ def _take(path: Path) -> IO[bytes] | None:
     return lock
 
 
+def _sign(file: h5py.File, lineage: Lineage) -> None:
+    file.attrs.update(lineage.attributes())
+    file.attrs["coordinates"] = COORDINATES
+
+
+def _seal_of(digest: str, size: int) -> bytes:
+    """The user block: what `_promise` reads."""
+    return f"{MAGIC} {digest} {size}\n".encode().ljust(USERBLOCK, b"\0")
+
+
 @contextlib.contextmanager
-def create_file(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file with the artifact's user block and without time stamps inside."""
+def create_file(path: Path | io.BytesIO) -> Iterator[h5py.File]:
+    """A new HDF5 file, on the disk or in memory, with the artifact's user block and without time stamps inside."""
     settings = {"userblock_size": USERBLOCK, "libver": ("v108", "v110"), "track_order": False, "locking": False}
     with h5py.File(path, "w", **settings) as file:
         yield file
@@ -307,7 +328,7 @@ def seal(path: Path) -> None:
             digest.update(block)
             size += len(block)
         file.seek(0)
-        file.write(f"{MAGIC} {digest.hexdigest()} {size}\n".encode().ljust(USERBLOCK, b"\0"))
+        file.write(_seal_of(digest.hexdigest(), size))
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,10 +1,13 @@
 """Log levels of the command line; imported before Prefect, which reads them when it is imported.
 
-The bars and tables say what a user wants to know. `PREFECT_LOGGING_LEVEL=INFO tubeflow run …` shows every task run.
+The bars and tables say what a user wants to know, failures included; Prefect would add a traceback to each of those.
+`PREFECT_LOGGING_LEVEL=INFO tubeflow run …` shows every task run.
 """
 
 import os
 
-os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+# What the rooms warn of is in the summary too, as a note or a quarantined clip.
+os.environ.setdefault("PREFECT_LOGGING_ROOT_LEVEL", "ERROR")
 # The server of a single command is stopped in the middle of its bookkeeping and complains about that.
 os.environ.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "CRITICAL")

@@ -151,7 +151,7 @@ def test_damage_comes_back_whole_from_another_process(store: Store) -> None:
     assert (str(problem), problem.path) == ("x.h5 is odd; it will be made again.", Path("x.h5"))
 
 
-@pytest.mark.parametrize("where", ["write_array", "seal"])
+@pytest.mark.parametrize("where", ["write_array", "_seal_of"])
 def test_a_write_that_fails_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")

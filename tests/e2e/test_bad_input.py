@@ -42,8 +42,8 @@ def tubeflow(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def no_traceback(result: subprocess.CompletedProcess[str]) -> str:
     said = result.stdout + result.stderr
-    assert "Traceback" not in said
-    assert "Error:" not in said.replace("OSError: [Errno 28]", "")
+    for noise in ("Traceback", "Error:", "| INFO", "| WARNING", "| ERROR", "Exception ignored"):
+        assert noise not in said, said
     return said
 
 
@@ -59,7 +59,7 @@ def make_bad_videos(folder: Path) -> None:
     with av.open(str(folder / "no_frames.mkv"), "w") as file:
         stream = file.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
-        file.mux(stream.encode())
+        file.start_encoding()  # header and trailer, and nothing between
     write_video(folder / "one_frame.mp4", numbered_frames(1, (320, 240)))
 
 
@@ -104,7 +104,7 @@ def folder(tiny_videos: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(600)
-def test_bad_clips_and_rows_are_told_one_by_one_and_the_others_go_on(folder: Path, tmp_path: Path, tubeflow: Any) -> None:
+def test_bad_clips_and_rows_are_told_and_the_others_go_on(folder: Path, tmp_path: Path, tubeflow: Any) -> None:
     root = tmp_path / "w"
     ingested = tubeflow(root, "ingest", "folder", "--name", "mine", "--videos", str(folder))
     said = no_traceback(ingested)
@@ -119,7 +119,7 @@ def test_bad_clips_and_rows_are_told_one_by_one_and_the_others_go_on(folder: Pat
     said = no_traceback(first)
     assert first.returncode == 0, said
     crosses = [line for line in said.splitlines() if "✗" in line]
-    assert len(crosses) == len(BAD_VIDEOS)
+    assert len(crosses) == len(BAD_VIDEOS), said
     for name, video in BAD_VIDEOS.items():
         (line,) = [line for line in crosses if f"/{video}" in line]
         assert name in line or video in line
@@ -160,10 +160,8 @@ def test_where_nothing_is_left_the_exit_status_says_so(tmp_path: Path, tubeflow:
             id="unknown key and wrong type, at once",
         ),
         pytest.param(["run", "foldr", "--dataset", "mine"], ["did you mean 'folder'?"], id="unknown preset"),
-        pytest.param(["plan", "folder", "--dataset", "mine"], ["no dataset 'mine'", "tubeflow ingest"], id="no dataset"),
-        pytest.param(
-            ["ingest", "folder", "--name", "mine", "--videos", "/nowhere"], ["/nowhere"], id="no such folder"
-        ),
+        pytest.param(["plan", "folder", "--dataset", "mine"], ["no dataset 'mine'", "tubeflow ingest"], id="dataset"),
+        pytest.param(["ingest", "folder", "--name", "mine", "--videos", "/nowhere"], ["/nowhere"], id="no folder"),
     ],
 )
 def test_a_wrong_command_is_told_plainly(tmp_path: Path, tubeflow: Any, words: list[str], sentences: list[str]) -> None:
@@ -197,7 +195,8 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[str], None]]]:
     """A file system of its own with little room, and a function that gives it another size."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", disk], capture_output=True, check=False)
+    command = ["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("a small file system can only be mounted by root")
 
