@@ -16,6 +16,7 @@ from data_catalog.catalog import Workspace
 from data_catalog.schemas import REFERENCES, read_table
 from data_catalog.store import ArtifactDamaged
 from flows.console import out
+from flows.contenders import experiment_runs
 from flows.runs import read_runs
 
 
@@ -49,6 +50,9 @@ def find_garbage(workspace: Workspace, keep: int) -> list[Garbage]:
     for run in read_runs(workspace):
         by_dataset[run["dataset"]].append(run["run_id"])
     recent = {run for runs in by_dataset.values() for run in runs[-keep:]}
+    for runs_together in experiment_runs(workspace):
+        if runs_together & recent:  # an experiment is kept or goes as a whole
+            recent |= runs_together
     needed = set().union(*(referring.get(run, set()) for run in recent))
     older: Mapping[tuple[str, str], list[str]] = defaultdict(list)
     for run_id, artifacts in referring.items():

@@ -10,7 +10,15 @@ import typer
 
 from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig
-from flows.options import NO_OVERRIDES, JsonOption, OverrideOption, WorkspaceOption, plain_errors
+from flows.options import (
+    NO_OVERRIDES,
+    DatasetOption,
+    JsonOption,
+    OverrideOption,
+    WhereOption,
+    WorkspaceOption,
+    plain_errors,
+)
 
 NO_BOXES: list[str] = []
 RunOption = Annotated[str, typer.Option("--run", "-r", help="run_id, or `last` for the newest that was evaluated.")]
@@ -21,6 +29,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command("predict")(predict_command)
     app.command("export")(export_command)
+    app.command("experiment")(experiment_command)
+    app.command("compare")(compare_command)
 
 
 @plain_errors
@@ -98,3 +108,70 @@ def export_command(
         return
     out.print(f"model     {exported.path}\nmeaning   {exported.description}", markup=False, soft_wrap=True)
     out.print(f"Largest difference on {exported.clips} clips: {exported.difference:.1e} (relative).")
+
+
+@plain_errors
+def experiment_command(
+    matrix: Annotated[str, typer.Argument(help="A matrix that comes with the program (aqa7_six), or a YAML file.")],
+    dataset: DatasetOption,
+    overrides: OverrideOption = NO_OVERRIDES,
+    where: WhereOption = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run every combination of a matrix of configs; what combinations share is made once.
+
+    A matrix file has `preset:`, and `matrix:` with a list of values for each varied field, e.g.
+    `train.seed: [0, 1, 2]`. `train.actions: each` trains one model for each action.
+
+    Example: `tubeflow experiment aqa7_six --dataset aqa7`
+    """
+    from flows.experiment import dataset_actions, expand, load_matrix, print_experiment, run_matrix
+
+    opened = Workspace.open(workspace)
+    cells = expand(load_matrix(matrix), overrides, dataset_actions(opened, dataset, where))
+
+    def run_cell(config: PipelineConfig) -> Any:
+        return _run(config, dataset, opened.root, where)
+
+    record = run_matrix(opened, matrix, dataset, cells, run_cell)
+    if as_json:
+        typer.echo(json.dumps(record))
+    else:
+        print_experiment(opened, record)
+    if not any(cell["run_id"] for cell in record["cells"]):
+        raise typer.Exit(1)
+
+
+def _run(config: PipelineConfig, dataset: str, workspace: Path, where: str | None) -> Any:
+    from flows.cli import run_pipeline
+
+    nothing = {"only": None, "start": None, "until": None}
+    return run_pipeline(config, dataset, workspace, nothing, {"where": where})
+
+
+@plain_errors
+def compare_command(
+    names: Annotated[
+        list[str], typer.Argument(help="run_ids, experiment_ids (exp-…), or `last`; the first is the baseline.")
+    ],
+    weights: WeightsOption = "last",
+    split: Annotated[str, typer.Option(help="Which split's clips.")] = "test",
+    repetitions: Annotated[int, typer.Option(min=100, help="Bootstrap draws and permutations.")] = 2000,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Put runs beside each other and beside published figures, with intervals and paired tests.
+
+    Where their trackers or masks differ, the tubes are compared too.
+
+    Example: `tubeflow compare exp-20260131-154502-3f9a`
+    """
+    from flows.compare import Question, compare
+    from flows.compare_print import print_comparison
+
+    record = compare(Workspace(workspace), names, Question(weights, split, repetitions))
+    if as_json:
+        typer.echo(json.dumps(record, allow_nan=False))
+        return
+    print_comparison(record)

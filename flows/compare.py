@@ -1,0 +1,190 @@
+"""`tubeflow compare`: runs and experiments beside each other and beside published figures, with intervals and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from data_catalog.catalog import CatalogError, Workspace
+from flows.config import ConfigError
+from flows.contenders import Contender, find_contenders
+from flows.tube_compare import compare_tubes
+from models.comparison import (
+    METRICS,
+    REPETITIONS,
+    Bootstrap,
+    PairedTest,
+    Sample,
+    as_plain,
+    bootstrap,
+    error_test,
+    permutation_test,
+)
+from tasks.scoring import OVERALL
+
+PUBLISHED = Path(__file__).parent / "published.yaml"
+SCORE_METRICS, LABEL_METRICS = ("spearman", "r_l2", "mse"), ("accuracy",)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared: weights `last` or `best`, the split, and how many times clips are drawn again."""
+
+    weights: str = "last"
+    split: str = "test"
+    repetitions: int = REPETITIONS
+
+
+def compare(workspace: Workspace, names: Sequence[str], question: Question) -> dict[str, Any]:
+    """Compare runs and experiments on the clips that all of them predict; the first one is the baseline.
+
+    Returns:
+        What `tubeflow compare --json` prints: `contenders`, `clips`, `metrics` (per metric and contender the figures
+        with intervals, and where it isn't the baseline, differences with intervals and p-values), `published`,
+        `tubes` (where trackers or masks differ), `notes`.
+
+    Raises:
+        CatalogError, ConfigError: they can't be compared; the message says why.
+    """
+    if question.weights not in ("last", "best"):
+        raise ConfigError(f"A run keeps the weights 'last' and 'best', not '{question.weights}'.")
+    contenders = _distinct(contender for name in names for contender in find_contenders(workspace, name))
+    dataset = _same_dataset(contenders)
+    heads = {contender.first.config.model.head == "classification" for contender in contenders}
+    if len(heads) > 1:
+        raise CatalogError("Scores and classes can't be compared; choose runs of one kind of model.head.")
+    tables = [contender.predictions(question.weights, question.split) for contender in contenders]
+    samples, clips = align([c.label for c in contenders], tables)
+    names_of = LABEL_METRICS if heads == {True} else SCORE_METRICS
+    adapter = workspace.datasets.info(dataset).adapter
+    return {
+        "dataset": dataset,
+        "weights": question.weights,
+        "split": question.split,
+        "clips": {action: len(sample.truth) for action, sample in samples.items()},
+        "contenders": [
+            {"label": one.label, "seeds": [[run.run_id for run in runs] for runs in one.seeds]} for one in contenders
+        ],
+        "metrics": {name: _figures(name, contenders, samples, question) for name in names_of},
+        "published": [row for row in published() if row["dataset"] == adapter and row["metric"] in names_of],
+        "tubes": [
+            row
+            for one in contenders[1:]
+            if (row := compare_tubes(workspace, contenders[0], one, clips, question.repetitions)) is not None
+        ],
+        "notes": _notes(tables, len(clips), adapter),
+    }
+
+
+def published() -> list[dict[str, Any]]:
+    """Published figures: dataset, method, metric, action, value, and sometimes a note."""
+    rows: list[dict[str, Any]] = yaml.safe_load(PUBLISHED.read_text())
+    return rows
+
+
+def _distinct(contenders: Any) -> list[Contender]:
+    found: dict[str, Contender] = {}
+    for contender in contenders:
+        label = contender.label if contender.label not in found else f"{contender.label} ({contender.first.run_id})"
+        found[label] = Contender(label, contender.seeds)
+    return list(found.values())
+
+
+def _same_dataset(contenders: Sequence[Contender]) -> str:
+    datasets = {run.dataset for contender in contenders for runs in contender.seeds for run in runs}
+    if len(datasets) > 1:
+        raise CatalogError(f"The runs are of different datasets ({', '.join(sorted(datasets))}); choose runs of one.")
+    return datasets.pop()
+
+
+def align(labels: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]]) -> tuple[dict[str, Sample], list[str]]:
+    """Predictions of the clips that every contender has, per action; and the ids of these clips.
+
+    Args:
+        labels: for messages.
+        tables: per contender and seed, columns clip_id, action, true, predicted.
+
+    Raises:
+        CatalogError: no clip in common, or a clip whose label was changed between two runs.
+    """
+    indexed = [[table.set_index("clip_id") for table in one] for one in tables]
+    first = indexed[0][0]
+    common = [
+        clip
+        for clip in first.index[np.isfinite(first["true"].to_numpy(float))]
+        if all(clip in table.index for one in indexed for table in one)
+    ]
+    if not common:
+        raise CatalogError(f"{' and '.join(labels)} have no labelled clip in common; choose runs of the same split.")
+    for label, one in zip(labels, indexed, strict=True):
+        for table in one:
+            changed = table.loc[common, "true"].to_numpy(float) != first.loc[common, "true"].to_numpy(float)
+            if changed.any():
+                clip = common[int(np.flatnonzero(changed)[0])]
+                raise CatalogError(
+                    f"The label of clip '{clip}' was changed between {labels[0]} and {label}; rerun one."
+                )
+    samples = {}
+    for action in sorted(set(first.loc[common, "action"])):
+        members = [clip for clip in common if first.loc[clip, "action"] == action]
+        predictions = [np.stack([table.loc[members, "predicted"].to_numpy(float) for table in one]) for one in indexed]
+        samples[action] = Sample(first.loc[members, "true"].to_numpy(float), predictions)
+    return samples, common
+
+
+def _figures(
+    metric: str, contenders: Sequence[Contender], samples: Mapping[str, Sample], question: Question
+) -> list[dict[str, Any]]:
+    """One row a contender, each with figures per action and over all."""
+    score, join = METRICS[metric]
+    drawn = bootstrap(samples, score, join, question.repetitions)
+    rows = []
+    for number, contender in enumerate(contenders):
+        row: dict[str, Any] = {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
+        if number:
+            row["differences"] = _per_action(drawn, samples, number, 0)
+            test = permutation_test(samples, number, 0, score, join, question.repetitions)
+            row["permutation_test"] = as_plain(test)
+            if metric == "mse":
+                row["wilcoxon_test"] = as_plain(_errors(samples, number))
+        rows.append(row)
+    return rows
+
+
+def _per_action(
+    drawn: Bootstrap, samples: Mapping[str, Sample], model: int, baseline: int | None = None
+) -> dict[str, Any]:
+    places: list[tuple[str, str | None]] = [(action, action) for action in samples]
+    return {
+        shown: as_plain(
+            drawn.interval(model, action) if baseline is None else drawn.difference(model, baseline, action)
+        )
+        for shown, action in [*places, (OVERALL, None)]
+    }
+
+
+def _errors(samples: Mapping[str, Sample], model: int) -> PairedTest:
+    truth = np.concatenate([sample.truth for sample in samples.values()])
+    a, b = (
+        np.concatenate([sample.predictions[number].mean(axis=0) for sample in samples.values()])[None]
+        for number in (model, 0)
+    )
+    return error_test(truth, a, b)
+
+
+def _notes(tables: Sequence[Sequence[pd.DataFrame]], common: int, adapter: str) -> list[str]:
+    notes = []
+    most = max(len(table) for one in tables for table in one)
+    if most > common:
+        notes.append(
+            f"{most - common} of {most} clips are left out: not every run predicts them, or no label is known."
+        )
+    if not any(row["dataset"] == adapter for row in published()):
+        notes.append(f"Published figures are of real datasets; there are none for one of adapter '{adapter}'.")
+    return notes

@@ -1,0 +1,261 @@
+"""A matrix of real runs, and what compare says of them: sharing, joining by action and seed, tubes, messages."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import yaml
+from numpy.typing import ArrayLike, NDArray
+from tiny_workspace import DATASET, SETTINGS, ThreadRunner, copy_workspace
+from typer.testing import CliRunner
+
+from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
+from data_catalog.datasets.records import Listing
+from flows.cli import app
+from flows.clips import dataset_clips
+from flows.compare import Question, align, compare, published
+from flows.config import ConfigError, PipelineConfig
+from flows.contenders import find_contenders, group_cells
+from flows.execute import RunOptions, execute
+from flows.experiment import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
+from flows.finished import find_run
+from flows.gc import find_garbage
+from flows.stages import STAGE_NAMES
+from flows.summary import RunSummary
+from models.trackers import TRACKERS, FrameLoopTracker, TrackerEntry, TrackStep
+from models.trackers.base import rectangle
+
+TWO = "two"
+MATRIX = {
+    "preset": "demo",
+    "override": [*SETTINGS, "train.epochs=1"],
+    "matrix": {"train.actions": "each", "train.seed": [0, 1]},
+}
+
+
+class StandingTracker(FrameLoopTracker):
+    """Says that the athlete never moves."""
+
+    def __init__(self, files: Sequence[Path] = (), device: str = "cpu") -> None:
+        self._box: Any = None
+
+    def init(self, frame: NDArray[np.uint8], box: ArrayLike) -> None:
+        self._box = box
+
+    def update(self, frame: NDArray[np.uint8]) -> TrackStep:
+        return TrackStep(rectangle(self._box), 1.0)
+
+
+TRACKERS["standing"] = TrackerEntry(f"{__name__}:StandingTracker")
+
+
+def runner(workspace: Workspace, dataset: str) -> Any:
+    def run(config: PipelineConfig) -> RunSummary:
+        fresh = Workspace.open(workspace.root)
+        return execute(config, dataset, fresh, STAGE_NAMES, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def workspace(finished_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The tiny workspace, and in it a second dataset: the same four videos as ten clips of two actions."""
+    opened = Workspace.open(copy_workspace(finished_workspace, tmp_path_factory.mktemp("experiments") / "ws"))
+    clips = dataset_clips(opened, DATASET)
+    records = [
+        replace(
+            clips[number % 4],
+            clip_id=f"{action}-{number}",
+            action=action,
+            split="train" if number < 2 else "test",
+            score=float(30 + 7 * number),
+        )
+        for action in ("high", "low")
+        for number in range(5)
+    ]
+    opened.datasets.add(DatasetInfo(TWO, "table", str(opened.root)), Listing(tuple(records)))
+    return opened
+
+
+@pytest.fixture(scope="module")
+def record(workspace: Workspace) -> dict[str, Any]:
+    cells = expand(Matrix.model_validate(MATRIX), [], dataset_actions(workspace, TWO))
+    return run_matrix(workspace, "mine.yaml", TWO, cells, runner(workspace, TWO))
+
+
+@pytest.fixture(scope="module")
+def standing(workspace: Workspace) -> str:
+    """The tiny dataset's run again, with tubes that stand still."""
+    run = find_run(workspace, next(path.parent.name for path in sorted(workspace.runs.glob("2*/run.json"))))
+    track = run.config.track.model_copy(update={"tracker": "standing"})
+    return runner(workspace, DATASET)(run.config.model_copy(update={"track": track})).run_id
+
+
+def test_cells_share_all_that_they_can(record: dict[str, Any]) -> None:
+    changes = [cell["changes"] for cell in record["cells"]]
+    assert changes == [{"train.actions": [action], "train.seed": seed} for action in ("high", "low") for seed in (0, 1)]
+    assert [cell["why"] for cell in record["cells"]] == [None] * 4
+    computed = [cell["computed"] for cell in record["cells"]]
+    assert all(sum(one[stage] for stage in STAGE_NAMES[:4]) == 0 for one in computed)  # of the tiny dataset's run
+    assert [one["pack"] for one in computed] == [1, 0, 0, 0]
+    assert [one["train"] for one in computed] == [1, 1, 1, 1]
+
+
+def test_one_model_an_action_makes_one_row(workspace: Workspace, record: dict[str, Any]) -> None:
+    """The joined figure of each seed is the Fisher mean of what its two runs say of their own action."""
+    rows = {row["action"]: row for row in record["rows"] if (row["weights"], row["metric"]) == ("last", "spearman")}
+    assert {row["contender"] for row in rows.values()} == {"all"}
+    runs = {(c["changes"]["train.actions"][0], c["changes"]["train.seed"]): c["run_id"] for c in record["cells"]}
+    for seed in (0, 1):
+        rhos = []
+        for action in ("high", "low"):
+            table = find_run(workspace, runs[action, seed]).predictions().query("weights == 'last'")
+            assert set(table["action"]) == {action}
+            rhos.append(scipy.stats.spearmanr(table["predicted"], table["true"]).statistic)
+            assert rows[action]["values"][seed] == pytest.approx(rhos[-1])
+        limit = 1 - 1e-6
+        joined = np.tanh(np.mean(np.arctanh(np.clip(rhos, -limit, limit))))
+        assert rows["all"]["values"][seed] == pytest.approx(joined)
+    assert rows["all"]["mean"] == pytest.approx(np.mean(rows["all"]["values"]))
+    assert rows["all"]["sd"] == pytest.approx(np.std(rows["all"]["values"], ddof=1))
+
+
+def test_the_folder_holds_the_table(workspace: Workspace, record: dict[str, Any]) -> None:
+    folder = workspace.runs / record["experiment_id"]
+    assert json.loads((folder / "experiment.json").read_text()) == record
+    with (folder / "table.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == len(record["rows"])
+    assert {row["seeds"] for row in table} == {"2"}
+
+
+def test_garbage_collection_keeps_an_experiment_whole(workspace: Workspace, record: dict[str, Any]) -> None:
+    used = {find_run(workspace, cell["run_id"]).keys["train"][""] for cell in record["cells"]}
+    assert len(used) == 4
+    assert not used & {one.key for one in find_garbage(Workspace(workspace.root), 1)}
+
+
+def test_compare_an_experiment_with_a_run_of_it(workspace: Workspace, record: dict[str, Any]) -> None:
+    one = record["cells"][0]["run_id"]
+    found = compare(workspace, [record["experiment_id"], one], Question(repetitions=200))
+    assert [contender["label"] for contender in found["contenders"]] == ["all", one]
+    assert found["clips"] == {"high": 3}  # the run knows one action only
+    assert any("3 of 6 clips are left out" in note for note in found["notes"])
+    both, single = found["metrics"]["mse"]
+    table = find_run(workspace, one).predictions().query("weights == 'last'")
+    error = ((table["predicted"] - table["true"]) ** 2).mean()
+    assert single["figures"]["high"]["value"] == pytest.approx(error)
+    difference = single["differences"]["high"]
+    assert difference["value"] == pytest.approx(error - both["figures"]["high"]["value"])
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert "numbers of seeds" in single["permutation_test"]["reason"]
+    assert found["tubes"] == []
+    assert any("there are none for one of adapter 'table'" in note for note in found["notes"])
+
+
+def test_another_tracker(workspace: Workspace, standing: str) -> None:
+    """Overlap and size of the tubes by hand, from the arrays themselves."""
+    first = next(path.parent.name for path in sorted(workspace.runs.glob("2*/run.json")))
+    found = compare(workspace, [first, standing], Question(repetitions=200))
+    [row] = found["tubes"]
+    assert (row["trackers"], row["clips"]) == (["mil", "standing"], 1)
+    runs = [find_run(workspace, name) for name in (first, standing)]
+    clip = next(iter(runs[0].predictions().query("split == 'test'")["clip_id"]))
+    masks = [workspace.store.read("masks", run.keys["masks"][clip]).arrays["mask"].sum() for run in runs]
+    assert row["size"] == [float(size) for size in masks]
+    assert row["size_difference"]["value"] == masks[1] - masks[0]
+    moving = workspace.store.read("track", runs[0].keys["track"][clip]).arrays["quads"][0]
+    still = moving[0]
+    overlaps = []
+    for quad in moving:  # both are upright rectangles
+        low, high = np.maximum(quad[0], still[0]), np.minimum(quad[2], still[2])
+        both = np.prod(np.clip(high - low, 0, None))
+        overlaps.append(both / (np.prod(quad[2] - quad[0]) + np.prod(still[2] - still[0]) - both))
+    assert row["iou"]["value"] == pytest.approx(np.mean(overlaps), abs=1e-4)
+    assert 0 < row["iou"]["value"] < 1
+    assert row["truth_iou_difference"]["value"] == pytest.approx(row["truth_iou"][1] - row["truth_iou"][0])
+
+
+def test_published_figures_stand_beside_a_dataset_of_their_kind(workspace: Workspace, record: dict[str, Any]) -> None:
+    other = Workspace(workspace.root)
+    clips = other.datasets.clips(TWO)
+    other.datasets.add(DatasetInfo(TWO, "aqa7", str(workspace.root)), Listing(tuple(clips)))
+    try:
+        words = ["compare", record["experiment_id"], "-w", str(workspace.root), "--repetitions", "100"]
+        shown = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+        assert shown.exit_code == 0, shown.output
+        assert "TSA-Net (published)" in shown.output
+        assert "0.8476" in shown.output
+        told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+        assert {row["method"] for row in told["published"]} == {"TSA-Net", "USDL", "JRG", "CoRe", "TPT"}
+    finally:
+        other.datasets.add(DatasetInfo(TWO, "table", str(workspace.root)), Listing(tuple(clips)))
+    assert all({"dataset", "method", "metric", "action", "value"} <= row.keys() for row in published())
+
+
+def test_what_cannot_be_compared_is_told(workspace: Workspace, record: dict[str, Any], standing: str) -> None:
+    with pytest.raises(CatalogError, match="different datasets"):
+        compare(workspace, [standing, record["experiment_id"]], Question())
+    with pytest.raises(CatalogError, match="no predictions of split 'train'"):
+        compare(workspace, [standing], Question(split="train"))
+    with pytest.raises(ConfigError, match="'last' and 'best'"):
+        compare(workspace, [standing], Question(weights="first"))
+    with pytest.raises(CatalogError, match="no run 'nothing'"):
+        find_contenders(workspace, "nothing")
+    a = pd.DataFrame({"clip_id": ["x", "y"], "action": "dive", "true": [1.0, 2.0], "predicted": [1.0, 2.0]})
+    with pytest.raises(CatalogError, match="label of clip 'y' was changed between a and b"):
+        align(["a", "b"], [[a], [a.assign(true=[1.0, 3.0])]])
+    with pytest.raises(CatalogError, match="no labelled clip in common"):
+        align(["a", "b"], [[a], [a.assign(clip_id=["p", "q"])]])
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(workspace: Workspace) -> None:
+    """Without a validation split there is nothing to choose the epoch on; the other cell runs."""
+    values = MATRIX | {"matrix": {"train.select_on": ["validation", "test"], "train.actions": [["high"]]}}
+    cells = expand(Matrix.model_validate(values), [], [])
+    record = run_matrix(workspace, "mine.yaml", TWO, cells, runner(workspace, TWO))
+    assert "train.select_on" in record["cells"][0]["why"]
+    assert record["cells"][1]["why"] is None
+    assert record["cells"][1]["computed"]["train"] == 0  # as in the first experiment
+    assert {row["contender"] for row in record["rows"]} == {'train.select_on=test, train.actions=["high"]'}
+
+
+def test_a_seed_without_one_of_its_actions_is_left_out() -> None:
+    def cell(action: str, seed: int, run_id: str | None) -> dict[str, Any]:
+        changes = {"train.actions": [action], "train.seed": seed}
+        return {"changes": changes, "per_action": True, "run_id": run_id}
+
+    cells = [cell("a", 0, "r1"), cell("b", 0, "r2"), cell("a", 1, "r3"), cell("b", 1, None)]
+    assert group_cells(cells) == {"all": [["r1", "r2"]]}
+    apart = [{**one, "per_action": False} for one in cells[:2]]
+    assert group_cells(apart) == {'train.actions=["a"]': [["r1"]], 'train.actions=["b"]': [["r2"]]}
+
+
+def test_matrix_files(tmp_path: Path) -> None:
+    assert matrix_names() == ["aqa7_six"]
+    six = expand(load_matrix("aqa7_six"), [], ["diving", "gym_vault"])
+    assert [cell.config.train.actions for cell in six] == [("diving",), ("gym_vault",)]
+    assert {cell.config.model.backbone for cell in six} == {"i3d"}
+
+    def fails(text: str) -> str:
+        path = tmp_path / "matrix.yaml"
+        path.write_text(text)
+        with pytest.raises(ConfigError) as told:
+            expand(load_matrix(str(path)), [], ["a"])
+        return str(told.value)
+
+    demo: dict[str, Any] = {"preset": "demo"}
+    assert "masks.tau" in fails(yaml.safe_dump(demo | {"matrix": {"masks.tau": [0.5, 7]}}))
+    assert "did you mean 'masks.tau'" in fails(yaml.safe_dump(demo | {"matrix": {"masks.taus": [0.5]}}))
+    assert "list of values" in fails(yaml.safe_dump(demo | {"matrix": {"masks.tau": "0.5"}}))
+    assert "matrix" in fails("preset: demo")
+    assert "not YAML" in fails("a: [")
+    with pytest.raises(ConfigError, match="no matrix or file 'seven'"):
+        load_matrix("seven")
