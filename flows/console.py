@@ -62,10 +62,11 @@ def print_summary(summary: RunSummary) -> None:
         out.print(note, markup=False)
     for row in summary.failures:
         out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)
+    took = f"{summary.seconds:.1f} s, processors {summary.busy:.0%} busy"
     if summary.failed:
-        out.print(f"Completed with {summary.failed} quarantined in {summary.seconds:.1f} s.")
+        out.print(f"Completed with {summary.failed} quarantined in {took}.")
     else:
-        out.print(f"Completed in {summary.seconds:.1f} s.")
+        out.print(f"Completed in {took}.")
     for label, path in (("report", summary.report), ("tubes", summary.contact_sheet)):
         if path is not None:
             out.print(f"{label:>7}  {path}", markup=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,7 +82,7 @@ def execute(
     Raises:
         CatalogError, ConfigError: nothing was begun; the message is for the user.
     """
-    started = time.perf_counter()
+    started, used = time.perf_counter(), _processor_seconds()
     summary = RunSummary(new_run_id(), dataset)
     planner = Planner(
         workspace,
@@ -113,8 +114,15 @@ def execute(
         workspace.store.sweep()  # the folders of worker processes, which have ended
     summary.notes += workspace.notices
     summary.seconds = time.perf_counter() - started
+    summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
     finish_run(workspace, summary, config, plans, selected)
     return summary
+
+
+def _processor_seconds() -> float:
+    """Seconds that this process and its ended children have kept processors busy."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _report_damage(

@@ -22,7 +22,10 @@ class StageCount:
 
 @dataclass
 class RunSummary:
-    """What a run did; `tubeflow run --json` prints it."""
+    """What a run did; `tubeflow run --json` prints it.
+
+    `busy` is the share of all processors' time that the run used, from 0 to 1; Prefect's own server isn't counted.
+    """
 
     run_id: str
     dataset: str
@@ -34,6 +37,7 @@ class RunSummary:
     report: str | None = None
     contact_sheet: str | None = None
     seconds: float = 0.0
+    busy: float = 0.0
     where: str | None = None
 
     @property
@@ -60,6 +64,7 @@ class RunSummary:
             ],
             "notes": self.notes,
             "seconds": round(self.seconds, 3),
+            "busy": round(self.busy, 3),
         }
 
     def count(self, report: ShardReport) -> None:
