@@ -142,14 +142,15 @@ def _figures(
     metric: str, contenders: Sequence[Contender], samples: Mapping[str, Sample], question: Question
 ) -> list[dict[str, Any]]:
     """One row a contender, each with figures per action and over all."""
-    score, join = METRICS[metric]
-    drawn = bootstrap(samples, score, join, question.repetitions)
+    how = METRICS[metric]
+    prepared = how.prepare(samples)
+    drawn = bootstrap(prepared, how.score, how.join, question.repetitions)
     rows = []
     for number, contender in enumerate(contenders):
         row: dict[str, Any] = {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
         if number:
             row["differences"] = _per_action(drawn, samples, number, 0)
-            test = permutation_test(samples, number, 0, score, join, question.repetitions)
+            test = permutation_test(prepared, number, 0, how.score, how.join, question.repetitions)
             row["permutation_test"] = as_plain(test)
             if metric == "mse":
                 row["wilcoxon_test"] = as_plain(_errors(samples, number))

@@ -226,6 +226,8 @@ def print_experiment(workspace: Workspace, record: Mapping[str, Any]) -> None:
     """The figure that chooses the best epoch, per contender: each action and all, last and best epoch."""
     chosen = [row for row in record["rows"] if row["metric"] in SELECTION.values()]
     actions = list(dict.fromkeys(row["action"] for row in chosen))
+    if len(actions) == 2:  # one action, which is all there is
+        actions = [OVERALL]
     for weights in WEIGHTS if chosen else ():
         table = Table(f"{weights} epoch", *actions, title=f"{chosen[0]['metric']}, {chosen[0]['split']} split")
         for label in dict.fromkeys(row["contender"] for row in chosen):

@@ -213,8 +213,9 @@ def describe(
     """What a program that uses the file must know."""
     config, g = run.config, reader.geometry
     meanings = (
-        f"frames of the clip, RGB, resized to {config.normalize.width}x{config.normalize.height}, the centre square "
-        f"of {g.crop} px cut out and resized to {g.input_size} px",
+        f"{example[0].shape[1]} frames ({config.normalize.window}), RGB, resized to "
+        f"{config.normalize.width}x{config.normalize.height}, the centre square of {g.crop} px cut out and resized "
+        f"to {g.input_size} px",
         f"tube mask of each segment: cells of which the tube covers {g.tau:g}, over {g.stride} frames each",
         "degree of difficulty" + ("" if needs_difficulty(config.model, config.train) else ", without effect"),
     )

@@ -195,7 +195,10 @@ def predict_videos(
     workspace = Workspace(workspace.root)  # the run has changed index and quarantine
     failed = frozenset(row.clip_id for row in summary.failures)
     plans = _plans(workspace, dataset, config, failed)
-    pack = workspace.store.path("pack", plans["pack"].jobs[""].key)
+    job = plans["pack"].jobs[""]
+    if not workspace.store.exists("pack", job.key):  # a full disk, say; the summary's failures tell
+        return [], summary
+    pack = workspace.store.path("pack", job.key)
     device = Context(workspace, config.engine.device).resolved_device
     span = action_range(reader.labels, config.train, action)
     table = predict(pack, state, config.model, config.train, span, device)

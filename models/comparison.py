@@ -74,13 +74,6 @@ def mse_many(prediction: Floats, truth: Floats) -> Floats:
     return np.asarray(((prediction - truth) ** 2).mean(axis=-1))
 
 
-def relative_l2_many(prediction: Floats, truth: Floats) -> Floats:
-    """R-l2 (×100) along the last axis, relative to the range of these truths; nan where they have none."""
-    span = truth.max(axis=-1) - truth.min(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(span > 0, 100 * mse_many(prediction, truth) / span**2, np.nan))
-
-
 def fisher_mean_many(correlations: Floats, counts: Floats) -> Floats:
     """tanh(mean(atanh(rho))) along axis 0, as AQA-7's actions are averaged; an action counts once."""
     return np.asarray(np.tanh(np.arctanh(np.clip(correlations, -FISHER_LIMIT, FISHER_LIMIT)).mean(axis=0)))
@@ -251,13 +244,35 @@ def mean_interval(values: Floats, repetitions: int = REPETITIONS, seed: int = 0)
     return interval(float(values.mean()), values[picks].mean(axis=1))
 
 
-METRICS: dict[str, tuple[Score, Join]] = {
-    "spearman": (spearman_many, fisher_mean_many),
-    "r_l2": (relative_l2_many, plain_mean_many),
-    "mse": (mse_many, pooled_mean_many),
-    "accuracy": (accuracy_many, pooled_mean_many),
+def in_tenths_of_range(samples: Mapping[str, Sample]) -> dict[str, Sample]:
+    """Scores in tenths of their action's range, so that their mean squared error is R-l2 (×100).
+
+    The range is that of all clips and stays so in every draw: that of the clips drawn would only ever be smaller,
+    and the error seem larger. Without a range (equal scores) all become nan.
+    """
+    scaled = {}
+    for action, sample in samples.items():
+        span = float(np.ptp(sample.truth))
+        unit = 10 / span if span > 0 else np.nan
+        scaled[action] = Sample(sample.truth * unit, [one * unit for one in sample.predictions])
+    return scaled
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How a metric is computed on draws of clips: the metric, how actions are joined, and what is done before."""
+
+    score: Score
+    join: Join
+    prepare: Callable[[Mapping[str, Sample]], Mapping[str, Sample]] = lambda samples: samples
+
+
+METRICS = {
+    "spearman": Figure(spearman_many, fisher_mean_many),
+    "r_l2": Figure(mse_many, plain_mean_many, in_tenths_of_range),
+    "mse": Figure(mse_many, pooled_mean_many),
+    "accuracy": Figure(accuracy_many, pooled_mean_many),
 }
-"""Name → the metric, and how the figures of several actions become one."""
 
 
 def as_plain(figure: Interval | PairedTest) -> dict[str, Any]:

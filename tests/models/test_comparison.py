@@ -18,12 +18,11 @@ from models.comparison import (
     mean_difference,
     mean_interval,
     permutation_test,
-    relative_l2_many,
     spearman_many,
 )
 
-SPEARMAN, FISHER = METRICS["spearman"]
-MSE, POOLED = METRICS["mse"]
+SPEARMAN, FISHER = METRICS["spearman"].score, METRICS["spearman"].join
+MSE, POOLED = METRICS["mse"].score, METRICS["mse"].join
 
 
 def noisy(truth: np.ndarray, noise: float, seed: int, seeds: int = 1) -> np.ndarray:
@@ -38,10 +37,24 @@ def test_metrics_of_many_rows_are_those_of_each() -> None:
     for row in (0, 1, 2, 4):
         assert rho[row] == pytest.approx(scipy.stats.spearmanr(guess[row], truth[row]).statistic, abs=1e-12)
     assert np.isnan(rho[3])
-    assert relative_l2_many(guess, truth)[2] == pytest.approx(metrics.relative_l2(guess[2], truth[2]).value)
-    assert np.isnan(relative_l2_many(guess[:1], np.ones((1, 30)))[0])
     labels = (truth > 0).astype(float)
     assert accuracy_many(guess, labels)[1] == pytest.approx(metrics.accuracy(guess[1], labels[1]).value)
+
+
+def test_relative_errors_keep_the_range_of_all_clips() -> None:
+    """Per action as published, plainly averaged; a draw's error is never more than the worst clip's."""
+    truth = np.random.default_rng(3).uniform(0, 50, 12)
+    guess = noisy(truth, 4.0, 4)
+    samples = {"a": Sample(truth, [guess]), "b": Sample(truth[:5], [guess[:, :5]])}
+    how = METRICS["r_l2"]
+    drawn = bootstrap(how.prepare(samples), how.score, how.join, 500)
+    each = [metrics.relative_l2(guess[0, :n], truth[:n]).value for n in (12, 5)]
+    assert [drawn.interval(0, action).value for action in "ab"] == pytest.approx(each)
+    assert drawn.interval(0).value == pytest.approx(np.mean(each))
+    worst = 100 * (np.abs(guess[0] - truth).max() / np.ptp(truth)) ** 2
+    assert drawn.draws["a"].max() <= worst
+    equal = bootstrap(how.prepare({"a": Sample(np.ones(4), [guess[:, :4]])}), how.score, how.join, 100)
+    assert equal.interval(0).value is None
 
 
 def test_actions_are_joined_as_published() -> None:
