@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,6 @@ class StandingTracker(FrameLoopTracker):
         return TrackStep(rectangle(self._box), 1.0)
 
 
-TRACKERS["standing"] = TrackerEntry(f"{__name__}:StandingTracker")
-
-
 def runner(workspace: Workspace, dataset: str) -> Any:
     def run(config: PipelineConfig) -> RunSummary:
         fresh = Workspace.open(workspace.root)
@@ -91,11 +88,13 @@ def record(workspace: Workspace) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def standing(workspace: Workspace) -> str:
+def standing(workspace: Workspace) -> Iterator[str]:
     """The tiny dataset's run again, with tubes that stand still."""
+    TRACKERS["standing"] = TrackerEntry(f"{__name__}:StandingTracker")
     run = find_run(workspace, next(path.parent.name for path in sorted(workspace.runs.glob("2*/run.json"))))
     track = run.config.track.model_copy(update={"tracker": "standing"})
-    return runner(workspace, DATASET)(run.config.model_copy(update={"track": track})).run_id
+    yield runner(workspace, DATASET)(run.config.model_copy(update={"track": track})).run_id
+    del TRACKERS["standing"]
 
 
 def test_cells_share_all_that_they_can(record: dict[str, Any]) -> None:
