@@ -173,8 +173,7 @@ def _per_action(
 def _errors(samples: Mapping[str, Sample], model: int) -> PairedTest:
     truth = np.concatenate([sample.truth for sample in samples.values()])
     a, b = (
-        np.concatenate([sample.predictions[number].mean(axis=0) for sample in samples.values()])[None]
-        for number in (model, 0)
+        np.concatenate([sample.predictions[number] for sample in samples.values()], axis=1) for number in (model, 0)
     )
     return error_test(truth, a, b)
 
