@@ -347,6 +347,7 @@ def flops_command(
 @plain_errors
 def gc_command(
     keep: Annotated[int, typer.Option(min=1, help="Keep what the last runs of each dataset need.")] = 1,
+    grace: Annotated[float, typer.Option(min=0, help="Hours for which what no run refers to is left alone.")] = 24.0,
     delete: Annotated[bool, typer.Option("--delete", help="Really delete; without it only say what would go.")] = False,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
@@ -358,7 +359,7 @@ def gc_command(
     from flows.gc import find_garbage, print_garbage, remove
 
     opened = Workspace.open(workspace)
-    garbage = find_garbage(opened, keep)
+    garbage = find_garbage(opened, keep, grace)
     if delete:
         remove(opened, garbage)
     if as_json:

@@ -1,23 +1,27 @@
 """`tubeflow gc`: artifacts that no recent run needs.
 
 What a run stands on is in its references.parquet. An artifact is kept while one of the newest `keep` runs of any
-dataset refers to it; the others are what tracker and config experiments left behind.
+dataset refers to it; the others are what tracker and config experiments left behind. A run that is under way, or was
+killed, has no such list yet: what no run at all refers to stays for some hours before it counts as left behind.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_catalog.catalog import Workspace
+from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.schemas import REFERENCES, read_table
 from data_catalog.store import ArtifactDamaged
 from flows.console import out
 from flows.contenders import experiment_runs
 from flows.runs import read_runs
+
+GRACE_HOURS = 24.0
 
 
 @dataclass(frozen=True)
@@ -32,19 +36,30 @@ class Garbage:
 
 
 def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
-    """For every run, oldest first, the (stage, key) of the artifacts that it stands on."""
+    """For every run, oldest first, the (stage, key) of the artifacts that it stands on.
+
+    Raises:
+        CatalogError: the list of a run can't be read; its artifacts would be taken for unused ones.
+    """
     found = {}
     for run in read_runs(workspace):
+        folder = workspace.runs / run["run_id"]
         try:
-            table = read_table(workspace.runs / run["run_id"] / "references.parquet", REFERENCES).to_pydict()
-        except (FileNotFoundError, ArtifactDamaged):
-            continue
+            table = read_table(folder / "references.parquet", REFERENCES).to_pydict()
+        except (FileNotFoundError, ArtifactDamaged) as exc:
+            raise CatalogError(
+                f"Run {run['run_id']} has no readable list of the artifacts that it stands on, so nothing is removed; "
+                f"run it again and delete {folder}, then try again."
+            ) from exc
         found[run["run_id"]] = set(zip(table["stage"], table["key"], strict=True))
     return found
 
 
-def find_garbage(workspace: Workspace, keep: int) -> list[Garbage]:
-    """Artifacts that none of the `keep` newest runs of each dataset refers to."""
+def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOURS) -> list[Garbage]:
+    """Artifacts that none of the `keep` newest runs of each dataset refers to; raises as `references`.
+
+    Those that no run at all refers to are left alone while they are younger than `grace_hours`.
+    """
     referring = references(workspace)
     by_dataset: dict[str, list[str]] = defaultdict(list)
     for run in read_runs(workspace):
@@ -59,14 +74,19 @@ def find_garbage(workspace: Workspace, keep: int) -> list[Garbage]:
         for artifact in artifacts - needed:
             older[artifact].append(run_id)
     garbage = []
+    youngest = time.time() - 3600 * grace_hours
     for folder in sorted(workspace.artifacts.glob("*")):
         if not folder.is_dir() or folder.name == "tmp":
             continue
         for key, stat in sorted(workspace.store.scan(folder.name).items()):
-            if (folder.name, key) not in needed:
+            runs = tuple(older.get((folder.name, key), ()))
+            if (folder.name, key) not in needed and (runs or stat.st_mtime < youngest):
                 path = workspace.store.path(folder.name, key)
                 size = stat.st_size + _folder_size(path.with_suffix(".work"))
-                garbage.append(Garbage(folder.name, key, path, size, tuple(older.get((folder.name, key), ()))))
+                garbage.append(Garbage(folder.name, key, path, size, runs))
+        for work in sorted(folder.glob("*/*.work")):  # of trainings that were killed and never taken up again
+            if not work.with_suffix(".h5").exists() and work.stat().st_mtime < youngest:
+                garbage.append(Garbage(folder.name, work.stem, work.with_suffix(".h5"), _folder_size(work), ()))
     return garbage
 
 

@@ -1,0 +1,71 @@
+"""`tubeflow gc` removes what older runs left behind, and nothing that somebody may still need."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from tiny_workspace import copy_workspace, identities, plan, run
+from typer.testing import CliRunner
+
+from data_catalog.catalog import CatalogError, Workspace
+from flows.cli import app
+from flows.gc import find_garbage, remove
+
+
+@pytest.fixture
+def two_taus(finished_workspace: Path, tmp_path: Path) -> Path:
+    """A workspace whose first run used another tau than its newest; the second run made masks only."""
+    root = copy_workspace(finished_workspace, tmp_path / "ws")
+    run(root, "masks.tau=0.3", selected=("normalize", "detect", "track", "masks"))
+    return root
+
+
+def test_what_only_an_older_run_needs_goes(two_taus: Path) -> None:
+    workspace = Workspace(two_taus)
+    first = sorted(path.name for path in workspace.runs.iterdir())[0]
+    garbage = find_garbage(workspace, keep=1)
+    assert {one.stage for one in garbage} == {"masks", "pack", "train", "evaluate"}
+    assert {one.runs for one in garbage} == {(first,)}
+    assert len([one for one in garbage if one.stage == "masks"]) == 4
+    trained = next(one for one in garbage if one.stage == "train")
+    assert trained.size > trained.path.stat().st_size  # its checkpoints go with it
+    remove(workspace, garbage)
+    after = plan(two_taus, "masks.tau=0.3")
+    assert [len(after[name].hits) for name in ("normalize", "detect", "track", "masks")] == [4, 4, 4, 4]
+    assert len(plan(two_taus)["masks"].hits) == 0
+    assert not trained.path.with_suffix(".work").exists()
+
+
+def test_more_runs_can_be_kept(two_taus: Path) -> None:
+    assert find_garbage(Workspace(two_taus), keep=2) == []
+
+
+def test_without_delete_nothing_goes(two_taus: Path) -> None:
+    before = identities(two_taus)
+    result = CliRunner().invoke(app, ["gc", "-w", str(two_taus)])
+    assert result.exit_code == 0, result.output
+    assert "Would remove" in result.stdout
+    assert identities(two_taus) == before
+    assert CliRunner().invoke(app, ["gc", "--delete", "-w", str(two_taus)]).exit_code == 0
+    assert len(identities(two_taus)) == len(before) - 7
+
+
+def test_what_no_run_refers_to_yet_is_left_alone_for_a_while(two_taus: Path) -> None:
+    """A run under way has not written down what it uses."""
+    workspace = Workspace(two_taus)
+    newest = sorted(workspace.runs.iterdir())[-1]
+    (newest / "run.json").unlink()  # as if it were still running
+    assert find_garbage(workspace, keep=1) == []
+    old = time.time() - 48 * 3600
+    for path in two_taus.glob("artifacts/masks/*/*.h5"):
+        os.utime(path, (old, old))
+    assert {one.stage for one in find_garbage(workspace, keep=1)} == {"masks"}
+    assert {one.runs for one in find_garbage(workspace, keep=1)} == {()}
+
+
+def test_a_lost_list_of_artifacts_removes_nothing(two_taus: Path) -> None:
+    newest = sorted(Workspace(two_taus).runs.iterdir())[-1]
+    (newest / "references.parquet").write_bytes(b"broken")
+    with pytest.raises(CatalogError, match=newest.name):
+        find_garbage(Workspace(two_taus), keep=1)

@@ -1,0 +1,95 @@
+"""Commands that look at a workspace and change nothing: inspect, explain, flops, status."""
+
+import json
+from pathlib import Path
+
+import av
+import h5py
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from data_catalog.catalog import Workspace
+from flows.cli import app
+
+CLIP = "diving_0003"
+
+
+def call(*words: str) -> str:
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_inspect_prints_the_mask_and_draws(finished_workspace: Path, tmp_path: Path) -> None:
+    text = call("inspect", CLIP, "-w", str(finished_workspace), "--out", str(tmp_path))
+    with h5py.File(mask_file(finished_workspace)) as file:
+        selected = int(file["mask"][:].sum())
+    assert f"{selected} of" in text
+    assert Image.open(tmp_path / f"{CLIP}.png").width > 1000
+    assert Image.open(tmp_path / f"{CLIP}_tube.png").width == 1200
+    with av.open(str(tmp_path / f"{CLIP}.mp4")) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 24
+
+
+def mask_file(root: Path) -> Path:
+    for path in root.glob("artifacts/masks/*/*.h5"):
+        with h5py.File(path) as file:
+            if file.attrs["clip_id"] == CLIP:
+                return path
+    raise AssertionError(f"no masks of {CLIP}")
+
+
+@pytest.mark.parametrize("name", ["clip", "key", "path"])
+def test_explain_prints_the_chain_to_the_source(finished_workspace: Path, name: str) -> None:
+    path = mask_file(finished_workspace)
+    asked = {"clip": CLIP, "key": path.stem, "path": str(path)}[name]
+    chains = json.loads(call("explain", asked, "-w", str(finished_workspace), "--json"))
+    assert [one["stage"] for one in chains[0]] == ["masks", "track", "detect", "normalize"]
+    source = Workspace(finished_workspace).sources
+    clip = next(path for path in finished_workspace.parent.parent.rglob(f"{CLIP}.mp4"))
+    normalized = next(one for one in chains[0] if one["stage"] == "normalize")
+    assert normalized["inputs"]["source"] == source.known(clip)
+    with h5py.File(path) as file:  # what h5dump -A shows
+        assert json.loads(file.attrs["config"]) == chains[0][0]["config"]
+        assert json.loads(file.attrs["parents"]) == chains[0][0]["parents"]
+    text = call("explain", asked, "-w", str(finished_workspace))
+    assert path.stem in text.replace("\n", "")
+
+
+def test_explain_of_nothing_is_a_sentence(finished_workspace: Path) -> None:
+    result = CliRunner().invoke(app, ["explain", "nobody", "-w", str(finished_workspace)])
+    assert result.exit_code == 2
+    assert "nobody" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_flops_counts_the_real_tubes(finished_workspace: Path) -> None:
+    rows = json.loads(call("flops", "tiny", "-w", str(finished_workspace), "--json"))
+    assert [row["clips"] for row in rows] == [4]
+    positions = []
+    for path in finished_workspace.glob("artifacts/masks/*/*.h5"):
+        with h5py.File(path) as file:
+            positions.append(int(file["mask"][:].sum()))
+    assert rows[0]["tube"]["positions"] == sum(positions) // 4
+    assert rows[0]["dense"]["positions"] == 2 * 4 * 14 * 14
+    assert rows[0]["tube"]["published"] < rows[0]["dense"]["published"]
+    assert "saved" in call("flops", CLIP, "-w", str(finished_workspace))
+
+
+def test_status_shows_what_is_done(finished_workspace: Path) -> None:
+    status = json.loads(call("status", "-w", str(finished_workspace), "--json"))
+    stages = status["datasets"]["tiny"]["stages"]
+    assert {name: (one["done"], one["wanted"]) for name, one in stages.items()} == {
+        **dict.fromkeys(("normalize", "detect", "track", "masks"), (4, 4)),
+        **dict.fromkeys(("pack", "train", "evaluate"), (1, 1)),
+    }
+    assert len(status["runs"]) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["ingest"], ["run"], ["plan"], ["status"], ["inspect"], ["explain"], ["gc"], ["demo"], ["flops"]]
+)
+def test_every_command_has_help_with_an_example(command: list[str]) -> None:
+    text = call(*command, "--help")
+    assert "Example" in text or not command
