@@ -65,9 +65,6 @@ def load_pickle(path: Path) -> object:
         return _Unpickler(path.read_bytes(), path.name).load()
     except UnsafePickle:
         raise
-    # A damaged pickle makes the opcodes fail in any of these ways; none of them is a fault of ours.
-    except (
-        pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-        ImportError, OverflowError, MemoryError, RecursionError,
-    ) as exc:  # fmt: skip
+    # A damaged pickle makes the opcodes, and NumPy's, fail in any way there is; none of them is a fault of ours.
+    except Exception as exc:
         raise BrokenPickle(f"{path.name} is damaged or no pickle ({type(exc).__name__}); download it again") from exc

@@ -21,6 +21,7 @@ import psutil
 
 REPO = Path(__file__).resolve().parents[1]
 SERVER_SECONDS = 90  # to start, with every core busy
+BUSY_SECONDS = 30  # a server that was just started may keep its database for a while
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,21 @@ class PrefectServer:
 
     def post(self, path: str, **filters: Any) -> Any:
         """What the API answers to a POST."""
-        response = httpx.post(self.url + path, json=filters, timeout=30)
-        response.raise_for_status()
-        return response.json()
+        return self._answer("POST", path, json=filters)
 
     def get(self, path: str) -> Any:
         """What the API answers to a GET."""
-        response = httpx.get(self.url + path, timeout=30)
-        response.raise_for_status()
-        return response.json()
+        return self._answer("GET", path)
+
+    def _answer(self, method: str, path: str, **settings: Any) -> Any:
+        """Asks again, as Prefect's own client does, where SQLite is busy: the server says 503 and has done nothing."""
+        limit = time.monotonic() + BUSY_SECONDS
+        while True:
+            response = httpx.request(method, self.url + path, timeout=30, **settings)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > limit:
+                response.raise_for_status()
+                return response.json()
+            time.sleep(0.5)
 
 
 def free_port() -> int:
@@ -97,9 +104,8 @@ def end(process: psutil.Popen) -> None:
     psutil.wait_procs(stubborn, timeout=10)
 
 
-@contextlib.contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[PrefectServer]:
-    """Start a server with its state in `folder`; `settings` are further environment variables."""
+def server_in(folder: Path, **settings: str) -> PrefectServer:
+    """A server with its state in `folder`, on a free port; not started. `settings` are environment variables."""
     url = f"http://127.0.0.1:{free_port()}/api"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "TUBEFLOW_"))}
     environment = inherited | {
@@ -113,11 +119,25 @@ def serving(folder: Path, **settings: str) -> Iterator[PrefectServer]:
         "OMP_NUM_THREADS": "1",
         **settings,
     }
-    port = url.split(":")[2].removesuffix("/api")
+    return PrefectServer(url, folder, environment)
+
+
+@contextlib.contextmanager
+def started(server: PrefectServer, log: str = "server") -> Iterator[psutil.Popen]:
+    """The server's process, ready for requests; after it was killed it can be started again, with all that it knew."""
+    port = server.url.split(":")[2].removesuffix("/api")
     words = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    with running("server", words, environment, folder) as process:
-        wait_until_healthy(process, url, folder / "server.log")
-        yield PrefectServer(url, folder, environment)
+    with running(log, words, server.environment, server.folder) as process:
+        wait_until_healthy(process, server.url, server.folder / f"{log}.log")
+        yield process
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[PrefectServer]:
+    """Start a server with its state in `folder`; `settings` are further environment variables."""
+    server = server_in(folder, **settings)
+    with started(server):
+        yield server
 
 
 def wait_until_healthy(process: psutil.Popen, url: str, log: Path) -> None:
@@ -132,8 +152,8 @@ def wait_until_healthy(process: psutil.Popen, url: str, log: Path) -> None:
 
 
 @contextlib.contextmanager
-def working(server: PrefectServer, pool: str = "tubeflow") -> Iterator[psutil.Popen]:
+def working(server: PrefectServer, pool: str = "tubeflow", log: str = "worker") -> Iterator[psutil.Popen]:
     """A worker of the pool, ready for runs."""
     words = ["prefect", "worker", "start", "--pool", pool, "--name", "test"]
-    with running("worker", words, server.environment, server.folder) as process:
+    with running(log, words, server.environment, server.folder) as process:
         yield process

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import Listing
+from flows import console
 from flows.cli import app
 from flows.clips import dataset_clips
 from flows.compare import Question, align, compare, published
@@ -182,13 +183,16 @@ def test_another_tracker(workspace: Workspace, standing: str) -> None:
     assert row["truth_iou_difference"]["value"] == pytest.approx(row["truth_iou"][1] - row["truth_iou"][0])
 
 
-def test_published_figures_stand_beside_a_dataset_of_their_kind(workspace: Workspace, record: dict[str, Any]) -> None:
+def test_published_figures_stand_beside_a_dataset_of_their_kind(
+    workspace: Workspace, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.out, "width", 200)
     other = Workspace(workspace.root)
     clips = other.datasets.clips(TWO)
     other.datasets.add(DatasetInfo(TWO, "aqa7", str(workspace.root)), Listing(tuple(clips)))
     try:
         words = ["compare", record["experiment_id"], "-w", str(workspace.root), "--repetitions", "100"]
-        shown = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+        shown = CliRunner().invoke(app, words)
         assert shown.exit_code == 0, shown.output
         assert "TSA-Net (published)" in shown.output
         assert "0.8476" in shown.output

@@ -41,13 +41,13 @@ def mask_file(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["clip", "key", "path"])
-def test_explain_prints_the_chain_to_the_source(finished_workspace: Path, name: str) -> None:
+def test_explain_prints_the_chain_to_the_source(finished_workspace: Path, tiny_videos: Path, name: str) -> None:
     path = mask_file(finished_workspace)
     asked = {"clip": CLIP, "key": path.stem, "path": str(path)}[name]
     chains = json.loads(call("explain", asked, "-w", str(finished_workspace), "--json"))
     assert [one["stage"] for one in chains[0]] == ["masks", "track", "detect", "normalize"]
     source = Workspace(finished_workspace).sources
-    clip = next(path for path in finished_workspace.parent.parent.rglob(f"{CLIP}.mp4"))
+    clip = tiny_videos / "videos" / f"{CLIP}.mp4"
     normalized = next(one for one in chains[0] if one["stage"] == "normalize")
     assert normalized["inputs"]["source"] == source.known(clip)
     with h5py.File(path) as file:  # what h5dump -A shows
