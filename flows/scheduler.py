@@ -17,8 +17,9 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
+from tasks.failures import Trouble
 from tasks.plan import StagePlan
-from tasks.stage import Context, IOTrouble, Job, ShardReport, Trouble, run_shard
+from tasks.stage import Context, IOTrouble, Job, ShardReport, run_shard
 
 SHARDS_A_WORKER = 8
 LARGEST_SHARD = 16

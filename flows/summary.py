@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_catalog.quarantine import QuarantineRow
-from tasks.stage import ShardReport, Trouble
+from tasks.failures import Trouble
+from tasks.stage import ShardReport
 
 
 @dataclass

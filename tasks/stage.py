@@ -39,9 +39,10 @@ from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.index import Record, record_of
 from data_catalog.quarantine import QuarantineRow
-from data_catalog.store import ArtifactDamaged, Lineage
+from data_catalog.store import Lineage
 from tasks.config import StageConfig
 from tasks.errors import BadClip
+from tasks.failures import Trouble, quarantine_job, trouble_of
 
 logger = logging.getLogger(__name__)
 
@@ -184,17 +185,6 @@ class KeyMaker:
         return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """A job that failed for now; `retry` where waiting may help (I/O)."""
-
-    clip_id: str
-    stage: str
-    reason: str
-    remedy: str
-    retry: bool
-
-
 @dataclass
 class ShardReport:
     """What became of the jobs of one shard."""
@@ -250,9 +240,9 @@ def run_jobs(
             report.made.append(result)
             report.notes += outcome.notes if isinstance(outcome, Product) else ()
         elif isinstance(result, BadClip):
-            report.quarantined.append(_quarantine(context.workspace, job, result))
+            report.quarantined.append(quarantine_job(context.workspace, job, result))
         else:
-            report.troubles.append(_trouble(context.workspace, job, result))
+            report.troubles.append(trouble_of(context.workspace, job, result))
         clock = time.perf_counter()
     report.seconds += time.perf_counter() - started
     return report
@@ -318,47 +308,6 @@ def _keep(
         return record_of(lineage, path.stat())
     except Exception as exc:  # of this clip alone; `run_jobs` sorts out which kind
         return exc
-
-
-def _quarantine(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRow:
-    row = QuarantineRow(
-        dataset=job.dataset,
-        clip_id=job.clip_id,
-        stage=job.stage,
-        key=job.key,
-        reason=bad.reason,
-        remedy=bad.remedy,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    logger.warning("%s quarantined in %s: %s %s", job.name, job.stage, bad.reason, bad.remedy)
-    try:
-        workspace.quarantine.add(row)
-    except OSError as exc:  # then it is only tried again next time
-        logger.warning("The quarantine row of %s can't be written: %s", job.name, exc.strerror)
-    return row
-
-
-def _trouble(workspace: Workspace, job: Job, exc: Exception) -> Trouble:
-    if isinstance(exc, ArtifactDamaged):
-        if workspace.artifacts in exc.path.parents:  # damaged since it was checked
-            with contextlib.suppress(OSError):
-                exc.path.unlink(missing_ok=True)
-        reason = f"{job.name}: {exc.path} {exc.what}."
-        return Trouble(job.clip_id, job.stage, reason, "It was removed; run again, and it is made again.", retry=False)
-    if isinstance(exc, FileNotFoundError):
-        reason = f"{job.name}: {exc.filename or exc} is gone."
-        return Trouble(job.clip_id, job.stage, reason, "Run again; what is missing is made again.", retry=False)
-    if isinstance(exc, OSError):
-        place = f" ({exc.filename})" if exc.filename else ""
-        reason = f"{job.name}: {exc.strerror or exc}{place}."
-        remedy = "Free the disk or the permissions, then run again; what is done is kept."
-        return Trouble(job.clip_id, job.stage, reason, remedy, retry=True)
-    if isinstance(exc, ValueError):  # the cores raise it for a config or labels that don't fit, remedy included
-        reason = f"{job.name} can't go through {job.stage}: {str(exc).rstrip('.')}."
-        return Trouble(job.clip_id, job.stage, reason, "Put that right, then run again.", retry=False)
-    logger.debug("Unexpected failure of %s in %s", job.name, job.stage, exc_info=exc)
-    reason = f"{job.name}: unexpected {type(exc).__name__} in {job.stage}: {exc}."
-    return Trouble(job.clip_id, job.stage, reason, "Report it with the clip; the next run tries again.", retry=False)
 
 
 @functools.cache
