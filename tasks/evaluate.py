@@ -49,6 +49,10 @@ class EvaluateConfig(StageConfig):
     device: str = "auto"
 
 
+class NothingHeldOut(ValueError):
+    """The pack has no clip in any of the splits that are to be evaluated."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What evaluation gives back.
@@ -94,8 +98,8 @@ def evaluate(
         model, training: the configuration of that training.
 
     Raises:
-        ValueError: weights that do not fit the network (missing and unexpected names are listed), or no
-            clip in any of the splits.
+        NothingHeldOut: no clip in any of the splits.
+        ValueError: weights that do not fit the network (missing and unexpected names are listed).
         DamagedPack: the pack cannot be read.
     """
     import pandas as pd
@@ -127,6 +131,16 @@ def evaluate(
     return Evaluation(pd.concat(rows, ignore_index=True), metrics)
 
 
+def nothing_evaluated(split: str, classification: bool) -> Evaluation:
+    """No predictions, and metrics of which each says why it has no value."""
+    import pandas as pd
+
+    none = np.empty(0)
+    table = score_table(none, none, [], classification)
+    columns = ["weights", "clip_id", "split", "action", "true", "predicted"]
+    return Evaluation(pd.DataFrame(columns=columns), {name: {split: table} for name in WEIGHTS})
+
+
 def _chosen(
     reader: PackReader, model: ModelConfig, training: TrainConfig, config: EvaluateConfig
 ) -> dict[str, list[int]]:
@@ -135,7 +149,7 @@ def _chosen(
     clips = {split: named.get(split) or reader.indices(split, training.actions) for split in config.splits}
     chosen = {split: indices for split, indices in clips.items() if indices}
     if not chosen:
-        raise ValueError(
+        raise NothingHeldOut(
             f"the pack {reader.path} has no clip of split {' or '.join(config.splits)}; "
             "label some, or set evaluate.splits."
         )
@@ -225,9 +239,14 @@ def _evaluate_job(job: Job, config: EvaluateView, context: Context) -> Product:
     }
     pack = context.workspace.store.path("pack", job.parents["pack"])
     settings = config.evaluate.model_copy(update={"device": context.resolved_device})
-    result = evaluate(pack, weights, config.model, config.train, settings)
+    notes: tuple[str, ...] = ()
+    try:
+        result = evaluate(pack, weights, config.model, config.train, settings)
+    except NothingHeldOut as exc:  # a user's first handful of clips may all be for training
+        result = nothing_evaluated(config.evaluate.splits[0], config.model.head == "classification")
+        notes = (f"Nothing was evaluated: {exc}",)
     columns = {f"predictions/{name}": result.predictions[name].to_numpy() for name in result.predictions.columns}
-    return Product(columns | {"metrics": np.array(json.dumps(result.as_json(), allow_nan=False))})
+    return Product(columns | {"metrics": np.array(json.dumps(result.as_json(), allow_nan=False))}, notes=notes)
 
 
 STAGE = Stage(

@@ -9,7 +9,7 @@ from scipy import stats
 from tiny_training import CONFIG, MODEL, tiny_pack
 
 from models.metrics import fisher_z_mean
-from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.evaluate import EvaluateConfig, evaluate, nothing_evaluated
 from tasks.progress import Progress, listening, report
 from tasks.scoring import score_table
 from tasks.train import TrainResult, train
@@ -130,3 +130,12 @@ def test_a_broken_listener_is_dropped_and_stops_nothing() -> None:
     report("train", 3, 3)
     assert calls == [1]
     assert [progress.done for progress in seen] == [1, 2]
+
+
+def test_nothing_held_out_is_an_evaluation_without_figures() -> None:
+    """Every metric says why it has no value, and the page that is made of it has no nan."""
+    result = nothing_evaluated("test", classification=False)
+    assert len(result.predictions) == 0
+    said = result.as_json()
+    assert set(said) == {"last", "best"}
+    assert all(str(value).startswith("undefined: ") for value in said["last"]["test"]["all"].values())
