@@ -121,7 +121,7 @@ def test_bad_clip_is_a_row_on_the_run_page(server: PrefectServer, demo: Run, tmp
     assert "torn.mp4" in row["reason"]
     assert row["remedy"]
     logs = server.post("/logs/filter", logs={"flow_run_id": {"any_": [run.record["id"]]}})
-    assert [log["name"] for log in logs if "'torn' quarantined" in log["message"]] == ["tasks.stage"]
+    assert [log["name"] for log in logs if "'torn' quarantined" in log["message"]] == ["tasks.failures"]
 
 
 def test_forms_show_the_demo_preset_and_refuse_what_cannot_be(server: PrefectServer) -> None:
