@@ -38,6 +38,7 @@ SETTINGS = (
     "train.batch=1",
     "train.checkpoint_steps=1",
     "train.loggers=[csv]",
+    "train.difficulty=true",  # the network judges the execution, the dive's difficulty is multiplied in
     "engine.shard_clips=1",
     "engine.workers=2",
     "engine.device=cpu",

@@ -112,7 +112,7 @@ def test_the_range_of_an_action_is_that_of_its_clips_alone(workspace: Workspace)
     labels = PackReader(workspace.store.path("pack", run.keys["pack"][""])).labels
     two = replace(labels, action=["vault", *labels.action[1:]], score=labels.score.copy())
     two.score[0] = 1000.0
-    rest = labels.score[1:] / labels.difficulty[1:]  # the demo's network predicts the execution
+    rest = labels.score[1:] / labels.difficulty[1:]  # the network predicts the execution
     assert action_range(two, run.config.train, labels.action[1]) == (rest.min(), rest.max())
     with pytest.raises(ValueError, match="no clip of action 'ski'"):
         action_range(two, run.config.train, "ski")

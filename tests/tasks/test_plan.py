@@ -29,7 +29,7 @@ CHANGES = {
               "model.compat=released", "model.affinity=softmax", "model.head_options={hidden: 8}",
               "train.seed=1", "train.epochs=3",
               "train.batch=2", "train.accumulate=2", "train.lr=0.01", "train.weight_decay=0", "train.schedule=constant",
-              "train.clip_gradient=1", "train.actions=[diving]", "train.score_range=train", "train.difficulty=true",
+              "train.clip_gradient=1", "train.actions=[diving]", "train.score_range=train", "train.difficulty=false",
               "train.flip=0.25", "train.shift=[-1, 1]", "train.eval_shift=1", "train.validation=0.5",
               "train.freeze_batchnorm=true", "train.precision=bf16-mixed", "train.deterministic=true"],
     "evaluate": ["evaluate.splits=[test]"],
