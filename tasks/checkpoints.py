@@ -15,6 +15,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from data_catalog.atomic import sync_folder
+
 logger = logging.getLogger(__name__)
 
 _KEPT = 2  # the newest may be damaged, then the one before it is needed
@@ -59,7 +61,7 @@ class DurableCheckpoints(Checkpoint):
             return
         _write_synced(_sidecar(path), f"{_sync_and_digest(temporary)}  {path.name}\n")
         os.replace(temporary, path)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
         for old in sorted(self._folder.glob("*.ckpt"))[:-_KEPT]:
             _remove(old)
 
@@ -125,11 +127,3 @@ def _write_synced(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
