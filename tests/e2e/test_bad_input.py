@@ -20,7 +20,9 @@ from video_files import numbered_frames, write_video
 from data_catalog.catalog import Workspace
 
 FIELDS = ("clip_id", "video", "split", "score", "x", "y", "w", "h")
-RUN = ("run", "folder", "--dataset", "mine", *(word for one in (*SETTINGS, "train.epochs=1") for word in ("-o", one)))
+# these labels tell no difficulty, so none is multiplied in
+WORDS = (*SETTINGS, "train.epochs=1", "train.difficulty=false")
+RUN = ("run", "folder", "--dataset", "mine", *(word for one in WORDS for word in ("-o", one)))
 
 
 def environment(home: Path) -> dict[str, str]:
