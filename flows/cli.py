@@ -127,6 +127,8 @@ def datasets_make(
     clips: Annotated[int, typer.Option(help="How many clips.")] = 60,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     size: Annotated[str, typer.Option(help="640x360, 320x240 or mixed.")] = "mixed",
+    distractors: Annotated[int, typer.Option(help="Other divers in every clip, 0 to 2, whom nobody judges.")] = 0,
+    zoom: Annotated[float, typer.Option(help="How large athletes are, 0.25 to 1.")] = 1.0,
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where the videos go; by default inside.")] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
@@ -137,7 +139,8 @@ def datasets_make(
     if generator != "procedural":
         raise ConfigError(f"There is no generator '{generator}'; there is: procedural.")
     try:
-        spec = ProceduralSpec.model_validate({"kind": kind, "clips": clips, "seed": seed, "size": size})
+        shown = {"distractors": distractors, "zoom": zoom}
+        spec = ProceduralSpec.model_validate({"kind": kind, "clips": clips, "seed": seed, "size": size, **shown})
     except ValueError as exc:
         raise ConfigError(" ".join(str(exc).split())) from exc
     with stage_bars():

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data_catalog.catalog import TABLE, CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import DatasetError, build_adapter
@@ -24,6 +24,14 @@ class ProceduralSpec(StageConfig):
     clips: int = Field(60, ge=1, description="how many; every fourth is held out for testing")
     seed: int = Field(0, ge=0)
     size: Literal["640x360", "320x240", "mixed"] = "mixed"
+    distractors: int = Field(0, ge=0, le=2, description="other divers in every clip, whom nobody judges")
+    zoom: float = Field(1.0, ge=0.25, le=1, description="how large the athletes are; 0.4 for small ones")
+
+    @model_validator(mode="after")
+    def _only_divers_have_distractors(self) -> ProceduralSpec:
+        if self.distractors and self.kind != "diving":
+            raise ValueError(f"distractors go with kind diving only, not with {self.kind}")
+        return self
 
 
 def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None) -> Listing:
@@ -91,7 +99,7 @@ def is_procedural(root: Path) -> bool:
 
 def make_procedural(workspace: Workspace, name: str, spec: ProceduralSpec, out: Path | None = None) -> Listing:
     """Draw a procedural dataset into `out` (by default inside the workspace) and ingest it."""
-    from data_catalog.datasets.procedural import make_dataset
+    from data_catalog.datasets.procedural import Setting, make_dataset
 
     folder = out or workspace.root / "datasets" / name
     progress.report("draw", 0, spec.clips)
@@ -101,6 +109,7 @@ def make_procedural(workspace: Workspace, name: str, spec: ProceduralSpec, out: 
         clips=spec.clips,
         seed=spec.seed,
         size=spec.size,
+        setting=Setting(spec.distractors, spec.zoom),
         progress=lambda done, total: progress.report("draw", done, total),
     )
     return ingest(workspace, name, "procedural", folder)

@@ -5,9 +5,9 @@ A data set is a folder in the folder adapter's format, plus the truth that no re
     videos/<clip_id>.mp4          H.264, 25, 29.97 or 50 fps, 640×360 or 320×240
     labels.csv                    one row per clip and athlete
     ground_truth/<clip_id>.npz    quads, masks, visibility (see `read_ground_truth`)
-    dataset.json                  kind, seed, generator version, facts of every clip
+    dataset.json                  kind, seed, setting, generator version, facts of every clip
 
-Clip i depends on (seed, kind, size, i) and the generator version only: asking for more clips, or for more
+Clip i depends on (seed, kind, size, setting, i) and the generator version only: asking for more clips, or for more
 workers, never changes it.
 """
 
@@ -17,17 +17,23 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Literal
 
 import cv2
 
+from data_catalog.datasets.procedural.distractors import ALONE, Setting
 from data_catalog.datasets.procedural.storyboard import KINDS, Kind, Storyboard, plan_clip, split_of
 from data_catalog.datasets.procedural.write import GroundTruth, read_ground_truth, write_clip
 
-__all__ = ["COLUMNS", "GENERATOR_VERSION", "KINDS", "GroundTruth", "Kind", "Size", "make_dataset", "read_ground_truth"]
+__all__ = [
+    "ALONE", "COLUMNS", "GENERATOR_VERSION", "KINDS", "GroundTruth", "Kind", "Setting", "Size", "make_dataset",
+    "read_ground_truth",
+]  # fmt: skip
 
-GENERATOR_VERSION: Final = 1  # raise when pixels or labels of a clip change
+# Raise when pixels or labels of a clip change. 2: distractors and zoom; clips without them are those of version 1.
+GENERATOR_VERSION: Final = 2
 Size = Literal["640x360", "320x240", "mixed"]
 COLUMNS: Final = (
     "clip_id", "video", "split", "score", "difficulty", *(f"judge_{n}" for n in range(1, 8)),
@@ -36,7 +42,7 @@ COLUMNS: Final = (
 
 Row = dict[str, object]
 Facts = dict[str, object]
-_Job = tuple[Path, Kind, int, int, Size]
+_Job = tuple[Path, Kind, int, int, Size, Setting]
 
 
 def make_dataset(
@@ -46,6 +52,7 @@ def make_dataset(
     clips: int = 60,
     seed: int = 0,
     size: Size = "mixed",
+    setting: Setting = ALONE,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -57,11 +64,12 @@ def make_dataset(
         clips: how many; every fourth is in the test split.
         seed: of everything random.
         size: frame size in pixels, or "mixed".
+        setting: other divers in the picture, and how far away the camera is.
         workers: processes; all cores when None, in this process when 1.
         progress: called with (clips done, clips) after each clip, in order.
 
     Raises:
-        ValueError: unknown kind or size, a negative seed, or no clips asked.
+        ValueError: unknown kind or size, a negative seed, no clips asked, or distractors for another kind than diving.
         OSError: `out` cannot be written.
     """
     if clips < 1:
@@ -71,7 +79,7 @@ def make_dataset(
     out = Path(out)
     for folder in ("videos", "ground_truth"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    jobs: list[_Job] = [(out, kind, index, seed, size) for index in range(clips)]
+    jobs: list[_Job] = [(out, kind, index, seed, size, setting) for index in range(clips)]
     rows: list[Row] = []
     facts: dict[str, Facts] = {}
     for done, (clip_rows, clip_facts) in enumerate(_run(jobs, workers), start=1):
@@ -82,7 +90,7 @@ def make_dataset(
     _write_labels(out / "labels.csv", rows)
     about = {
         "procedural": True, "generator_version": GENERATOR_VERSION, "kind": kind, "seed": seed, "size": size,
-        "num_clips": clips, "clips": facts,
+        **asdict(setting), "num_clips": clips, "clips": facts,
     }  # fmt: skip
     _replace_text(out / "dataset.json", json.dumps(about, indent=1) + "\n")
     return out
@@ -101,8 +109,8 @@ def _run(jobs: list[_Job], workers: int | None) -> Iterator[tuple[list[Row], Fac
 
 
 def _make_clip(job: _Job) -> tuple[list[Row], Facts]:
-    out, kind, index, seed, size = job
-    story = plan_clip(kind, index, seed, size)
+    out, kind, index, seed, size, setting = job
+    story = plan_clip(kind, index, seed, size, setting)
     boxes = write_clip(story, out)
     return list(_rows(story, split_of(index), boxes)), story.facts
 

@@ -53,6 +53,8 @@ class _Stage:
         depth = [float(figure.joints[0, 0, 0, 2]) for figure in self.figures]
         self.order = sorted(range(len(people)), key=lambda number: depth[number])
         self.first_athlete = len(story.others)
+        wet = [bool(story.splashes)] * len(story.athletes)
+        self.dives = [*(one.splash is not None for one in story.others), *wet]  # whom the water hides from below
 
     def _ground(self, joints: Floats, person: Performer) -> Floats:
         """Panorama position (F, S, 2) of the ground or water right under a person."""
@@ -78,6 +80,10 @@ class _Stage:
             masks &= ~silhouette
             if who >= self.first_athlete:
                 masks[who - self.first_athlete] = silhouette
+            elif (water := story.others[who].splash) is not None:
+                hidden = water.paint(frame, now, story.view, corner)
+                if hidden is not None:
+                    masks &= ~hidden
         for splash in story.splashes:
             hidden = splash.paint(frame, now, story.view, corner)
             if hidden is not None:
@@ -120,7 +126,7 @@ class _Stage:
         corners = story.camera[number] - np.array([width, height]) / 2.0
         left, top, right, bottom = figure.bounds(number)
         water = float("inf")
-        if story.splashes and who >= self.first_athlete:
+        if self.dives[who]:
             water = float(self.feet_of[who][number, _MIDDLE, 1] - corners[_MIDDLE, 1])
         x0 = max(0, int(np.floor(left - corners[:, 0].max())))
         y0 = max(0, int(np.floor(top - corners[:, 1].max())))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from data_catalog.datasets.procedural.athlete import Floats, centre_of_mass, place_joints, pose, turn
 from data_catalog.datasets.procedural.camera import Operator, View
+from data_catalog.datasets.procedural.distractors import ALONE, AZIMUTH, Setting, entry_place, invite
 from data_catalog.datasets.procedural.dive import Dive, DiveMotion, choose_dive
 from data_catalog.datasets.procedural.figure import Look, diver_look, official_look, skater_look
 from data_catalog.datasets.procedural.judges import PENALTY, Faults, final_score, judge
@@ -34,11 +35,15 @@ _GOLDEN: Final = 0.6180339887498949
 
 @dataclass(frozen=True, eq=False)
 class Performer:
-    """A moving person: what moves them, what they look like, how they stand to the water."""
+    """A moving person: what moves them, what they look like, how they stand to the water.
+
+    `splash` is that of somebody who isn't an athlete of the clip; it is painted together with them.
+    """
 
     motion: Motion
     look: Look
     lane_m: float = 0.0
+    splash: Splash | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,24 +73,26 @@ def split_of(index: int) -> str:
     return "test" if index % 4 == 3 else "train"
 
 
-def plan_clip(kind: Kind, index: int, seed: int, size: str) -> Storyboard:
-    """The storyboard of clip `index`; depends on nothing but these four arguments.
+def plan_clip(kind: Kind, index: int, seed: int, size: str, setting: Setting = ALONE) -> Storyboard:
+    """The storyboard of clip `index`; depends on nothing but these arguments.
 
     Raises:
-        ValueError: for an unknown kind or size.
+        ValueError: for an unknown kind or size, or a setting that the kind doesn't have.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind '{kind}' of procedural clips; choose one of {', '.join(KINDS)}")
     if size != "mixed" and size not in _SIZES:
         raise ValueError(f"unknown frame size '{size}'; choose one of mixed, {', '.join(_SIZES)}")
+    if setting.distractors and kind != "diving":
+        raise ValueError(f"only kind 'diving' has distractors, '{kind}' has none; set distractors to 0")
     rng = np.random.default_rng([seed, KINDS.index(kind), index])
     wide = rng.random() < 0.5
     frame = _SIZES[size if size != "mixed" else "640x360" if wide else "320x240"]
     fps = _RATES[int(np.searchsorted([0.42, 0.84], rng.random()))]
     clip_id = f"{kind}_{index:04d}"
     if kind == "skating":
-        return _plan_skating(clip_id, index, seed, frame, fps, rng)
-    return _plan_dive(clip_id, kind, index, seed, frame, fps, rng)
+        return _plan_skating(clip_id, index, seed, frame, fps, setting, rng)
+    return _plan_dive(clip_id, kind, index, seed, frame, fps, setting, rng)
 
 
 def _spread(seed: int, stream: int, index: int) -> float:
@@ -108,8 +115,9 @@ def _faults(slack: float, timing: float, rng: np.random.Generator) -> Faults:
 
 
 def _plan_dive(
-    clip_id: str, kind: Kind, index: int, seed: int, size: tuple[int, int], fps: Fraction, rng: np.random.Generator
-) -> Storyboard:
+    clip_id: str, kind: Kind, index: int, seed: int, size: tuple[int, int], fps: Fraction, setting: Setting,
+    rng: np.random.Generator,
+) -> Storyboard:  # fmt: skip
     paired = kind == "sync_diving"
     slack = 1.0 - _spread(seed, 0, index)
     hardness = 0.58 * _spread(seed, 1, index) + 0.42 * (1.0 - slack)
@@ -125,8 +133,8 @@ def _plan_dive(
         motions.append(_dive_motion(dive, _faults(slack, timing, rng), late, run_up, lanes[1], rng))
     frames = _frame_count(motions[-1].entry_sec + rng.uniform(1.0, 1.3), fps)
     instants = _instants(frames, fps)
-    turn_by = rng.uniform(0.55, 0.75) if paired else rng.uniform(0.1, 0.35)
-    scale = size[1] / rng.uniform(3.9, 4.2)
+    turn_by = rng.uniform(*AZIMUTH) if paired or setting.distractors else rng.uniform(0.1, 0.35)
+    scale = setting.zoom * size[1] / rng.uniform(3.9, 4.2)
     view = View(turn_by, rng.uniform(0.14, 0.2), float(rng.choice([-1.0, 1.0])), scale, (0.0, 0.0))
     athletes = tuple(Performer(m, diver_look(rng), m.lane_m) for m in motions)
     if paired:  # partners wear the same suit
@@ -134,16 +142,22 @@ def _plan_dive(
         partner = athletes[1].look
         athletes = (athletes[0], replace(athletes[1], look=replace(partner, colours=partner.colours | colours)))
     view, camera, shape = _film(view, athletes, instants, size, 1.05, rng)
-    scene = build_pool(view, shape, dive.height_m, lanes, _venue(kind, seed), rng)
+    beside = invite(motions[0], setting.distractors, np.random.default_rng([seed, 79, KINDS.index(kind), index]))
+    boards = (*lanes, *(one.motion.lane_m for one in beside))
+    scene = build_pool(view, shape, dive.height_m, boards, _venue(kind, seed), rng)
     splashes = tuple(
-        Splash.throw(m.entry_sec, _entry_place(m), m.faults.splash, rng) for m in motions
+        Splash.throw(m.entry_sec, entry_place(m), m.faults.splash, rng) for m in motions
     )
+    others = tuple(Performer(one.motion, one.look, one.motion.lane_m, one.splash) for one in beside)
     seen = _mean_faults([m.faults for m in motions])
     marks = judge(seen, rng)
     visible = {name: round(value, 4) for name, value in asdict(seen).items()}
     facts: dict[str, object] = {**asdict(dive), "code": dive.code, "faults": visible}
+    if beside:
+        facts["distractors"] = [one.facts for one in beside]
+    others = (*_passers(view, 0.95, rng), *others)
     return Storyboard(
-        clip_id, kind, size, fps, instants, view, camera, scene, athletes, _passers(view, 0.95, rng), splashes,
+        clip_id, kind, size, fps, instants, view, camera, scene, athletes, others, splashes,
         marks, dive.difficulty, final_score(marks, dive.difficulty), None, facts,
     )  # fmt: skip
 
@@ -160,14 +174,10 @@ def _mean_faults(faults: list[Faults]) -> Faults:
     return Faults(**{name: float(np.mean([getattr(one, name) for one in faults])) for name in PENALTY})
 
 
-def _entry_place(motion: DiveMotion) -> Floats:
-    place: Floats = centre_of_mass(motion(np.array([motion.entry_sec + 0.06])))[0]
-    return place
-
-
 def _plan_skating(
-    clip_id: str, index: int, seed: int, size: tuple[int, int], fps: Fraction, rng: np.random.Generator
-) -> Storyboard:
+    clip_id: str, index: int, seed: int, size: tuple[int, int], fps: Fraction, setting: Setting,
+    rng: np.random.Generator,
+) -> Storyboard:  # fmt: skip
     landed = _spread(seed, 0, index) < 0.5
     turns = float(rng.integers(1, 4)) + 0.5 - (0.0 if landed else rng.uniform(0.04, 0.12))
     lean = float(np.radians(rng.uniform(78, 88)) * (1.0 if rng.random() < 0.6 else -1.0))
@@ -175,7 +185,7 @@ def _plan_skating(
     motion = SkatingMotion(rng.uniform(0.9, 1.9), turns, jump, speed, landed, lean, rng.uniform(1.6, 1.76))
     frames = _frame_count(motion.landing_sec + rng.uniform(1.0, 1.6), fps)
     instants = _instants(frames, fps)
-    scale = size[1] / rng.uniform(3.3, 3.8)
+    scale = setting.zoom * size[1] / rng.uniform(3.3, 3.8)
     view = View(rng.uniform(0.1, 0.5), rng.uniform(0.14, 0.2), float(rng.choice([-1.0, 1.0])), scale, (0.0, 0.0))
     athletes = (Performer(motion, skater_look(rng)),)
     view, camera, shape = _film(view, athletes, instants, size, 1.0, rng)
