@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from models.trackers import TRACKERS
 from tasks.config import StageConfig
 from tasks.detect import NOBODY, DetectConfig
 from tasks.evaluate import EvaluateConfig
@@ -66,6 +67,20 @@ class PipelineConfig(StageConfig):
             object.__setattr__(self, "detect", DetectConfig(detector=NOBODY))
         if not published and self.detect.detector == NOBODY:
             raise ValueError(f"detect.detector {NOBODY} goes with track.tracker {PUBLISHED} only; choose another")
+        return self
+
+
+    @model_validator(mode="after")
+    def _masks_need_a_tracker_that_segments(self) -> PipelineConfig:
+        """Told before anything runs, not clip by clip."""
+        tracker = TRACKERS.get(self.track.tracker)  # a name that is unknown is told by the track stage
+        boxes_only = self.track.tracker == PUBLISHED or (tracker is not None and not tracker.segments)
+        if self.masks.source == "mask" and boxes_only:
+            able = " or ".join(name for name, entry in TRACKERS.items() if entry.segments)
+            raise ValueError(
+                f"masks.source mask needs a tracker that gives masks, and {self.track.tracker} gives none; "
+                f"set track.tracker to {able}, or masks.source to quad"
+            )
         return self
 
 

@@ -1,15 +1,23 @@
 """The base of every stage's configuration."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
 
 class StageConfig(BaseModel):
-    """Frozen, and a misspelt key is an error instead of vanishing."""
+    """Frozen, and a misspelt key is an error instead of vanishing.
+
+    Attributes:
+        added: fields that came later, each with the value that means what was done before it was there. At that value
+            a field enters no key, so that artifacts made earlier stay valid.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    added: ClassVar[Mapping[str, Any]] = {}
 
     def key_view(self) -> dict[str, Any]:
-        """What of this config enters the keys of artifacts, as JSON values; everything, unless a subclass differs."""
-        return self.model_dump(mode="json")
+        """What of this config enters the keys of artifacts, as JSON values; a subclass may leave out more."""
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if name not in self.added or value != self.added[name]}

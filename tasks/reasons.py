@@ -21,13 +21,14 @@ def why_changed(stage: Stage, config: StageConfig, job: Job, previous: Record, s
     """Why a job has another key than the newest artifact of the same clip (`previous`)."""
     if previous.stage_version != stage.version:
         return f"{stage.name} version {previous.stage_version} → {stage.version}"
-    changes = config_changes("", json.loads(previous.config), stage.config_of(config))
+    before, now = (_with_added(view, stage, config) for view in (json.loads(previous.config), stage.config_of(config)))
+    changes = config_changes("", before, now)
     if changes:
         return ", ".join(changes)
     if sorted(json.loads(previous.weights).values()) != sorted(job.weights.values()):
         return f"{stage.name} weights changed"
-    before, now = json.loads(previous.inputs), json.loads(json.dumps(job.inputs))
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    had, has = json.loads(previous.inputs), json.loads(json.dumps(job.inputs))
+    changed = sorted(name for name in had.keys() | has.keys() if had.get(name) != has.get(name))
     if "source" in changed:
         return "source video changed"
     own = [name for name in changed if name not in stage.parents]
@@ -36,6 +37,11 @@ def why_changed(stage: Stage, config: StageConfig, job: Job, previous: Record, s
     if own:
         return " and ".join(f"{name} changed" for name in own)
     return "follows " + ", ".join(_moved_parents(stage, job, previous) or stage.parents)
+
+
+def _with_added(view: Mapping[str, Any], stage: Stage, config: StageConfig) -> dict[str, Any]:
+    """A config as an artifact remembers it, with the values that fields had before they were there (`added`)."""
+    return {name: {**config.added, **part} if name == stage.name else part for name, part in view.items()}
 
 
 def _moved_parents(stage: Stage, job: Job, previous: Record) -> list[str]:

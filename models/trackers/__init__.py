@@ -25,13 +25,14 @@ class TrackerEntry:
     """Where a tracker is: `target` "module:Class", and the ends of its weight files' names.
 
     The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
-    `presets` and one is asked for, `preset`.
+    `presets` and one is asked for, `preset`. `segments`: it gives masks beside quads.
     """
 
     target: str
     suffixes: tuple[str, ...] = ()
     hint: str = ""
     presets: tuple[str, ...] = ()
+    segments: bool = False
 
 
 TRACKERS: dict[str, TrackerEntry] = {
@@ -47,6 +48,7 @@ TRACKERS: dict[str, TrackerEntry] = {
         "Checkpoints come from github.com/foolwood/SiamMask (SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from "
         "pysot's model zoo (siammask_r50_l3).",
         ("base", "davis", "vot", "vot18", "pysot"),
+        segments=True,
     ),
     "vit": TrackerEntry(
         "models.trackers.vit:VitTracker",

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from models.geometry import box_to_quad, coverage, tube_mask
+from models.geometry import box_to_quad, coverage, flip_coverage, tube_mask
+from models.rle import pack_runs
 from tasks import masks
-from tasks.masks import MasksConfig, build_masks, is_empty
+from tasks.masks import MasksConfig, PixelMasks, build_masks, is_empty
 
 FRAME = (455, 256)
 
@@ -104,11 +105,85 @@ def test_bad_quads(quads: np.ndarray, message: str) -> None:
         ({"starts": (-1, 5)}, "counted from 0"),
         ({"stride": 5}, "must divide segment_length"),
         ({"tua": 0.5}, "Extra inputs"),
+        ({"source": "masks"}, "'quad' or 'mask'"),
+        ({"source": "mask", "geometry": "released"}, "source mask goes with geometry paper only"),
     ],
 )
 def test_bad_configuration(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         MasksConfig(**change)  # type: ignore[arg-type]
+
+
+MASK = MasksConfig(source="mask")
+
+
+def drawn(boxes: list[tuple[int, int, int, int] | None]) -> list[np.ndarray | None]:
+    """Masks (256, 455) of one athlete's frames: whole-pixel boxes, or None."""
+    masks: list[np.ndarray | None] = []
+    for box in boxes:
+        mask = np.zeros((256, 455), bool)
+        if box is not None:
+            mask[box[1] : box[3], box[0] : box[2]] = True
+        masks.append(mask if box is not None else None)
+    return masks
+
+
+def pixels(masks: list[np.ndarray | None]) -> PixelMasks:
+    packed = pack_runs(masks)
+    return PixelMasks(packed["rle"], packed["rle_offsets"])
+
+
+def test_masks_instead_of_quads_and_athletes_united() -> None:
+    """The quads lie elsewhere, so what is found comes from the masks; the first frame's quad is the given box."""
+    quads = np.concatenate([standing((120, 20, 150, 50)), standing((120, 20, 150, 50))])
+    one, other = (148, 48, 196, 128), (228, 112, 292, 224)   # edges of cells
+    masks = [*drawn([None, *[one] * 102]), *drawn([None, *[other] * 102])]
+    made = build_masks(quads, FRAME, MASK, pixels(masks))
+    both = build_masks(np.concatenate([standing(one), standing(other)]), FRAME, MasksConfig())
+    np.testing.assert_array_equal(made["coverage"][1:], both["coverage"][1:])
+    np.testing.assert_array_equal(made["mask"][1:], both["mask"][1:])
+    first = build_masks(quads, FRAME, MasksConfig())
+    np.testing.assert_array_equal(made["coverage"][0], first["coverage"][0])
+    assert {name: array.dtype.name for name, array in made.items()} == {
+        "coverage": "float32", "mask": "bool", "omega": "int32",
+    }  # fmt: skip
+
+
+def test_a_lost_frame_has_the_last_quad_as_a_tube_of_quads_has() -> None:
+    """Fifty frames in sight, the rest lost: the middle of the clip is not left without an athlete."""
+    quads, box = standing((148, 48, 228, 160)), (164, 64, 212, 160)
+    made = build_masks(quads, FRAME, MASK, pixels(drawn([box] * 50 + [None] * 53)))
+    by_quad, by_mask = (build_masks(standing(each), FRAME, MasksConfig()) for each in ((148, 48, 228, 160), box))
+    np.testing.assert_array_equal(made["coverage"][:50], by_mask["coverage"][:50])
+    np.testing.assert_array_equal(made["coverage"][50:], by_quad["coverage"][50:])
+    assert made["omega"].all()
+
+
+def test_a_mirrored_mask_is_a_mirrored_tube() -> None:
+    """What training's flip does to coverage is right for coverage of masks."""
+    rows, columns = np.mgrid[:256, :455]
+    blob = (columns - 170) ** 2 / 30**2 + (rows - 110) ** 2 / 70**2 < 1
+    mirrored = np.zeros_like(blob)
+    mirrored[:, 116:340] = blob[:, 116:340][:, ::-1]   # within the crop, as the pixels are flipped
+    quads = standing((150, 40, 190, 180))
+    one, other = (build_masks(quads, FRAME, MASK, pixels([mask] * 103))["coverage"] for mask in (blob, mirrored))
+    np.testing.assert_allclose(flip_coverage(one), other, atol=1e-6)
+    assert not np.allclose(one, other)
+
+
+def test_masks_that_are_wanted_and_not_there() -> None:
+    quads = standing((150, 40, 190, 180))
+    with pytest.raises(ValueError, match="from masks, and there are none"):
+        build_masks(quads, FRAME, MASK)
+    with pytest.raises(ValueError, match="a mask has 60 pixels, a frame of 455x256 has 116480"):
+        build_masks(quads, FRAME, MASK, pixels([np.ones((6, 10), bool)] * 103))
+
+
+def test_keys_of_tubes_made_from_quads_stay_as_they_were() -> None:
+    """The field came later: at its default it enters no key."""
+    before = {"tau", "grid", "crop", "starts", "segment_length", "stride", "geometry"}
+    assert MasksConfig().key_view().keys() == before
+    assert MASK.key_view().keys() == {*before, "source"}
 
 
 def test_output_moves_only_with_the_stage_version() -> None:

@@ -14,8 +14,9 @@ from tiny_workspace import copy_workspace, identities, new_workspace, plan, run
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows import stages
-from flows.config import PipelineConfig
+from flows.config import ConfigError, PipelineConfig
 from flows.stages import STAGE_NAMES
+from models.trackers import TRACKERS
 
 CHANGES = {
     "normalize": ["normalize.length=25", "normalize.width=230", "normalize.height=130", "normalize.window=tail",
@@ -72,7 +73,7 @@ def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
     }
     need_other_files_or_machines = {
         "detect.detector", "detect.weights", "track.tracker", "track.weights", "track.preset", "model.weights",
-        "model.split", "model.attention_options", "train.select_on", "train.accelerator", "train.devices",
+        "masks.source", "model.split", "model.attention_options", "train.select_on", "train.accelerator", "train.devices",
         "train.strategy", "train.sync_batchnorm", "evaluate.device",
     }  # fmt: skip
     assert fields - tested == need_other_files_or_machines
@@ -94,6 +95,18 @@ def test_another_tracker_moves_track_and_what_follows(finished_workspace: Path, 
     (tmp_path / "renamed.onnx").write_bytes(b"other")
     other = plan(finished_workspace, "track.tracker=vit", f"track.weights={tmp_path / 'renamed.onnx'}")["track"].jobs
     assert not {job.key for job in other.values()} & set(before.values())
+
+
+def test_tubes_from_masks_move_masks_and_what_follows(
+    finished_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match="masks.source mask needs a tracker that gives masks, and mil gives none"):
+        plan(finished_workspace, "masks.source=mask")
+    monkeypatch.setitem(TRACKERS, "mil", dataclasses.replace(TRACKERS["mil"], segments=True))
+    found = misses(finished_workspace, "masks.source=mask")
+    assert list(found) == ["masks", "pack", "train", "evaluate"]
+    assert found["masks"] == ["masks.source changed: quad → mask: 4 clips"]
+    assert misses(finished_workspace, "masks.source=quad") == {}
 
 
 def test_missing_weights_are_one_sentence(finished_workspace: Path) -> None:
