@@ -1,10 +1,10 @@
 """Stage `masks`: tubes of a clip → coverage of every frame and the tube mask of every segment (Eq. 1-3).
 
 Reads `quads` of the track artifact, (A, L, 4, 2) in pixels of the normalised frame, and with `source: mask` its
-pixel masks `rle` and `rle_offsets`. Writes `coverage` (L, Hf, Wf) float32, `mask` (N, T, Hf, Wf) bool and `omega` (N,) int32, the positions selected in each
-segment. The grid lies over the network's centre crop, so the quads move with the pixels that the network
-sees. Several athletes become one tube, the union of theirs. Coverage is stored for all L frames: another
-tau, other segment starts, or a flip need it and nothing earlier.
+pixel masks `rle` and `rle_offsets`. Writes `coverage` (L, Hf, Wf) float32, `mask` (N, T, Hf, Wf) bool and `omega`
+(N,) int32, the positions selected in each segment. The grid lies over the network's centre crop, so quads and masks
+move with the pixels that the network sees. Several athletes become one tube, the union of theirs. Coverage is stored
+for all L frames: another tau, other segment starts, or a flip need it and nothing earlier.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`masks.source=mask` through the engine: masks of a tracker become tubes, and a tracker without any is one sentence."""
+"""`masks.source=mask` through the engine: a tracker's masks become tubes; a tracker without any is one sentence."""
 
 from pathlib import Path
 

@@ -73,8 +73,8 @@ def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
     }
     need_other_files_or_machines = {
         "detect.detector", "detect.weights", "track.tracker", "track.weights", "track.preset", "model.weights",
-        "masks.source", "model.split", "model.attention_options", "train.select_on", "train.accelerator", "train.devices",
-        "train.strategy", "train.sync_batchnorm", "evaluate.device",
+        "masks.source", "model.split", "model.attention_options", "train.select_on", "train.accelerator",
+        "train.devices", "train.strategy", "train.sync_batchnorm", "evaluate.device",
     }  # fmt: skip
     assert fields - tested == need_other_files_or_machines
 
@@ -100,7 +100,7 @@ def test_another_tracker_moves_track_and_what_follows(finished_workspace: Path, 
 def test_tubes_from_masks_move_masks_and_what_follows(
     finished_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match="masks.source mask needs a tracker that gives masks, and mil gives none"):
+    with pytest.raises(ConfigError, match=r"masks\.source mask needs a tracker that gives masks, and mil gives none"):
         plan(finished_workspace, "masks.source=mask")
     monkeypatch.setitem(TRACKERS, "mil", dataclasses.replace(TRACKERS["mil"], segments=True))
     found = misses(finished_workspace, "masks.source=mask")
