@@ -31,12 +31,17 @@ class Window(NamedTuple):
 
 
 class _Stretches(NamedTuple):
-    """Stretches of covered pixels, each inside one column: frame, column, and rows from `top` to before `bottom`."""
+    """Stretches of covered pixels, each inside one column: mask, column, and rows from `top` to before `bottom`."""
 
-    frame: NDArray[np.int64]
+    mask: NDArray[np.int64]
     column: NDArray[np.int64]
     top: NDArray[np.int64]
     bottom: NDArray[np.int64]
+
+    def between(self, left: int, right: int) -> _Stretches:
+        """Those in columns from `left` to before `right`."""
+        inside = (self.column >= left) & (self.column < right)
+        return _Stretches(*(part[inside] for part in self))
 
 
 def has_mask(rle: Runs, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -64,19 +69,22 @@ def runs_coverage(
     rows, columns = window.cells
     masks, (width, height) = len(offsets) - 1, frame_wh
     stretches = _stretches(rle, offsets, width, height)
-    borders = window.top + np.arange(rows + 1) * (window.height / rows)
+    shares = _column_widths(width, window)
+    seen = np.flatnonzero(shares.any(axis=1))
+    left, right = (int(seen[0]), int(seen[-1]) + 1) if len(seen) else (0, 0)
+    stretches = stretches.between(left, right)
+    borders = window.top + np.arange(rows + 1)[:, None] * (window.height / rows)
     # Covered length of each mask's every column in each row of cells, in pixels.
-    lengths = np.zeros((rows, masks * width))
-    place = stretches.frame * width + stretches.column
+    lengths = np.zeros((rows, masks * (right - left)))
+    place = stretches.mask * (right - left) + stretches.column - left
     for begin in range(0, len(place), _CHUNK):
         part = slice(begin, begin + _CHUNK)
-        low = np.maximum(stretches.top[part], borders[:-1, None])
-        high = np.minimum(stretches.bottom[part], borders[1:, None])
+        covered = np.diff(np.clip(borders, stretches.top[part], stretches.bottom[part]), axis=0)
         ours = place[part]  # in ascending order, so each column's stretches follow each other
         first = np.flatnonzero(np.diff(ours, prepend=-1))
-        lengths[:, ours[first]] += np.add.reduceat(np.maximum(high - low, 0.0), first, axis=1)
+        lengths[:, ours[first]] += np.add.reduceat(covered, first, axis=1)
     # Areas in pixels are whole where cells are, and divided once: a cell covered by exactly tau is found to be so.
-    areas = (lengths.reshape(rows, masks, width) @ _column_widths(width, window)).transpose(1, 0, 2)
+    areas = (lengths.reshape(rows, masks, right - left) @ shares[left:right]).transpose(1, 0, 2)
     cell = (window.width / columns) * (window.height / rows)
     return np.clip(areas / cell, 0.0, 1.0).astype(np.float32)
 
