@@ -18,6 +18,7 @@ from data_catalog.tracks import TrackFile, fill_absent, read_tracks, write_track
 from flows.config import ConfigError
 from models.tracking_metrics import paired_difference
 from tasks.track_evaluation import (
+    SPREAD,
     ClipFigures,
     ClipResult,
     EvaluationConfig,
@@ -39,7 +40,7 @@ COLUMNS = {
 LEGEND = (
     "AUC, P@20, NP@.2: as pysot-toolkit has them, frames whose true box touches the left or top edge missed; "
     "IoU, rot: mean overlap of upright and of rotated boxes over all frames; grid: cells of quad and true quad; "
-    "g/m, m/m: cells of quad and of mask against those of the true mask."
+    "g/m, m/m: cells against those of the true mask, by quad and by mask (masks.source)."
 )
 COMPARED = ("auc", "overlap", "rotated", "grid", "grid_mask", "mask_grid", "precision20", "norm_precision20")
 
@@ -178,17 +179,31 @@ def difference_table(first: str, second: str, rows: Mapping[str, Mapping[str, An
     return table
 
 
-def jitter_sentence(label: str, figures: Sequence[ClipFigures]) -> str:
-    """The spread under moved first boxes, or nothing where there were no such runs."""
-    runs = np.asarray([one.jitter for one in figures])
-    if runs.size == 0:
-        return ""
-    means = runs.mean(axis=0)   # of the clips, a run each
-    exact = float(np.mean([one.overlap for one in figures]))
-    return (
-        f"{label}: mean IoU {exact:.3f} from the true boxes; from {len(means)} moved ones "
-        f"{means.mean():.3f} ± {means.std():.3f}, {means.min():.3f} to {means.max():.3f}."
-    )
+def spread(figures: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
+    """How far figures, means over clips, move with the first box: from the true ones, then mean, deviation, extremes.
+
+    Empty where there were no runs from moved boxes.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for name in SPREAD:
+        having = [one for one in figures if name in one.jitter]
+        if having:
+            runs = np.asarray([one.jitter[name] for one in having]).mean(axis=0)   # of the clips, one a run
+            exact = float(np.mean([getattr(one, name) for one in having]))
+            moved = {"mean": runs.mean(), "deviation": runs.std(), "least": runs.min(), "most": runs.max()}
+            rows[name] = {"exact": exact, "runs": float(len(runs))} | {key: float(v) for key, v in moved.items()}
+    return rows
+
+
+def spread_table(label: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    """`spread` for reading."""
+    count = int(next(iter(rows.values()))["runs"])
+    columns = ("", "true boxes", f"{count} moved ones", "", "least", "most")
+    table = Table(*columns, box=SIMPLE_HEAD, title=f"{label}, first boxes moved", title_justify="left")
+    for name, row in rows.items():
+        exact, mean, least, most = (_cell(name, row[key]) for key in ("exact", "mean", "least", "most"))
+        table.add_row(COLUMNS[name], exact, mean, f"± {_cell(name, row['deviation'])}", least, most)
+    return table
 
 
 def as_json(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig) -> dict[str, Any]:
@@ -200,6 +215,7 @@ def as_json(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig)
         "trackers": {
             label: {
                 "mean": mean_figures(ones),
+                "spread": spread(ones),
                 "attributes": {name: mean_figures(some) for name, some in by_attribute(ones).items()},
                 "clips": [dataclasses.asdict(one) for one in ones],
             }

@@ -79,8 +79,8 @@ def tracks_evaluate(
     figures = {label: [one.figures for one in ones] for label, ones in found.items()}
     for label, ones in figures.items():
         out.print(evaluation.clip_table(label, ones))
-        if spread := evaluation.jitter_sentence(label, ones):
-            out.print(spread, markup=False, soft_wrap=True)
+        if spread := evaluation.spread(ones):
+            out.print(evaluation.spread_table(label, spread))
     out.print(evaluation.LEGEND, markup=False)
     if compare is not None:
         first, second = (one.label for one in candidates[:2])
@@ -132,8 +132,7 @@ def tracks_import(
         raise CatalogError(f"{exc}.") from exc
     if not found.tubes:
         raise CatalogError(f"None of the tracks in {source} can be used: {next(iter(found.rejected.values()))}.")
-    with replacing(out_file) as temporary:
-        temporary.write_text(json.dumps({name: _rows(track) for name, track in found.tubes.items()}))
+    write_quads(out_file, found.tubes)
     if as_json:
         rows = {"clips": len(found.tubes), "rejected": dict(found.rejected), "file": str(out_file)}
         typer.echo(json.dumps(rows))
@@ -145,6 +144,38 @@ def tracks_import(
         f"-o track.weights={out_file}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
+
+
+def write_quads(path: Path, tubes: Mapping[str, Track]) -> None:
+    """Write the file that the tracker `published` reads: clip → eight numbers a frame, null where there is none."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({name: _rows(track) for name, track in tubes.items()}))
+
+
+@app.command("truth")
+@plain_errors
+def tracks_truth(
+    out_file: Annotated[Path, typer.Argument(help="Where the JSON file of quads goes.")],
+    dataset: DatasetOption,
+    jitter: Annotated[float, typer.Option(min=0, help="Error of centre and size, in sides of the athlete.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the error.")] = 0,
+    athlete: Annotated[int, typer.Option(min=0, help="Which athlete of clips with several, from 0.")] = 0,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the true tubes of a procedural dataset, or with --jitter worse ones, for the tracker `published`.
+
+    Example: `tubeflow tracks truth workspace/weights/truth.json --dataset demo --jitter 0.25`
+    """
+    from flows.track_truth import true_tubes
+
+    found = true_tubes(Workspace(workspace), dataset, athlete, jitter, seed)
+    write_quads(out_file, found)
+    if as_json:
+        typer.echo(json.dumps({"clips": len(found), "jitter": jitter, "file": str(out_file)}))
+        return
+    out.print(f"{len(found)} tubes in {out_file}; use them with: tubeflow run … -o track.tracker=published "
+              f"-o track.weights={out_file}", markup=False, soft_wrap=True)  # fmt: skip
 
 
 def _rows(track: Track) -> list[list[float | None]]:

@@ -6,8 +6,8 @@ no workspace and writes nothing.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +71,11 @@ class ClipFigures:
         overlap: mean IoU of upright boxes; without the toolkit's habits this is the area under the success curve.
         rotated, rotated_raster: mean IoU of rotated boxes, exact and as the VOT toolkit counts pixels.
         grid, grid_mask: mean IoU of the cells that the quads cover, against true quads and against true masks.
-        mask_grid: the same for the tracker's own masks against true masks.
+        mask_grid: the same for cells of the tracker's own masks against true masks, its quad where it has none: what
+            `masks.source=mask` selects, as `grid_mask` is for `quad`.
         lost: share of frames marked lost.
         fps: frames a second, without decoding.
-        jitter: `overlap` of the runs from moved boxes.
+        jitter: of the runs from moved boxes, the figures of `SPREAD` that the clip has, one a run.
     """
 
     clip: str
@@ -91,7 +92,10 @@ class ClipFigures:
     mask_grid: float | None
     lost: float
     fps: float | None
-    jitter: tuple[float, ...] = ()
+    jitter: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+SPREAD = ("auc", "overlap", "rotated", "grid", "grid_mask", "mask_grid")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +146,14 @@ def run_clip(sample: Sample, tracker: Tracker, config: EvaluationConfig) -> Clip
     tube = _track(sample, tracker, sample.boxes[0])
     seconds = time.perf_counter() - start
     rng = np.random.default_rng(0)
-    nearby = [_track(sample, tracker, jittered(sample.boxes[0], rng)) for _ in range(config.jitter_runs)]
-    spread = tuple(_mean_box_overlap(sample, to_source(sample, one.quads)) for one in nearby)
-    return measure(sample, tube, fps=(len(sample.frames) - 1) / seconds, jitter=spread)
+    nearby = [
+        measure(sample, _track(sample, tracker, jittered(sample.boxes[0], rng))).figures
+        for _ in range(config.jitter_runs)
+    ]
+    runs = {name: [getattr(one, name) for one in nearby] for name in SPREAD}
+    spread = {name: tuple(values) for name, values in runs.items() if values and None not in values}
+    result = measure(sample, tube, fps=(len(sample.frames) - 1) / seconds)
+    return replace(result, figures=replace(result.figures, jitter=spread))
 
 
 def _track(sample: Sample, tracker: Tracker, box: NDArray[np.float64]) -> Tube:
@@ -168,9 +177,7 @@ def jittered(box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.f
     return np.concatenate([centre - sides / 2, sides])
 
 
-def measure(
-    sample: Sample, tube: Tube, fps: float | None = None, jitter: Sequence[float] = (), in_source: bool = False
-) -> ClipResult:
+def measure(sample: Sample, tube: Tube, fps: float | None = None, in_source: bool = False) -> ClipResult:
     """Compare a tube with the truth. `in_source`: its quads are in pixels of the source already."""
     quads = tube.quads.astype(np.float64) if in_source else to_source(sample, tube.quads)
     known = np.asarray(np.isfinite(sample.boxes).all(axis=1))
@@ -178,7 +185,7 @@ def measure(
     grid = Grid(sample.source_wh)
     covered = grid.selected(quads)
     true_cells = None if sample.masks is None else grid.selected_by_mask(sample.masks)
-    own = None if tube.masks is None else _masks_with_first(tube, sample)
+    own = None if tube.masks is None else _cells_by_mask(grid, tube, covered)
     figures = ClipFigures(
         clip=sample.name,
         frames=len(quads),
@@ -191,10 +198,9 @@ def measure(
         rotated_raster=float(raster_overlap(sample.quads[known], quads[known], sample.source_wh).mean()),
         grid=mean_grid_iou(grid.selected(sample.quads), covered),
         grid_mask=None if true_cells is None else mean_grid_iou(true_cells, covered),
-        mask_grid=None if own is None or true_cells is None else mean_grid_iou(true_cells, grid.selected_by_mask(own)),
+        mask_grid=None if own is None or true_cells is None else mean_grid_iou(true_cells, own),
         lost=float(tube.lost.mean()),
         fps=fps,
-        jitter=tuple(jitter),
     )
     return ClipResult(figures, quads, curves)
 
@@ -210,18 +216,13 @@ def _mean_box_overlap(sample: Sample, quads: NDArray[np.float64]) -> float:
     return float(box_overlap(sample.boxes[known], quad_boxes(quads)[known]).mean())
 
 
-def _masks_with_first(tube: Tube, sample: Sample) -> NDArray[np.bool_]:
-    """(L, H, W): the tracker's masks; where it has none (frame 0, lost) what its quad covers."""
-    import cv2  # the trackers have loaded it
-
-    height, width = sample.frames.shape[1:3]
-    masks = np.zeros((len(tube.quads), height, width), np.uint8)
-    for frame, mask, quad in zip(masks, tube.masks or (), tube.quads, strict=True):
-        if mask is None:
-            cv2.fillConvexPoly(frame, np.rint(quad - 0.5).astype(np.int32), 1)
-        else:
-            frame[:] = mask
-    return masks.astype(bool)
+def _cells_by_mask(grid: Grid, tube: Tube, by_quad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cells (L, Hf, Wf) of the tracker's masks; `by_quad` where it has none, as `masks.source=mask` has it."""
+    cells = by_quad.copy()
+    for number, mask in enumerate(tube.masks or ()):
+        if mask is not None and mask.any():
+            cells[number] = grid.selected_by_mask(mask[None])[0]
+    return cells
 
 
 def existing_tube(sample: Sample, track: NDArray[np.float32], absent: NDArray[np.bool_], name: Path) -> Tube:

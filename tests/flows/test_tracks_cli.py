@@ -70,8 +70,16 @@ def test_evaluate_writes_results_that_evaluate_to_the_same(clips, tmp_path):
 def test_evaluate_tables_and_spread(clips):
     said = tubeflow("evaluate", clips, "-t", "mil", "--clip", "clip1", "--length", "4", "--jitter", "2")
     assert "clip0" not in said
-    assert "mil: mean IoU" in said
-    assert "from 2 moved ones" in said
+    assert "mil, first boxes moved" in said
+    assert "2 moved ones" in said
+    table = json.loads(tubeflow("evaluate", clips, "-t", "mil", "--length", "4", "--jitter", "2", "--json"))
+    spread, rows = table["trackers"]["mil"]["spread"], table["trackers"]["mil"]["clips"]
+    for name in ("auc", "overlap", "rotated", "grid"):
+        runs = np.mean([row["jitter"][name] for row in rows], axis=0)
+        assert len(runs) == 2
+        assert (spread[name]["mean"], spread[name]["deviation"]) == pytest.approx((runs.mean(), runs.std()))
+        assert spread[name]["exact"] == pytest.approx(np.mean([row[name] for row in rows]))
+        assert spread[name]["least"] <= spread[name]["mean"] <= spread[name]["most"]
 
 
 def test_import_and_back(tmp_path):
