@@ -2,7 +2,8 @@
 
 An experiment's folder `runs/<experiment_id>/experiment.json` names its cells, each with the fields that it changes and
 the run that it became. Cells that differ in `train.seed` only are one contender with several seeds; cells that were
-made for one action each (`train.actions: each`) are one model of all actions.
+made for one action each (`train.actions: each`) are one model of all actions. A cell of a named variant goes by that
+name.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def group_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]
     for cell in cells:
         joined = (SEED, ACTIONS) if cell["per_action"] else (SEED,)
         rest = {name: value for name, value in cell["changes"].items() if name not in joined}
-        label = ", ".join(f"{name}={plain(value)}" for name, value in rest.items()) or "all"
+        fields = [f"{name}={plain(value)}" for name, value in rest.items()]
+        label = ", ".join([cell["variant"], *fields] if cell.get("variant") else fields) or "all"
         seed = plain(cell["changes"].get(SEED))
         groups.setdefault(label, {}).setdefault(seed, []).append(cell["run_id"])
     return {

@@ -39,21 +39,30 @@ RunCell = Callable[[PipelineConfig], "RunSummary"]
 class Matrix(StageConfig):
     """A matrix file: a preset (or YAML file), fixed overrides, and the fields that vary with their values.
 
-    `train.actions: each` stands for one model for each action of the dataset.
+    `train.actions: each` stands for one model for each action of the dataset. `variants` are named sets of fields that
+    change together, each combined with everything in `matrix`.
     """
 
     preset: str
     override: tuple[str, ...] = ()
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     matrix: dict[str, list[Any] | str] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the matrix: the fields that it changes, and the config that results."""
+    """One run of the matrix: the fields of the matrix that it changes, its variant, and the config that results."""
 
     changes: Mapping[str, Any]
     config: PipelineConfig
     per_action: bool
+    variant: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """What sets the cell apart, in a line."""
+        fields = (f"{field}={plain(value)}" for field, value in self.changes.items())
+        return ", ".join([self.variant, *fields] if self.variant else fields)
 
 
 @dataclass(frozen=True)
@@ -103,15 +112,18 @@ def load_matrix(name: str) -> Matrix:
         first = exc.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ConfigError(
-            f"{path}: {place}: {first['msg']}; a matrix has 'preset:', 'matrix:' and, if wanted, 'override:'."
+            f"{path}: {place}: {first['msg']}; a matrix has 'preset:', 'matrix:' and, if wanted, 'override:' and "
+            "'variants:'."
         ) from exc
 
 
 def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> list[Cell]:
-    """Every combination, the first field varying slowest; each is checked before anything runs.
+    """Every combination, the first field varying slowest, variants fastest; each is checked before anything runs.
+
+    What a variant or the matrix sets wins over `overrides`.
 
     Raises:
-        ConfigError: a field that is no list, or a value that its section doesn't take.
+        ConfigError: a field that is no list or that a variant sets too, or a value that its section doesn't take.
     """
     base = load_config(matrix.preset, [*matrix.override, *overrides]).model_dump(mode="json")
     axes: dict[str, list[Any]] = {}
@@ -123,11 +135,19 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
         else:
             axes[name] = values
     per_action = matrix.matrix.get(ACTIONS) == EACH
+    variants: list[tuple[str | None, dict[str, Any]]] = [*matrix.variants.items()] or [(None, {})]
+    for variant, fields in variants:
+        if twice := sorted(set(fields) & set(axes)):
+            raise ConfigError(f"variants: {variant}: {twice[0]} varies in the matrix already; set it in one place.")
     cells = []
     for combination in itertools.product(*axes.values()):
         changes = dict(zip(axes, combination, strict=True))
-        texts = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
-        cells.append(Cell(changes, apply_overrides(base, texts), per_action))
+        for variant, fields in variants:
+            texts = [f"{name}={json.dumps(value)}" for name, value in {**fields, **changes}.items()]
+            try:
+                cells.append(Cell(changes, apply_overrides(base, texts), per_action, variant))
+            except ConfigError as exc:
+                raise ConfigError(f"variants: {variant}: {exc}" if variant else str(exc)) from exc
     return cells
 
 
@@ -149,11 +169,9 @@ def run_matrix(
     experiment_id = f"exp-{new_run_id()}"
     record: dict[str, Any] = {"experiment_id": experiment_id, "matrix": name, "dataset": dataset, "cells": []}
     for number, cell in enumerate(cells, 1):
-        shown = ", ".join(f"{field}={plain(value)}" for field, value in cell.changes.items())
-        err.print(f"run {number} of {len(cells)}: {shown}", markup=False, soft_wrap=True)
-        record["cells"].append(
-            {"changes": dict(cell.changes), "per_action": cell.per_action, **_run_cell(cell, run_cell)}
-        )
+        err.print(f"run {number} of {len(cells)}: {cell.shown}", markup=False, soft_wrap=True)
+        told = {"variant": cell.variant, "changes": dict(cell.changes), "per_action": cell.per_action}
+        record["cells"].append({**told, **_run_cell(cell, run_cell)})
         _write(workspace, record)
     record["rows"] = [_row_json(row) for row in summarise(_contenders(workspace, experiment_id))]
     _write(workspace, record)
@@ -236,7 +254,7 @@ def print_experiment(workspace: Workspace, record: Mapping[str, Any]) -> None:
         out.print(table)
     for cell in record["cells"]:
         if cell["why"]:
-            out.print(f"  ✗ {cell['changes']}: {cell['why']}", markup=False, soft_wrap=True)
+            out.print(f"  ✗ {cell['variant'] or ''} {cell['changes']}: {cell['why']}", markup=False, soft_wrap=True)
     folder = record_path(workspace, record["experiment_id"]).parent
     out.print(f"experiment  {folder}", markup=False, soft_wrap=True)
     out.print(f"compare     tubeflow compare {record['experiment_id']}", markup=False, soft_wrap=True)
