@@ -34,15 +34,16 @@ SCORE_METRICS, LABEL_METRICS = ("spearman", "r_l2", "mse"), ("accuracy",)
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared: weights `last` or `best`, the split, and how many times clips are drawn again."""
+    """What is compared: weights `last` or `best`, the split, how often clips are drawn again, the baseline's label."""
 
     weights: str = "last"
     split: str = "test"
     repetitions: int = REPETITIONS
+    baseline: str | None = None
 
 
 def compare(workspace: Workspace, names: Sequence[str], question: Question) -> dict[str, Any]:
-    """Compare runs and experiments on the clips that all of them predict; the first one is the baseline.
+    """Compare runs and experiments on the clips that all of them predict; the first is the baseline if none is named.
 
     Returns:
         What `tubeflow compare --json` prints: `contenders`, `clips`, `metrics` (per metric and contender the figures
@@ -55,6 +56,7 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
     if question.weights not in ("last", "best"):
         raise ConfigError(f"A run keeps the weights 'last' and 'best', not '{question.weights}'.")
     contenders = _distinct(contender for name in names for contender in find_contenders(workspace, name))
+    contenders = _baseline_first(contenders, question.baseline)
     dataset = _same_dataset(contenders)
     heads = {contender.first.config.model.head == "classification" for contender in contenders}
     if len(heads) > 1:
@@ -94,6 +96,14 @@ def _distinct(contenders: Any) -> list[Contender]:
         label = contender.label if contender.label not in found else f"{contender.label} ({contender.first.run_id})"
         found[label] = Contender(label, contender.seeds)
     return list(found.values())
+
+
+def _baseline_first(contenders: Sequence[Contender], baseline: str | None) -> list[Contender]:
+    if baseline is None:
+        return list(contenders)
+    if all(one.label != baseline for one in contenders):
+        raise CatalogError(f"There is no row '{baseline}'; rows: {'; '.join(one.label for one in contenders)}.")
+    return sorted(contenders, key=lambda one: one.label != baseline)
 
 
 def _same_dataset(contenders: Sequence[Contender]) -> str:

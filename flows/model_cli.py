@@ -112,7 +112,7 @@ def export_command(
 
 @plain_errors
 def experiment_command(
-    matrix: Annotated[str, typer.Argument(help="A matrix that comes with the program (aqa7_six), or a YAML file.")],
+    matrix: Annotated[str, typer.Argument(help="A matrix of the program (aqa7_six, procedural …), or a YAML file.")],
     dataset: DatasetOption,
     overrides: OverrideOption = NO_OVERRIDES,
     where: WhereOption = None,
@@ -158,6 +158,7 @@ def compare_command(
     weights: WeightsOption = "last",
     split: Annotated[str, typer.Option(help="Which split's clips.")] = "test",
     repetitions: Annotated[int, typer.Option(min=100, help="Bootstrap draws and permutations.")] = 2000,
+    baseline: Annotated[str | None, typer.Option(help="The row that others are compared with; the first one.")] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
@@ -170,7 +171,7 @@ def compare_command(
     from flows.compare import Question, compare
     from flows.compare_print import print_comparison
 
-    record = compare(Workspace(workspace), names, Question(weights, split, repetitions))
+    record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
     if as_json:
         typer.echo(json.dumps(record, allow_nan=False))
         return
