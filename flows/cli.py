@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
-from flows import catalog_cli, labels_cli, model_cli, tracks, weights_cli
+from flows import catalog_cli, labels_cli, model_cli, tracks, view_cli, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
@@ -47,6 +47,7 @@ app.add_typer(tracks.app, name="tracks")
 app.add_typer(catalog_cli.app, name="catalog")
 app.add_typer(labels_cli.app, name="labels")
 model_cli.register(app)
+app.command("view")(view_cli.view_command)
 
 __all__ = ["app"]
 

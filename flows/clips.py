@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -28,14 +28,20 @@ def dataset_clips(workspace: Workspace, dataset: str, where: str | None = None) 
     Raises:
         CatalogError: no such dataset, or a wrong condition.
     """
+    return [clip for clip in every_clip(workspace, dataset, where) if not clip.bad]
+
+
+def every_clip(
+    workspace: Workspace, dataset: str, where: str | None = None, only: Collection[str] | None = None
+) -> list[ClipRecord]:
+    """As `dataset_clips`, with those that are marked bad; `only` some ids where given. Raises CatalogError."""
     root = Path(workspace.datasets.info(dataset).root)
 
     def read() -> list[ClipRecord]:
-        only = None if where is None else select_clips(workspace, dataset, where)
-        return workspace.datasets.clips(dataset, only)
+        chosen = only if where is None else select_clips(workspace, dataset, where)
+        return workspace.datasets.clips(dataset, chosen)
 
-    clips = _mended(workspace, dataset, read)
-    return [replace(clip, video=str(root / clip.video)) for clip in clips if not clip.bad]
+    return [replace(clip, video=str(root / clip.video)) for clip in _mended(workspace, dataset, read)]
 
 
 def clip_count(workspace: Workspace, dataset: str) -> int:
