@@ -26,6 +26,7 @@ from data_catalog.quarantine import Quarantine
 from data_catalog.schemas import CLIPS, EDITED_CLIPS, REJECTED, read_table, write_table
 from data_catalog.sources import Sources
 from data_catalog.store import ArtifactDamaged, Store
+from data_catalog.tube_quality import TubeQualityTable
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,10 @@ class Workspace:
     @cached_property
     def quarantine(self) -> Quarantine:
         return Quarantine(self.catalog / "quarantine", self.notice)
+
+    @cached_property
+    def tube_quality(self) -> TubeQualityTable:
+        return TubeQualityTable(self.catalog / "tube_quality.parquet", self.store, self.notice)
 
     @cached_property
     def datasets(self) -> Datasets:
@@ -265,7 +270,7 @@ def _info(record: Mapping[str, Any]) -> DatasetInfo:
 
 
 def _clip(row: tuple[Any, ...]) -> ClipRecord:
-    clip_id, video, split, action, score, difficulty, judges, label, boxes, start, end, extra, bad = row
+    clip_id, video, split, action, score, difficulty, judges, label, boxes, start, end, extra, bad, by_person = row
     return ClipRecord(
         clip_id,
         video,
@@ -280,6 +285,7 @@ def _clip(row: tuple[Any, ...]) -> ClipRecord:
         end,
         json.loads(extra) if extra else None,
         bad,
+        by_person,
     )
 
 

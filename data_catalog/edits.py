@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from data_catalog.datasets.records import SPLITS, ClipRecord
 from data_catalog.json_file import sealed, unsealed
-from data_catalog.schemas import EDITED_CLIPS
+from data_catalog.schemas import CLIPS, EDITED_CLIPS
 from data_catalog.store import ArtifactDamaged
 
 logger = logging.getLogger(__name__)
@@ -96,13 +96,21 @@ class Edits:
 
 
 def edited(table: pa.Table, edits: Sequence[Edit]) -> pa.Table:
-    """The clip table (schema `CLIPS`, or some of its columns) with edits laid over it and the column `bad`."""
-    schema = pa.schema([EDITED_CLIPS.field(name) for name in table.column_names] + [EDITED_CLIPS.field("bad")])
-    whole = table.append_column("bad", pa.array(np.zeros(len(table), bool))).cast(schema)
+    """The clip table (schema `CLIPS`, or some of its columns) with edits laid over it and what only edits say."""
+    only_edited = [name for name in EDITED_CLIPS.names if name not in CLIPS.names]
+    schema = pa.schema([EDITED_CLIPS.field(name) for name in (*table.column_names, *only_edited)])
+    whole = table
+    for name in only_edited:
+        whole = whole.append_column(name, pa.array(np.zeros(len(table), bool)))
+    whole = whole.cast(schema)
     changes: dict[str, dict[str, Any]] = {}
+    labelled: dict[str, Any] = {}
     for edit in edits:
         if edit.field in schema.names:
             changes.setdefault(edit.clip_id, {})[edit.field] = edit.new
+        if edit.field == "boxes":  # one that gives back what the label file said is a person's no longer
+            before = labelled.setdefault(edit.clip_id, edit.old)
+            changes.setdefault(edit.clip_id, {})["boxes_by_person"] = bool(edit.new) and edit.new != before
     if not changes:
         return whole
     found = pc.index_in(pa.array(list(changes), pa.string()), table.column("clip_id").combine_chunks())

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.schemas import ARTIFACTS, DATASETS, EDITED_CLIPS, EDITS, QUARANTINE, REJECTED, RUNS
+from data_catalog.schemas import (
+    ARTIFACTS,
+    CLIPS,
+    DATASETS,
+    EDITED_CLIPS,
+    EDITS,
+    QUARANTINE,
+    REJECTED,
+    RUNS,
+    TUBE_QUALITY,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,6 +39,7 @@ TABLES: Mapping[str, pa.Schema] = {
     "artifacts": ARTIFACTS,
     "quarantine": QUARANTINE,
     "runs": RUNS,
+    "tube_quality": TUBE_QUALITY,
 }
 """Name of each table that a query may use → its schema; a field's `note` says what it is and in which unit."""
 
@@ -64,7 +75,7 @@ def select_clips(workspace: Workspace, dataset: str, where: str) -> set[str]:
     with duckdb.connect(":memory:") as connection:
         try:
             _require_select(connection, sql)
-            columns = [name for name in EDITED_CLIPS.names if name != "bad" and name in where.lower()]
+            columns = [name for name in CLIPS.names if name in where.lower()]
             table = workspace.datasets.table(dataset, list(dict.fromkeys(["clip_id", *columns])))
             _load(connection, "clips", table)
             _lock(connection)
@@ -153,6 +164,10 @@ def _runs(workspace: Workspace) -> pa.Table:
     return _table(rows, RUNS)
 
 
+def _tube_quality(workspace: Workspace) -> pa.Table:
+    return _table([row._asdict() for row in workspace.tube_quality.rows.values()], TUBE_QUALITY)
+
+
 def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema)
 
@@ -165,4 +180,5 @@ READERS: Mapping[str, Callable[[Workspace], pa.Table]] = {
     "artifacts": _artifacts,
     "quarantine": _quarantine,
     "runs": _runs,
+    "tube_quality": _tube_quality,
 }

@@ -40,7 +40,9 @@ CLIPS = pa.schema(
     ]
 )
 
-EDITED_CLIPS = CLIPS.append(_field("bad", pa.bool_(), "marked bad by a person, left out of every run"))
+EDITED_CLIPS = CLIPS.append(_field("bad", pa.bool_(), "marked bad by a person, left out of every run")).append(
+    _field("boxes_by_person", pa.bool_(), "the boxes were drawn by a person, no detector is asked")
+)
 
 REJECTED = pa.schema(
     [
@@ -135,6 +137,48 @@ RUNS = pa.schema(
         _field("metrics", pa.string(), "JSON of the metrics, last and best epoch"),
         _field("config", pa.string(), "JSON of the config"),
         _field("report", pa.string(), "path of report.html"),
+    ]
+)
+
+
+TUBE_QUALITY = pa.schema(
+    [
+        _field("track_key", pa.string(), "key of the track artifact"),
+        _field("masks_key", pa.string(), "key of the masks artifact"),
+        _field("dataset", pa.string(), "for which dataset it was measured first"),
+        _field("clip_id", pa.string(), "for which clip"),
+        _field("suspicion", pa.float64(), "0 nothing odd to 1, by the thresholds of `quality.*`"),
+        _field("reasons", pa.list_(pa.string()), "plain sentences, the worst first"),
+        _field("cuts", pa.list_(pa.int32()), "normalised frames that begin a new scene, from 0"),
+        _field("score_drops", pa.list_(pa.int32()), "frames in which the tracker's score fell sharply"),
+        _field("jumps", pa.list_(pa.int32()), "frames in which a tube leapt"),
+        _field("area_changes", pa.list_(pa.int32()), "frames in which a tube's area changed sharply"),
+        _field("lost_frames", pa.list_(pa.int32()), "frames with nothing of an athlete in the tube, or lost as told"),
+        _field("outside_frames", pa.list_(pa.int32()), "frames in which a tube is mostly outside the network's crop"),
+        _field("border_frames", pa.list_(pa.int32()), "frames in which a tube touches the frame's border"),
+        _field("empty_segments", pa.list_(pa.int32()), "segments without a selected cell, from 0"),
+        _field("drift_frames", pa.list_(pa.int32()), "frames in which a tube holds something else than in frame 0"),
+        _field("drift", pa.float64(), "share of the frames that drift, 0 to 1"),
+        _field("athletes", pa.int32(), "tubes of the clip"),
+        _field("frames", pa.int32(), "normalised frames of the clip"),
+        _field("settings", pa.string(), "digest of the thresholds"),
+        _field("version", pa.int32(), "of the measuring"),
+    ]
+)
+
+_SERIES = pa.list_(pa.float32())
+
+TUBE_SERIES = pa.schema(
+    [
+        _field("change", _SERIES, "a frame: how much it begins a new scene"),
+        _field("likeness", _SERIES, "an athlete and frame: 1 holds as much of them as frame 0, 0 nothing"),
+        _field("scores", _SERIES, "an athlete and frame: the tracker's score"),
+        _field("lost", _SERIES, "an athlete and frame: 1 where the tracker lost them"),
+        _field("step", _SERIES, "an athlete and frame: way of the centre, in square roots of the area"),
+        _field("area", _SERIES, "an athlete and frame: square pixels"),
+        _field("inside", _SERIES, "an athlete and frame: share of the quad in the crop"),
+        _field("border", _SERIES, "an athlete and frame: 1 where it touches the frame's border"),
+        _field("omega", _SERIES, "a segment: positions selected"),
     ]
 )
 

@@ -20,7 +20,7 @@ from pydantic import Field
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.frame_codec import decode_frames
 from data_catalog.weights import resolve_weights
-from models.detectors import DETECTORS, Detector, build_detector, detector_weights
+from models.detectors import DETECTORS, Detections, Detector, build_detector, detector_weights
 from models.detectors.select import choose_athletes
 from tasks.config import StageConfig
 from tasks.errors import BadClip
@@ -29,6 +29,7 @@ from tasks.stage import Context, Job, Outcome, Product, Stage, read_parent
 STAGE_VERSION = 1   # 1: first
 
 ANNOTATION = "annotation"
+PERSON = "person"  # who corrected the boxes; wins over any detector
 NOBODY = "none"   # for tubes that were published: they say themselves who is followed
 MIN_SIDE_PX = 4.0   # what the trackers need
 
@@ -65,12 +66,14 @@ class FirstFrame:
         frame: (H, W, 3) uint8 RGB, frame 0 of the normalised clip.
         source_size_wh: upright size in pixels of the source video.
         annotated_boxes: (k, 4) xyxy in pixels of the source, or None where the labels give none.
+        by_person: a person drew these boxes to correct what was there, so no detector is asked.
     """
 
     clip_id: str
     frame: NDArray[np.uint8]
     source_size_wh: tuple[int, int]
     annotated_boxes: NDArray[np.float64] | None = None
+    by_person: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,21 +114,22 @@ def detect_athletes(
     """
     if config.detector == NOBODY:
         return [_nobody_asked_for() for _ in clips]
-    if not config.needs_model:
-        return [_from_annotation(clip) for clip in clips]
-    if detector is None:
+    asked = [clip for clip in clips if config.needs_model and not clip.by_person]
+    if asked and detector is None:
         raise ValueError(f"detector '{config.detector}' must be built; it is one of {', '.join(sorted(DETECTORS))}")
-    results: list[DetectResult | BadClip] = []
-    for clip, found in zip(clips, detector.detect([clip.frame for clip in clips]), strict=True):
-        height, width = clip.frame.shape[:2]
-        big_enough = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
-        chosen = choose_athletes(found, config.select, len(found.scores) or 1, (width, height))
-        chosen = chosen[big_enough[chosen]][: config.athletes]
-        if len(chosen) == 0:
-            results.append(_nobody(clip.clip_id, config))
-        else:
-            results.append(DetectResult(found.boxes, found.scores, chosen, "model"))
-    return results
+    found = iter(detector.detect([clip.frame for clip in asked]) if detector and asked else [])
+    return [_choose(clip, next(found), config) if clip in asked else _from_annotation(clip) for clip in clips]
+
+
+def _choose(clip: FirstFrame, found: Detections, config: DetectConfig) -> DetectResult | BadClip:
+    """Of the people that the detector found, the athletes."""
+    height, width = clip.frame.shape[:2]
+    big_enough = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
+    chosen = choose_athletes(found, config.select, len(found.scores) or 1, (width, height))
+    chosen = chosen[big_enough[chosen]][: config.athletes]
+    if len(chosen) == 0:
+        return _nobody(clip.clip_id, config)
+    return DetectResult(found.boxes, found.scores, chosen, "model")
 
 
 def _nobody_asked_for() -> DetectResult:
@@ -164,7 +168,10 @@ def _from_annotation(clip: FirstFrame) -> DetectResult | BadClip:
             remedy,
         )
     return DetectResult(
-        cut.astype(np.float32), np.ones(len(cut), np.float32), np.arange(len(cut), dtype=np.int64), ANNOTATION
+        cut.astype(np.float32),
+        np.ones(len(cut), np.float32),
+        np.arange(len(cut), dtype=np.int64),
+        PERSON if clip.by_person else ANNOTATION,
     )
 
 
@@ -203,11 +210,13 @@ def _first_frame(job: Job, context: Context) -> FirstFrame:
         frame=decode_frames(clip.arrays, [0])[0],
         source_size_wh=(int(clip.attrs["source_width"]), int(clip.attrs["source_height"])),
         annotated_boxes=labelled if len(labelled) else None,
+        by_person=job.clip is not None and job.clip.boxes_by_person,
     )
 
 
 def _labelled_boxes(clip: ClipRecord, config: DetectConfig) -> dict[str, Any]:
-    return {"boxes": [list(box) for box in clip.boxes]} if config.detector == ANNOTATION else {}
+    matter = config.detector == ANNOTATION or (clip.boxes_by_person and config.detector != NOBODY)
+    return {"boxes": [list(box) for box in clip.boxes]} if matter else {}
 
 
 def _weights(config: DetectConfig, folder: Path) -> dict[str, Path]:

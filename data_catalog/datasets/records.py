@@ -30,6 +30,8 @@ class ClipRecord:
         end_frame: one past the last frame of the clip in ``video``; None means to the end.
         extra: what only this dataset knows (dive number, armstand, ...), plain JSON values.
         bad: a person said that the clip is to be left out of every run; never set by an adapter.
+        boxes_by_person: a person drew the boxes, so they are the athletes whatever a detector finds; never set by
+            an adapter.
     """
 
     clip_id: str
@@ -45,6 +47,7 @@ class ClipRecord:
     end_frame: int | None = None
     extra: Mapping[str, object] | None = None
     bad: bool = False
+    boxes_by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,13 +60,20 @@ def test_the_last_edit_of_a_field_holds_and_the_order_of_clips_stays(datasets: D
 def test_none_and_empty_take_a_value_away(datasets: Datasets) -> None:
     datasets.edits("d").append([edit("c2", "score", None), edit("c2", "boxes", []), edit("c2", "bad", False)])
     clip = datasets.clips("d")[2]
-    assert (clip.score, clip.boxes, clip.bad) == (None, (), False)
+    assert (clip.score, clip.boxes, clip.bad, clip.boxes_by_person) == (None, (), False, False)
+
+
+def test_boxes_that_a_person_drew_say_so(datasets: Datasets) -> None:
+    datasets.edits("d").append([edit("c2", "boxes", [[1.0, 2.0, 30.0, 40.0]])])
+    assert [clip.boxes_by_person for clip in datasets.clips("d")] == [False, False, True, False, False]
+    datasets.edits("d").append([edit("c2", "boxes", None, [[1.0, 2.0, 30.0, 40.0]])])
+    assert not any(clip.boxes_by_person for clip in datasets.clips("d"))
 
 
 def test_only_the_columns_asked_for_are_read(datasets: Datasets) -> None:
     datasets.edits("d").append([edit("c2", "split", "val"), edit("c2", "score", 1.0)])
     table = datasets.table("d", ["clip_id", "split"])
-    assert table.column_names == ["clip_id", "split", "bad"]
+    assert table.column_names == ["clip_id", "split", "bad", "boxes_by_person"]
     assert table.column("split").to_pylist() == ["train", "train", "val", "train", "train"]
 
 

@@ -1,15 +1,17 @@
 """detect: annotation boxes, choosing among a detector's people, and clips without any."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from data_catalog.datasets.records import ClipRecord
 from data_catalog.video import read_frames
 from models.detectors import Detections, build_detector
-from tasks.detect import DetectConfig, DetectResult, FirstFrame, detect_athletes
+from tasks.detect import STAGE, DetectConfig, DetectResult, FirstFrame, detect_athletes
 from tasks.errors import BadClip
 
 FRAME = np.zeros((256, 455, 3), np.uint8)
@@ -86,6 +88,18 @@ def test_choice_follows_the_policy_and_nobody_is_a_bad_clip() -> None:
         assert "clip 'b'" in b.reason
         assert "Lower `detect.min_score`" in b.remedy
     assert detector.calls == 3   # one call a batch
+
+
+def test_boxes_that_a_person_drew_win_over_the_detector() -> None:
+    drawn = replace(first("b"), annotated_boxes=np.array([[20.0, 10, 60, 90]]), by_person=True)
+    detector = Listed([[0, 0, 20, 20]], [0.9])
+    a, b, c = detect_athletes([first("a"), drawn, first("c")], DetectConfig(detector="yolo"), detector)
+    assert [getattr(one, "chosen_by", None) for one in (a, b, c)] == ["model", "person", "model"]
+    assert detector.calls == 1
+    config = DetectConfig(detector="yolo")
+    labelled = ClipRecord("b", "b.mp4", "train", boxes=((20, 10, 40, 80),))
+    assert STAGE.inputs(labelled, config) == {}  # labels' own boxes don't matter to a detector
+    assert STAGE.inputs(replace(labelled, boxes_by_person=True), config) == {"boxes": [[20, 10, 40, 80]]}
 
 
 def test_several_athletes_and_boxes_too_thin_to_follow() -> None:
