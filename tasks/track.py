@@ -33,7 +33,7 @@ STAGE_VERSION = 2  # 1: first; 2: flags `border` and `sudden`, masks
 class TrackConfig(StageConfig):
     """Which tracker. Every field changes everything from track on."""
 
-    tracker: str = Field("mil", description="mil (needs no weights), nano, siammask, vit, or published.")
+    tracker: str = Field("mil", description="mil (needs no weights), nano, siammask, sam2, vit, or published.")
     weights: str | None = Field(
         None,
         description="The tracker's weights: a path or path prefix, or a name of `tubeflow weights list`; "

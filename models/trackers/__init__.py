@@ -42,6 +42,12 @@ TRACKERS: dict[str, TrackerEntry] = {
         ("_backbone.onnx", "_head.onnx"),
         "NanoTrack v1-v3 in ONNX form come from github.com/HonglinChu/SiamTrackers (NanoTrack/models).",
     ),
+    "sam2": TrackerEntry(
+        "models.trackers.sam2:Sam2Tracker",
+        ("",),
+        "sam2.1_t.pt and the larger ones are among the assets of github.com/ultralytics/assets/releases/tag/v8.3.0.",
+        segments=True,
+    ),
     "siammask": TrackerEntry(
         "models.trackers.siammask:SiamMaskTracker",
         ("",),

@@ -42,8 +42,8 @@ def outline_to_mask(
     return np.asarray(likely > settings.mask_threshold)
 
 
-def mask_to_rectangle(mask: NDArray[np.bool_]) -> Rectangle | None:
-    """Smallest rotated rectangle around the centres of the mask's largest piece; None where that is too small.
+def mask_to_rectangle(mask: NDArray[np.bool_], min_area: float = MIN_AREA_PX) -> Rectangle | None:
+    """Smallest rotated rectangle around the centres of the mask's largest piece; None up to `min_area` square pixels.
 
     Coordinates are pixel numbers, as the published tracker has them: the centre of pixel i is i.
     """
@@ -52,7 +52,7 @@ def mask_to_rectangle(mask: NDArray[np.bool_]) -> Rectangle | None:
         return None
     areas = [cv2.contourArea(contour) for contour in contours]
     largest = int(np.argmax(areas))
-    if areas[largest] <= MIN_AREA_PX:
+    if areas[largest] <= min_area:
         return None
     (cx, cy), (width, height), angle = cv2.minAreaRect(contours[largest].reshape(-1, 2))
     return (float(cx), float(cy)), (float(width), float(height)), float(angle)
