@@ -24,6 +24,7 @@ from flows.execute import RunOptions, execute
 from flows.setup import make_own_gpu_slot
 from flows.stages import EXPERIMENT, PREPROCESS, StageName, select_stages
 from flows.summary import RunSummary
+from flows.temporary_server import end_own_server_with_us
 
 DEFAULT_CONFIG = PipelineConfig()
 DEFAULT_OPTIONS = RunOptions()
@@ -39,6 +40,7 @@ def run_stages(
     options: RunOptions,
 ) -> State[Any]:
     """Execute inside a flow run, show what happened on its page, and end it in the state that says so."""
+    end_own_server_with_us()
     try:
         if overrides:
             config = apply_overrides(config.model_dump(mode="json"), overrides)

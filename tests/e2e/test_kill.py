@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import psutil
 import pytest
 from tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, new_workspace
 
@@ -169,6 +170,9 @@ def test_the_command_line_killed_during_training(
             assert process.poll() is None, process.stdout.read().decode() if process.stdout else ""
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert any("prefect.server.api.server:create_app" in child.cmdline() for child in children)
         process.kill()
+    assert psutil.wait_procs(children, timeout=30)[1] == []  # Prefect's temporary server neither
     assert not list(root.glob("artifacts/train/*/*.h5"))
     check_next_run(engines, root, undisturbed)
