@@ -4,9 +4,10 @@
     python -m benchmarks.procedural_aqa --workspace W --read     # prints what was run last
     python -m benchmarks.procedural_aqa --workspace W --gpu      # the full I3D at the paper's lengths
 
-The models are rows of two matrices, `flows/matrices/procedural.yaml` and `procedural_distant.yaml`, run through the
-pipeline itself, so a run that was stopped goes on where it was. Data: procedural dives with another diver on either
-side whom nobody judges (`crowded`), and the same from so far away that a tube is a few positions (`distant`).
+The models are rows of three matrices, `flows/matrices/procedural*.yaml`, run through the pipeline itself, so a run that
+was stopped goes on where it was. Data: procedural dives of two divers of whom one is judged, and nothing in the picture
+tells who (`pairs`); the same from so far away that a tube is a few positions (`distant`); and a judged diver whom the
+camera keeps in the middle, between two others (`centred`).
 
 One table a dataset. Spearman: mean of the seeds' figures at the last epoch ± their standard deviation, and in brackets
 the 95 % bootstrap interval over held-out clips. Difference and p (paired permutation test) against PlainNet or, where
@@ -71,24 +72,30 @@ class Study:
 
 STUDIES = (
     Study(
-        "crowded",
-        ProceduralSpec(clips=128, size="640x360", distractors=2),
+        "pairs",
+        ProceduralSpec(clips=128, size="640x360", distractors=1, camera="group"),
         "procedural",
         {"truth.json": 0.0, "drift25.json": 0.25, "drift100.json": 1.0},
     ),
     Study(
         "distant",
-        ProceduralSpec(clips=96, size="640x360", distractors=2, zoom=0.4),
+        ProceduralSpec(clips=96, size="640x360", distractors=1, camera="group", zoom=0.4),
         "procedural_distant",
         {"truth-distant.json": 0.0},
+    ),
+    Study(
+        "centred",
+        ProceduralSpec(clips=128, size="640x360", distractors=2),
+        "procedural_centred",
+        {"truth-centred.json": 0.0},
     ),
 )
 
 
-def prepare(workspace: Workspace, study: Study) -> None:
-    """Draw the dataset and write the files of tubes, where they aren't there yet."""
+def prepare(workspace: Workspace, study: Study, workers: int | None) -> None:
+    """Draw the dataset with so many processes and write the files of tubes, where they aren't there yet."""
     if study.dataset not in workspace.datasets.names():
-        make_procedural(workspace, study.dataset, study.spec)
+        make_procedural(workspace, study.dataset, study.spec, workers=workers)
     workspace.weights.mkdir(parents=True, exist_ok=True)
     for name, drift in study.tubes.items():
         path = workspace.weights / name
@@ -219,7 +226,8 @@ def main() -> int:
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     parser.add_argument("--read", action="store_true", help="print the newest results, run nothing")
     parser.add_argument("--gpu", action="store_true", help="full I3D, 103 frames, ten segments, 40 epochs, on CUDA")
-    parser.add_argument("--only", choices=[study.dataset for study in STUDIES], help="one of the two studies")
+    parser.add_argument("--only", choices=[study.dataset for study in STUDIES], help="one of the studies")
+    parser.add_argument("--workers", type=int, help="processes that draw, clips at once; all cores if not given")
     parser.add_argument("--repetitions", type=int, default=2000, help="bootstrap draws and permutations")
     parser.add_argument("-o", "--override", action="append", default=[], help="section.field=value for all rows")
     options = parser.parse_args()
@@ -232,8 +240,9 @@ def main() -> int:
         if options.read:
             experiment = latest(workspace, study)
         else:
-            prepare(workspace, study)
-            experiment = run(workspace, study, [*(GPU if options.gpu else ()), *options.override])
+            prepare(workspace, study, options.workers)
+            workers = [f"engine.workers={options.workers}"] if options.workers else []
+            experiment = run(workspace, study, [*(GPU if options.gpu else ()), *workers, *options.override])
         print(f"\n{study.dataset}, {experiment}: {study.spec.clips} clips, a quarter held out\n")
         print(markdown(table(workspace, experiment, options.repetitions)))
     return 0

@@ -26,6 +26,7 @@ class ProceduralSpec(StageConfig):
     size: Literal["640x360", "320x240", "mixed"] = "mixed"
     distractors: int = Field(0, ge=0, le=2, description="other divers in every clip, whom nobody judges")
     zoom: float = Field(1.0, ge=0.25, le=1, description="how large the athletes are; 0.4 for small ones")
+    camera: Literal["athlete", "group"] = Field("athlete", description="whom it follows; group: with the distractors")
 
     @model_validator(mode="after")
     def _only_divers_have_distractors(self) -> ProceduralSpec:
@@ -97,8 +98,10 @@ def is_procedural(root: Path) -> bool:
         return False
 
 
-def make_procedural(workspace: Workspace, name: str, spec: ProceduralSpec, out: Path | None = None) -> Listing:
-    """Draw a procedural dataset into `out` (by default inside the workspace) and ingest it."""
+def make_procedural(
+    workspace: Workspace, name: str, spec: ProceduralSpec, out: Path | None = None, workers: int | None = None
+) -> Listing:
+    """Draw a procedural dataset into `out` (by default inside the workspace) with `workers` processes, and ingest it."""
     from data_catalog.datasets.procedural import Setting, make_dataset
 
     folder = out or workspace.root / "datasets" / name
@@ -109,7 +112,8 @@ def make_procedural(workspace: Workspace, name: str, spec: ProceduralSpec, out: 
         clips=spec.clips,
         seed=spec.seed,
         size=spec.size,
-        setting=Setting(spec.distractors, spec.zoom),
+        setting=Setting(spec.distractors, spec.zoom, spec.camera),
+        workers=workers,
         progress=lambda done, total: progress.report("draw", done, total),
     )
     return ingest(workspace, name, "procedural", folder)

@@ -242,7 +242,7 @@ def test_a_seed_without_one_of_its_actions_is_left_out() -> None:
 
 
 def test_matrix_files(tmp_path: Path) -> None:
-    assert matrix_names() == ["aqa7_six", "procedural", "procedural_distant"]
+    assert matrix_names() == ["aqa7_six", "procedural", "procedural_centred", "procedural_distant"]
     six = expand(load_matrix("aqa7_six"), [], ["diving", "gym_vault"])
     assert [cell.config.train.actions for cell in six] == [("diving",), ("gym_vault",)]
     assert {cell.config.model.backbone for cell in six} == {"i3d"}

@@ -6,7 +6,7 @@ them; whoever looks at the athlete is not.
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from data_catalog.datasets.procedural.figure import Look, diver_look
 from data_catalog.datasets.procedural.judges import Faults
 from data_catalog.datasets.procedural.splash import Splash
 
+Camera = Literal["athlete", "group"]
+CAMERAS: Final[tuple[Camera, ...]] = ("athlete", "group")
 MOST: Final = 2
 AZIMUTH: Final = (0.55, 0.75)  # seen so much from the front that divers of neighbouring boards stand side by side
 _AWAY_M: Final = (1.6, 2.2)  # between neighbouring boards
@@ -29,16 +31,21 @@ class Setting:
     Attributes:
         distractors: other divers in every clip, 0 to 2, one on each side.
         zoom: how large everything is; 1 shows about 4 m of height, 0.4 about 10 m.
+        camera: whom it follows: the athlete, who is then the one in the middle, or the group, so that with one
+            distractor nothing in the picture tells who is judged.
     """
 
     distractors: int = 0
     zoom: float = 1.0
+    camera: Camera = "athlete"
 
     def __post_init__(self) -> None:
         if not 0 <= self.distractors <= MOST:
             raise ValueError(f"there can be 0 to {MOST} distractors, {self.distractors} asked")
         if not 0.25 <= self.zoom <= 1.0:
             raise ValueError(f"zoom must be from 0.25 to 1, got {self.zoom}")
+        if self.camera not in CAMERAS:
+            raise ValueError(f"the camera follows athlete or group, not '{self.camera}'")
 
 
 ALONE: Final = Setting()

@@ -141,14 +141,15 @@ def _plan_dive(
         colours = {k: v for k, v in athletes[0].look.colours.items() if k in ("suit", "trim")}
         partner = athletes[1].look
         athletes = (athletes[0], replace(athletes[1], look=replace(partner, colours=partner.colours | colours)))
-    view, camera, shape = _film(view, athletes, instants, size, 1.05, rng)
     beside = invite(motions[0], setting.distractors, np.random.default_rng([seed, 79, KINDS.index(kind), index]))
+    others = tuple(Performer(one.motion, one.look, one.motion.lane_m, one.splash) for one in beside)
+    followed = athletes if setting.camera == "athlete" else (*athletes, *others)
+    view, camera, shape = _film(view, followed, instants, size, 1.05, rng)
     boards = (*lanes, *(one.motion.lane_m for one in beside))
     scene = build_pool(view, shape, dive.height_m, boards, _venue(kind, seed), rng)
     splashes = tuple(
         Splash.throw(m.entry_sec, entry_place(m), m.faults.splash, rng) for m in motions
     )
-    others = tuple(Performer(one.motion, one.look, one.motion.lane_m, one.splash) for one in beside)
     seen = _mean_faults([m.faults for m in motions])
     marks = judge(seen, rng)
     visible = {name: round(value, 4) for name, value in asdict(seen).items()}
@@ -209,13 +210,13 @@ def _instants(frames: int, fps: Fraction) -> Floats:
 
 
 def _film(
-    view: View, athletes: tuple[Performer, ...], instants: Floats, size: tuple[int, int], low_m: float,
+    view: View, people: tuple[Performer, ...], instants: Floats, size: tuple[int, int], low_m: float,
     rng: np.random.Generator,
 ) -> tuple[View, Floats, tuple[int, int]]:  # fmt: skip
-    """Let an operator follow the athletes; return the view with its origin, the path, the panorama's shape."""
+    """Let an operator follow the middle of people; return the view with its origin, the path, the panorama's shape."""
     step = 1.0 / 120.0
     clock = np.arange(0.0, float(instants.max()) + step, step)
-    centres = np.mean([centre_of_mass(person.motion(clock)) for person in athletes], axis=0)
+    centres = np.mean([centre_of_mass(person.motion(clock)) for person in people], axis=0)
     centres[:, 1] = np.maximum(centres[:, 1], low_m)
     target = view.project(centres)[:, :2]
     operator = Operator(rng.uniform(9.0, 12.0), rng.uniform(0.12, 0.18), 0.004 * size[1], rng.uniform(0.0, 6.28))
