@@ -101,7 +101,7 @@ def is_procedural(root: Path) -> bool:
 def make_procedural(
     workspace: Workspace, name: str, spec: ProceduralSpec, out: Path | None = None, workers: int | None = None
 ) -> Listing:
-    """Draw a procedural dataset into `out` (by default inside the workspace) with `workers` processes, and ingest it."""
+    """Draw a procedural dataset into `out` (by default in the workspace) with `workers` processes, and ingest it."""
     from data_catalog.datasets.procedural import Setting, make_dataset
 
     folder = out or workspace.root / "datasets" / name

@@ -1,7 +1,7 @@
 """Other divers beside the athlete: they dive at about the same time from the same height, and nobody judges them.
 
 Their dive, their faults and so their splash are drawn independently of the athlete's, by a generator of their own:
-the athlete's dive, marks and score are the same with and without them. Whoever judges the whole picture is misled by
+the athlete's dive and its faults are the same with and without them. Whoever judges the whole picture is misled by
 them; whoever looks at the athlete is not.
 """
 
