@@ -17,7 +17,9 @@ from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
 from flows.options import (
+    NO_CLIPS,
     NO_OVERRIDES,
+    ClipOption,
     DatasetOption,
     EngineOption,
     FromOption,
@@ -130,6 +132,7 @@ def datasets_make(
     size: Annotated[str, typer.Option(help="640x360, 320x240 or mixed.")] = "mixed",
     distractors: Annotated[int, typer.Option(help="Other divers in every clip, 0 to 2, whom nobody judges.")] = 0,
     zoom: Annotated[float, typer.Option(help="How large athletes are, 0.25 to 1.")] = 1.0,
+    camera: Annotated[str, typer.Option(help="Whom it follows: athlete, or group.")] = "athlete",
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where the videos go; by default inside.")] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
@@ -140,7 +143,7 @@ def datasets_make(
     if generator != "procedural":
         raise ConfigError(f"There is no generator '{generator}'; there is: procedural.")
     try:
-        shown = {"distractors": distractors, "zoom": zoom}
+        shown = {"distractors": distractors, "zoom": zoom, "camera": camera}
         spec = ProceduralSpec.model_validate({"kind": kind, "clips": clips, "seed": seed, "size": size, **shown})
     except ValueError as exc:
         raise ConfigError(" ".join(str(exc).split())) from exc
@@ -163,8 +166,9 @@ def run_command(
     start: FromOption = None,
     until: UntilOption = None,
     where: WhereOption = None,
+    clips: ClipOption = NO_CLIPS,
     engine: EngineOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit non-zero if any clip is quarantined.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on quarantined clips and suspicious tubes.")] = False,
     retry: Annotated[bool, typer.Option("--retry-quarantined", help="Try quarantined clips again.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read every source and artifact again.")] = False,
     workspace: WorkspaceOption = Path("workspace"),
@@ -179,7 +183,7 @@ def run_command(
         dataset,
         workspace,
         {"only": only, "start": start, "until": until},
-        {"strict": strict, "where": where, "retry_quarantined": retry, "verify": verify},
+        {"strict": strict, "where": where, "clips": clips, "retry_quarantined": retry, "verify": verify},
     )
     finish(summary, strict, as_json)
 
@@ -209,14 +213,14 @@ def run_pipeline(
 
 
 def finish(summary: RunSummary, strict: bool, as_json: bool) -> None:
-    """Print the summary; exit 1 where nothing is left, or something is quarantined and `strict` was asked."""
+    """Print the summary; exit 1 where nothing is left, or `strict` was asked and a clip failed or is suspicious."""
 
 
     if as_json:
         typer.echo(json.dumps(summary.as_json()))
     else:
         print_summary(summary)
-    if summary.nothing_left or (strict and summary.failed):
+    if summary.nothing_left or (strict and (summary.failed or summary.suspicious)):
         raise typer.Exit(1)
 
 
@@ -230,6 +234,7 @@ def plan_command(
     start: FromOption = None,
     until: UntilOption = None,
     where: WhereOption = None,
+    clips: ClipOption = NO_CLIPS,
     engine: EngineOption = None,
     verify: Annotated[bool, typer.Option("--verify", help="Read every artifact again.")] = False,
     workspace: WorkspaceOption = Path("workspace"),
@@ -246,7 +251,7 @@ def plan_command(
     config = _configured(preset, overrides, engine)
     selected = select_stages(only, start, until)
     opened = Workspace(workspace)
-    planner = Planner(opened, dataset, dataset_clips(opened, dataset, where), verify=verify)
+    planner = Planner(opened, dataset, dataset_clips(opened, dataset, where, clips or None), verify=verify)
     plans = {name: plan for name, plan in make_plan(planner, config, selected).items() if name in selected}
     if as_json:
         typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))

@@ -17,18 +17,21 @@ SHOWN = 5
 T = TypeVar("T")
 
 
-def dataset_clips(workspace: Workspace, dataset: str, where: str | None = None) -> list[ClipRecord]:
+def dataset_clips(
+    workspace: Workspace, dataset: str, where: str | None = None, only: Collection[str] | None = None
+) -> list[ClipRecord]:
     """The clips of a dataset that aren't marked bad, their videos as absolute paths.
 
     Args:
         workspace: the workspace.
         dataset: name of the dataset.
         where: an SQL condition on the columns of the clip table; all clips where None.
+        only: the clips of these ids alone, of those that `where` leaves.
 
     Raises:
         CatalogError: no such dataset, or a wrong condition.
     """
-    return [clip for clip in every_clip(workspace, dataset, where) if not clip.bad]
+    return [clip for clip in every_clip(workspace, dataset, where, only) if not clip.bad]
 
 
 def every_clip(
@@ -38,7 +41,9 @@ def every_clip(
     root = Path(workspace.datasets.info(dataset).root)
 
     def read() -> list[ClipRecord]:
-        chosen = only if where is None else select_clips(workspace, dataset, where)
+        chosen = None if where is None else select_clips(workspace, dataset, where)
+        if only is not None:
+            chosen = set(only) if chosen is None else chosen & set(only)
         return workspace.datasets.clips(dataset, chosen)
 
     return [replace(clip, video=str(root / clip.video)) for clip in _mended(workspace, dataset, read)]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.schemas import REFERENCES, read_table
@@ -58,13 +59,15 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
 def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOURS) -> list[Garbage]:
     """Artifacts that none of the `keep` newest runs of each dataset refers to; raises as `references`.
 
-    Those that no run at all refers to are left alone while they are younger than `grace_hours`.
+    A run of single clips (`--clip`) doesn't count among them, and is kept while it is newer than the oldest that is:
+    it stands beside the last whole run, not in its place. Those that no run at all refers to are left alone while they
+    are younger than `grace_hours`.
     """
     referring = references(workspace)
-    by_dataset: dict[str, list[str]] = defaultdict(list)
+    by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in read_runs(workspace):
-        by_dataset[run["dataset"]].append(run["run_id"])
-    recent = {run for runs in by_dataset.values() for run in runs[-keep:]}
+        by_dataset[run["dataset"]].append(run)
+    recent = {run_id for runs in by_dataset.values() for run_id in _newest(runs, keep)}
     for runs_together in experiment_runs(workspace):
         if runs_together & recent:  # an experiment is kept or goes as a whole
             recent |= runs_together
@@ -90,6 +93,13 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
     return garbage
 
 
+def _newest(runs: Sequence[Mapping[str, Any]], keep: int) -> list[str]:
+    """Of one dataset's runs, oldest first: the last `keep` whole ones, and those of single clips since then."""
+    whole = [run["run_id"] for run in runs if not run.get("clips")][-keep:]
+    since = whole[0] if whole else ""
+    return [run["run_id"] for run in runs if run["run_id"] in whole or (run.get("clips") and run["run_id"] > since)]
+
+
 def _folder_size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
 
@@ -101,6 +111,7 @@ def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
         shutil.rmtree(one.path.with_suffix(".work"), ignore_errors=True)
         workspace.index.forget(one.stage, one.key)
     workspace.index.save()
+    workspace.tube_quality.prune()
 
 
 def print_garbage(garbage: list[Garbage], deleted: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -36,16 +37,23 @@ def dataset_of(workspace: Workspace, clip_id: str) -> str:
 
 def last_config(workspace: Workspace, dataset: str, overrides: Sequence[str] = ()) -> PipelineConfig:
     """The config of the dataset's last run. Raises CatalogError where it was never run."""
-    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
-    if not runs:
+    run = last_whole_run(workspace, dataset)
+    if run is None:
         raise CatalogError(f"Dataset '{dataset}' was never run; say which config with --preset, or run it first.")
-    return apply_overrides(runs[-1]["config"], overrides)
+    return apply_overrides(run["config"], overrides)
+
+
+def last_whole_run(workspace: Workspace, dataset: str) -> dict[str, Any] | None:
+    """The record of the dataset's last run that was not about single clips alone, if there is one; or any last run."""
+    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
+    whole = [run for run in runs if not run.get("clips")]
+    return (whole or runs or [None])[-1]
 
 
 def last_where(workspace: Workspace, dataset: str) -> str | None:
     """Which part of the dataset its last run worked on; None is all of it."""
-    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
-    where: str | None = runs[-1].get("where") if runs else None
+    run = last_whole_run(workspace, dataset)
+    where: str | None = run.get("where") if run is not None else None
     return where
 
 

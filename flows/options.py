@@ -32,8 +32,10 @@ EngineOption = Annotated[str | None, typer.Option("--engine", help="local, proce
 WhereOption = Annotated[
     str | None, typer.Option("--where", help="Only these clips: a condition in SQL on `tubeflow catalog schema clips`.")
 ]
+ClipOption = Annotated[list[str], typer.Option("--clip", help="Only the clip of this id. Repeatable.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 NO_OVERRIDES: list[str] = []
+NO_CLIPS: list[str] = []
 
 
 def plain_errors(command: Callable[P, None]) -> Callable[P, None]:

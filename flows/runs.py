@@ -54,6 +54,7 @@ def finish_run(
         "run_id": summary.run_id,
         "dataset": summary.dataset,
         "where": summary.where,
+        "clips": list(summary.clips),
         "command": command_line(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(summary.seconds, 3),

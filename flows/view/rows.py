@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.inspect.clip_rows import ClipRow, Problem, StageState, row_json
+from data_catalog.tube_quality import TubeQuality
 from flows.config import PipelineConfig
+from flows.quality import known_quality
 from tasks.plan import StagePlan
 
 THUMB_WIDTH = 320
@@ -32,6 +34,7 @@ def make_rows(
 ) -> dict[str, ClipRow]:
     """A row for each clip, by clip id; without a config nothing is known of the stages."""
     middle = config.normalize.length // 2 if config is not None else 0
+    judged = known_quality(workspace, plans, config) if config is not None else {}
     rows = {}
     for clip in clips:
         name = clip.clip_id
@@ -54,11 +57,20 @@ def make_rows(
             {stage: stage_state(plan, name) for stage, plan in plans.items()},
             problem,
             missing,
+            judged[name].suspicion if name in judged else None,
+            judged[name].reasons if name in judged else (),
             normalize_key=done_key(plans, "normalize", name),
             track_key=done_key(plans, "track", name),
-            frame=middle,
+            frame=telling_frame(judged[name], middle) if name in judged else middle,
         )
     return rows
+
+
+def telling_frame(quality: TubeQuality, middle: int) -> int:
+    """The frame that shows best what is odd: inside the longest kind of trouble, or in the middle of the clip."""
+    kinds = (quality.lost_frames, quality.drift_frames, quality.outside_frames, quality.jumps, quality.area_changes)
+    worst = max(kinds, key=len)
+    return worst[len(worst) // 2] if worst else middle
 
 
 def done_key(plans: Mapping[str, StagePlan], stage: str, clip: str) -> str | None:

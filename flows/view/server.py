@@ -17,6 +17,7 @@ from flows.config import ConfigError
 from flows.options import sentence
 from flows.view.access import Access, Guard
 from flows.view.artifacts import NoArtifact
+from flows.view.clip_routes import clip_routes
 from flows.view.gallery import gallery_routes
 from flows.view.media import media_routes
 from flows.view.pages import page_routes
@@ -31,6 +32,7 @@ def make_app(state: ViewState, access: Access) -> FastAPI:
     app.include_router(page_routes())
     app.include_router(media_routes(state))
     app.include_router(gallery_routes(state, access), prefix="/api")
+    app.include_router(clip_routes(state), prefix="/api")
     _tell_errors(app)
     app.add_middleware(Guard, access=access)
     return app

@@ -1,0 +1,234 @@
+"""Everything that is known of one clip, as its page shows it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.datasets.records import ClipRecord
+from data_catalog.inspect.tube_layers import numbers
+from data_catalog.store import ArtifactDamaged
+from flows.finished import find_run
+from flows.runs import read_runs
+from flows.view.artifacts import read_artifact
+from flows.view.plans import plan_json
+from flows.view.rows import done_key, row_answer
+from flows.view.state import DatasetState, Snapshot
+from flows.view.variants import changes, clip_tracks, read_tube
+from flows.views import true_quads
+
+KEPT_RUNS = 32
+SHOWN_RUNS = 20
+USUAL_FPS = 25
+
+
+def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
+    """The answer of /api/clip. Raises UnknownClip."""
+    state, record = snapshot.clip(dataset, clip)
+    workspace = snapshot.workspace
+    keys = {stage: done_key(state.plans, stage, clip) for stage in ("normalize", "detect", "track", "masks")}
+    found: dict[str, Any] = {
+        "dataset": dataset,
+        "clip": clip,
+        "procedural": state.procedural,
+        "row": row_answer(state.rows[clip]),
+        "labels": labels_json(record),
+        "video": None,
+        "frames": None,
+        "detections": None,
+        "label_boxes": [],
+        "tube": None,
+        "truth": None,
+    }
+    if keys["normalize"] is not None:
+        found |= _frames_part(workspace, state, record, keys["normalize"])
+    if keys["detect"] is not None:
+        found["detections"] = _detections(workspace, state, keys["detect"])
+    if keys["track"] is not None:
+        found["tube"] = read_tube(workspace, keys["track"], keys["masks"])
+    return found | {
+        "variants": variants_json(workspace, dataset, clip, keys["track"]),
+        "runs": runs_json(workspace, dataset, clip),
+        "history": history_json(workspace, dataset, clip),
+        "lineage": [entry for stage, key in keys.items() if key and (entry := lineage_json(workspace, stage, key))],
+        "plan": plan_json(snapshot, dataset, clip),
+    }
+
+
+def labels_json(record: ClipRecord) -> dict[str, Any]:
+    """A clip's labels, edits included."""
+    names = ("split", "action", "score", "difficulty", "label", "start_frame", "end_frame", "bad", "boxes_by_person")
+    return {
+        **{name: getattr(record, name) for name in names},
+        "judges": list(record.judges),
+        "boxes": [list(box) for box in record.boxes],
+        "extra": record.extra,
+    }
+
+
+def _frames_part(workspace: Workspace, state: DatasetState, record: ClipRecord, key: str) -> dict[str, Any]:
+    """Frames, video, first-frame boxes in pixels of the frame, and the truth where a program drew the clip."""
+    artifact = read_artifact(workspace, "normalize", key, ["frame_offsets", "source_index"])
+    attrs, index = artifact.attrs, artifact.arrays["source_index"]
+    width, height = int(attrs["width"]), int(attrs["height"])
+    source = int(attrs["source_width"]), int(attrs["source_height"])
+    fps = Fraction(str(attrs["fps"])) if attrs["fps"] else None
+    shown = (fps or Fraction(USUAL_FPS)) * len(index) / max(int(attrs["source_frames"]), 1)
+    truth = true_quads(workspace, state.name, record.clip_id, index, attrs)
+    return {
+        "video": {
+            "path": record.video,
+            "width": source[0],
+            "height": source[1],
+            "frames": int(attrs["source_frames"]),
+            "fps": float(fps) if fps else None,
+            "source_index": index.tolist(),
+            "start": record.start_frame or 0,
+            "total": int(attrs["source_frames"]) if (record.start_frame, record.end_frame) == (None, None) else None,
+        },
+        "frames": {
+            "key": key,
+            "count": len(index),
+            "width": width,
+            "height": height,
+            "offsets": artifact.arrays["frame_offsets"].tolist(),
+            "fps": round(float(shown), 3),
+        },
+        "label_boxes": [to_frame(box, source, (width, height)) for box in record.boxes],
+        "truth": None if truth is None else numbers(truth, 2),
+    }
+
+
+def to_frame(box: tuple[float, ...], source: tuple[int, int], frame: tuple[int, int]) -> list[float]:
+    """x, y, w, h in pixels of the video → x0, y0, x1, y1 in pixels of the normalised frame."""
+    x, y, w, h = box
+    across, down = frame[0] / source[0], frame[1] / source[1]
+    return [round(value, 2) for value in (x * across, y * down, (x + w) * across, (y + h) * down)]
+
+
+def to_source(box: list[float], source: tuple[int, int], frame: tuple[int, int]) -> list[float]:
+    """The inverse of `to_frame`, to a hundredth of a pixel."""
+    across, down = source[0] / frame[0], source[1] / frame[1]
+    x0, y0, x1, y1 = box
+    return [round(value, 2) for value in (x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down)]
+
+
+def _detections(workspace: Workspace, state: DatasetState, key: str) -> dict[str, Any]:
+    artifact = read_artifact(workspace, "detect", key)
+    return {
+        "key": key,
+        "boxes": numbers(artifact.arrays["boxes"], 2),
+        "scores": numbers(artifact.arrays["scores"], 4),
+        "chosen": artifact.arrays["chosen"].tolist(),
+        "chosen_by": str(artifact.attrs["chosen_by"]),
+        "detector": state.config.detect.detector if state.config else None,
+    }
+
+
+def variants_json(workspace: Workspace, dataset: str, clip: str, current: str | None) -> list[dict[str, Any]]:
+    """All tubes of a clip that are there, newest first, each with what makes it another one than the current."""
+    tracks = clip_tracks(workspace, dataset, clip, current)
+    shown = next((track for track in tracks if track.key == current), tracks[0] if tracks else None)
+    masks = [row for row in workspace.index.rows.values() if row.stage == "masks"]
+    masked = {parent for row in masks for parent in _parents(row.parents)}
+    return [
+        {
+            "key": track.key,
+            "variant": track.variant,
+            "title": track.title,
+            "tracker": track.tracker,
+            "current": track.key == current,
+            "masks": track.key in masked,
+            "created": track.record.created,
+            "changes": changes(track, shown) if shown is not None else [],
+        }
+        for track in tracks
+    ]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _parents(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text).values())
+
+
+def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, Any]]:
+    """The dataset's runs that trained and evaluated a network, newest first, with what each predicted of this clip."""
+    found = []
+    for run in reversed(read_runs(workspace)):
+        if run["dataset"] != dataset or "evaluate" not in run.get("stages", {}) or len(found) >= SHOWN_RUNS:
+            continue
+        model, track = run["config"]["model"], run["config"]["track"]
+        title = f"{track['tracker']} · {model['backbone']} · {model['attention']}"
+        told = recorded(workspace, run["run_id"], clip)
+        found.append(
+            {
+                "run_id": run["run_id"],
+                "finished": run["finished"],
+                "title": title,
+                "weights": ["last", "best"],
+                "prediction": {name: row["score"] for name, row in told.items()} or None,
+                "true": next((row["true"] for row in told.values()), None),
+            }
+        )
+    return found
+
+
+@functools.lru_cache(maxsize=KEPT_RUNS)
+def _predictions(root: Path, run_id: str) -> Any:
+    """A run's table of predictions; a finished run doesn't change. None where it has none."""
+    try:
+        return find_run(Workspace(root), run_id).predictions()
+    except CatalogError:
+        return None
+
+
+def recorded(workspace: Workspace, run_id: str, clip: str) -> dict[str, dict[str, Any]]:
+    """What a run itself predicted of a clip: weights → score, segments, true; empty where it wasn't evaluated."""
+    table = _predictions(workspace.root, run_id)
+    if table is None:
+        return {}
+    mine = table[table["clip_id"] == clip]
+    segments = [name for name in table.columns if name.startswith("segment_")]
+    return {
+        str(row["weights"]): {
+            "score": numbers(row["predicted"], 4),
+            "true": numbers(row["true"], 4),
+            "segments": numbers(row[segments].to_numpy(np.float64), 4),
+        }
+        for _, row in mine.iterrows()
+    }
+
+
+def history_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, Any]]:
+    """Who corrected what of this clip, oldest first."""
+    edits = workspace.datasets.edits(dataset).read()
+    return [asdict(edit) for edit in edits if edit.clip_id == clip]
+
+
+def lineage_json(workspace: Workspace, stage: str, key: str) -> dict[str, Any] | None:
+    """Where an artifact comes from and where its file is; None where it is gone meanwhile."""
+    path = workspace.store.path(stage, key)
+    try:
+        lineage, size = workspace.store.lineage(stage, key), path.stat().st_size
+    except (FileNotFoundError, ArtifactDamaged):
+        return None
+    told: Mapping[str, Any] = asdict(lineage)
+    wanted = ("stage", "key", "config", "inputs", "weights", "parents", "libraries", "seconds", "host", "created")
+    return {
+        **{name: told[name] for name in wanted},
+        "version": lineage.stage_version,
+        "file": str(path.relative_to(workspace.root)),
+        "path": str(path),
+        "size": size,
+        "download": f"/files/{stage}/{key}.h5",
+    }
+
+

@@ -1,0 +1,103 @@
+"""What a clip's labels leave to be done, why, and the commands that do exactly that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from data_catalog.catalog import CatalogError, Workspace
+from flows.inspect import last_whole_run
+from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, section
+from flows.view.command import run_words, shown
+from flows.view.rows import stage_state
+from flows.view.state import DatasetState, Snapshot
+from tasks.plan import Planner, StagePlan
+
+ABOUT = {
+    "clip": "Makes this clip's tube again, nothing else; its new score is then told by the network that is there.",
+    "all": "Makes everything that follows as well: the pack, the training and the report.",
+}
+
+
+def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
+    """The state of every stage for one clip and its dataset, and the commands. Raises UnknownClip."""
+    state, record = snapshot.clip(dataset, clip)
+    if state.config is None:
+        return {"stages": [], "dataset": [], "commands": [], "note": state.note}
+    stages = [
+        {
+            "stage": name,
+            "state": stage_state(plan, clip),
+            "why": plan.quarantined[clip].reason if clip in plan.quarantined else plan.reasons.get(clip),
+        }
+        for name, plan in state.plans.items()
+    ]
+    run = last_whole_run(snapshot.workspace, dataset)
+    until = run["selected"][-1] if run and run["selected"] else STAGE_NAMES[-1]
+    following = dataset_stages(snapshot.workspace, state, until)
+    return {
+        "stages": stages,
+        "dataset": following,
+        "commands": [
+            {"scope": scope, "command": shown(words), "title": title, "about": ABOUT[scope]}
+            for scope, title, words in _wanted(snapshot, state, clip, following)
+        ],
+        "note": "This clip is marked bad; runs leave it out." if record.bad else None,
+    }
+
+
+def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> list[dict[str, Any]]:
+    """pack, train and evaluate as they are planned for all clips that aren't marked bad."""
+    assert state.config is not None
+    good = [record for record in state.records.values() if not record.bad]
+    planner = Planner(workspace, state.name, good)
+    plans: dict[str, StagePlan] = {name: without_bad(state, plan) for name, plan in state.plans.items()}
+    found = []
+    for stage in DATASET_STAGES[: max(0, STAGE_NAMES.index(until) + 1 - len(CLIP_STAGES))]:
+        try:
+            plan = planner.dataset_stage(stage, section(stage, state.config), plans)
+        except CatalogError as exc:
+            found.append({"stage": stage.name, "state": "waiting", "why": str(exc)})
+            break
+        plans[stage.name] = plan
+        why = ", ".join(plan.summary()) or None
+        found.append({"stage": stage.name, "state": stage_state(plan, ""), "why": why})
+    return found
+
+
+def without_bad(state: DatasetState, plan: StagePlan) -> StagePlan:
+    """A stage's plan without the clips that are marked bad."""
+    bad = {name for name, record in state.records.items() if record.bad}
+    if not bad:
+        return plan
+    return replace(plan, jobs={name: job for name, job in plan.jobs.items() if name not in bad}, hits=plan.hits - bad)
+
+
+def _wanted(
+    snapshot: Snapshot, state: DatasetState, clip: str, following: list[dict[str, Any]]
+) -> list[tuple[str, str, list[str]]]:
+    """Scope, title and words of each command that has something to do."""
+    found = []
+    if not state.records[clip].bad and any(clip in plan.reasons for plan in state.plans.values()):
+        found.append(("clip", "Make this clip's tube again", command_words(snapshot, state.name, clip)))
+    if any(one["state"] != "hit" for one in following):
+        found.append(("all", "Run everything that follows", command_words(snapshot, state.name, None)))
+    return found
+
+
+def command_words(snapshot: Snapshot, dataset: str, clip: str | None) -> list[str]:
+    """The words of the command for one clip up to its tube, or for the whole dataset as it was run last.
+
+    Raises:
+        CatalogError: the dataset was never run, so nobody knows how.
+    """
+    state = snapshot.dataset(dataset)
+    if state.config is None:
+        raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
+    run = last_whole_run(snapshot.workspace, dataset)
+    until = run["selected"][-1] if run and run["selected"] else STAGE_NAMES[-1]
+    root = snapshot.workspace.root
+    if clip is not None:
+        last = CLIP_STAGES[min(STAGE_NAMES.index(until), len(CLIP_STAGES) - 1)].name
+        return run_words(state.config, dataset, root, clip=clip, until=last)
+    return run_words(state.config, dataset, root, where=run.get("where") if run else None, until=until)
