@@ -47,13 +47,16 @@ def encode_frames(frames: NDArray[np.uint8], quality: int = QUALITY) -> dict[str
     return {"frames": np.concatenate(streams).astype(np.uint8, copy=False), "frame_offsets": offsets}
 
 
-def decode_frames(arrays: Mapping[str, Any], indices: Sequence[int] | None = None) -> NDArray[np.uint8]:
+def decode_frames(
+    arrays: Mapping[str, Any], indices: Sequence[int] | None = None, half: bool = False
+) -> NDArray[np.uint8]:
     """Decode stored frames.
 
     Args:
         arrays: `frames` and `frame_offsets` as NumPy arrays, or as open HDF5 datasets, of which only the bytes of
             the wanted frames are then read.
         indices: frame numbers in any order; None means all.
+        half: at half their width and height, rounded up, which takes about a quarter less time.
 
     Returns:
         (n, H, W, 3) uint8 RGB.
@@ -76,7 +79,7 @@ def decode_frames(arrays: Mapping[str, Any], indices: Sequence[int] | None = Non
     for row, index in enumerate(wanted):
         first, last = int(offsets[index]), int(offsets[index + 1])
         stream = arrays["frames"][first:last] if block is None else block[first - begin : last - begin]
-        image = _decode_one(np.asarray(stream, np.uint8), index)
+        image = _decode_one(np.asarray(stream, np.uint8), index, half)
         if frames is None:
             frames = np.empty((len(wanted), *image.shape), np.uint8)
         frames[row] = image
@@ -84,8 +87,9 @@ def decode_frames(arrays: Mapping[str, Any], indices: Sequence[int] | None = Non
     return frames
 
 
-def _decode_one(stream: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
-    image = cv2.imdecode(stream, cv2.IMREAD_COLOR) if len(stream) else None
+def _decode_one(stream: NDArray[np.uint8], index: int, half: bool) -> NDArray[np.uint8]:
+    how = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
+    image = cv2.imdecode(stream, how) if len(stream) else None
     if image is None:
         raise BadVideo(
             f"Stored frame {index} does not decode.", "Delete the normalize artifact, it is then made again."

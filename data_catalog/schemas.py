@@ -171,6 +171,7 @@ _SERIES = pa.list_(pa.float32())
 TUBE_SERIES = pa.schema(
     [
         _field("change", _SERIES, "a frame: how much it begins a new scene"),
+        _field("elapsed", _SERIES, "a frame: source frames since the one before"),
         _field("likeness", _SERIES, "an athlete and frame: 1 holds as much of them as frame 0, 0 nothing"),
         _field("scores", _SERIES, "an athlete and frame: the tracker's score"),
         _field("lost", _SERIES, "an athlete and frame: 1 where the tracker lost them"),

@@ -64,6 +64,7 @@ class TubeSeries:
 
     Attributes:
         change: (L,) float32, how much each frame begins a new scene; 0 in frame 0.
+        elapsed: (L,) float32, frames of the source since the frame before; 0 in frame 0.
         likeness: (A, L) float32, 1 where the tube holds as much of the athlete as in frame 0, 0 where nothing of it.
         scores: (A, L) float32, the tracker's; comparable between frames of one tracker only.
         lost: (A, L) float32, 1 where the tracker says that it lost the athlete.
@@ -75,6 +76,7 @@ class TubeSeries:
     """
 
     change: NDArray[np.float32]
+    elapsed: NDArray[np.float32]
     likeness: NDArray[np.float32]
     scores: NDArray[np.float32]
     lost: NDArray[np.float32]
@@ -85,7 +87,7 @@ class TubeSeries:
     omega: NDArray[np.float32]
 
 
-PER_CLIP = ("change", "omega")  # the other series have a row for each athlete
+PER_CLIP = ("change", "elapsed", "omega")  # the other series have a row for each athlete
 
 
 class TubeQualityTable:

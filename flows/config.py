@@ -23,6 +23,7 @@ from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.pack import PackConfig
 from tasks.published import PUBLISHED
+from tasks.quality import QualityConfig
 from tasks.track import TrackConfig
 from tasks.train import ModelConfig, TrainConfig
 
@@ -58,6 +59,7 @@ class PipelineConfig(StageConfig):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     engine: EngineConfig = EngineConfig()
+    quality: QualityConfig = QualityConfig()
 
     @model_validator(mode="after")
     def _published_tubes_need_nobody_detected(self) -> PipelineConfig:

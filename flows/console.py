@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +18,46 @@ from tasks import progress
 
 if TYPE_CHECKING:
     from data_catalog.datasets.records import Check, Listing
+    from data_catalog.tube_quality import TubeQuality
     from flows.summary import RunSummary
     from tasks.plan import StagePlan
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+SUSPICIOUS = 5  # tubes named after a run
+
+
+PROGRESS, PROGRESS_LINES = "TUBEFLOW_PROGRESS", "lines"
+"""An environment variable, and its value that has progress told in lines of JSON to a program that started this one."""
+LINE_SECONDS = 0.2
+
+
+@contextlib.contextmanager
+def progress_lines() -> Iterator[None]:
+    """`{"progress": {"stage": …, "done": …, "total": …}}` on the error stream, a few lines a second."""
+    told: dict[str, float] = {}
+
+    def listen(message: progress.Progress) -> None:
+        now = time.monotonic()
+        ended = message.total is not None and message.done >= message.total
+        if message.stage in told and not ended and message.done and now - told[message.stage] < LINE_SECONDS:
+            return
+        told[message.stage] = now
+        line = {"stage": message.stage, "done": message.done, "total": message.total, "note": message.note}
+        sys.stderr.write(json.dumps({"progress": line}) + "\n")
+        sys.stderr.flush()
+
+    with progress.listening(listen):
+        yield
 
 
 @contextlib.contextmanager
 def stage_bars() -> Iterator[None]:
     """One progress bar a stage, on the terminal's error stream; plain lines where it isn't a terminal."""
+    if os.environ.get(PROGRESS) == PROGRESS_LINES:
+        with progress_lines():
+            yield
+        return
     columns = (
         TextColumn("[bold]{task.description:>10}"),
         BarColumn(bar_width=32),
@@ -62,6 +96,7 @@ def print_summary(summary: RunSummary) -> None:
         out.print(note, markup=False)
     for row in summary.failures:
         out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)
+    print_suspicious(summary.suspicious, summary.judged)
     took = f"{summary.seconds:.1f} s, processors {summary.busy:.0%} busy"
     if summary.failed:
         out.print(f"Completed with {summary.failed} quarantined in {took}.")
@@ -70,6 +105,18 @@ def print_summary(summary: RunSummary) -> None:
     for label, path in (("report", summary.report), ("tubes", summary.contact_sheet)):
         if path is not None:
             out.print(f"{label:>7}  {path}", markup=False, soft_wrap=True)
+
+
+def print_suspicious(rows: Sequence[TubeQuality], judged: int) -> None:
+    """The tubes to look at first, and where the others are found."""
+    if not rows:
+        return
+    out.print(f"{len(rows)} of {judged} tubes are to be looked at:")
+    for row in rows[:SUSPICIOUS]:
+        out.print(f"  ! {row.clip_id} {row.suspicion:.2f}: {' '.join(row.reasons)}", markup=False, soft_wrap=True)
+    if len(rows) > SUSPICIOUS:
+        sql = "select clip_id, suspicion, reasons from tube_quality order by suspicion desc"
+        out.print(f'  … all of them: tubeflow catalog query "{sql}"', markup=False, soft_wrap=True)
 
 
 def print_metrics(metrics: Mapping[str, Any]) -> None:

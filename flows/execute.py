@@ -18,6 +18,7 @@ from flows.clips import dataset_clips, left_out
 from flows.config import PipelineConfig
 from flows.datasets import ProceduralSpec
 from flows.engines import task_runner, worker_count
+from flows.quality import measure_tubes, suspicious
 from flows.runs import finish_run, new_run_id
 from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
@@ -34,8 +35,10 @@ class RunOptions(StageConfig):
     """How a run behaves; nothing here changes an artifact.
 
     Attributes:
-        strict: end Failed when any clip is quarantined.
+        strict: end Failed when any clip is quarantined or its tube suspicious.
         where: work on a part of the dataset: an SQL condition on the columns of its clip table.
+        clips: work on these clips alone; such a run is a trial, and what a later command takes from "the last run"
+            is the last whole one's.
         retry_quarantined: try quarantined clips again.
         verify: read every source and artifact instead of trusting size, time and inode.
         make_procedural: make this procedural dataset first where the workspace has none of the dataset's name.
@@ -43,6 +46,7 @@ class RunOptions(StageConfig):
 
     strict: bool = False
     where: str | None = None
+    clips: tuple[str, ...] = ()
     retry_quarantined: bool = False
     verify: bool = False
     make_procedural: ProceduralSpec | None = None
@@ -87,14 +91,16 @@ def execute(
     planner = Planner(
         workspace,
         dataset,
-        dataset_clips(workspace, dataset, options.where),
+        dataset_clips(workspace, dataset, options.where, options.clips or None),
         retry_quarantined=options.retry_quarantined,
         verify=options.verify,
     )
-    if not planner.clips:
+    lacking = set(options.clips) - {clip.clip_id for clip in planner.clips}
+    if not planner.clips or lacking:
         which = f" for which {options.where}" if options.where else ""
+        which += f" called {', '.join(sorted(lacking))}, or they are marked bad" if lacking else ""
         raise CatalogError(f"Dataset '{dataset}' has no clips{which}; look at: tubeflow catalog")
-    summary.where = options.where
+    summary.where, summary.clips = options.where, options.clips
     summary.notes += left_out(workspace, dataset)
     leftovers = workspace.store.sweep() + sweep(workspace.catalog) + sweep(workspace.runs)
     if leftovers:
@@ -107,6 +113,7 @@ def execute(
         with runner or task_runner(config.engine) as started_runner:
             run = _Run(planner, plans, config, context, started_runner, selected, summary)
             failed = _run_clips(run)
+            _judge_tubes(run)
             _run_dataset_stages(run, failed)
     finally:
         workspace.index.save()
@@ -172,6 +179,23 @@ def _run_clips(run: _Run) -> set[str]:
     for report in reports:
         run.count(report)
     return {clip for report in reports for clip in report.failed}
+
+
+def _judge_tubes(run: _Run) -> None:
+    """After tubes were asked for: which of them are to be looked at."""
+    if not {"track", "masks"} & set(run.selected):
+        return
+    workers = worker_count(run.config.engine)
+    rows, notes = measure_tubes(
+        run.context.workspace,
+        run.plans,
+        run.config,
+        workers,
+        lambda done, total: progress.report("quality", done, total),
+    )
+    run.summary.notes += notes
+    run.summary.judged = len(rows)
+    run.summary.suspicious = suspicious(rows.values(), run.config.quality)
 
 
 def _count_waiting(plan: StagePlan, summary: RunSummary) -> None:

@@ -21,6 +21,7 @@ from data_catalog.errors import os_sentence
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets import make_procedural
 from flows.execute import RunOptions, execute
+from flows.quality import suspicious_sentence
 from flows.setup import make_own_gpu_slot
 from flows.stages import EXPERIMENT, PREPROCESS, StageName, select_stages
 from flows.summary import RunSummary
@@ -57,6 +58,8 @@ def run_stages(
     show_failures(summary)
     if summary.failed and (options.strict or summary.nothing_left):
         return Failed(message=f"{summary.failed} clips failed", data=summary)
+    if summary.suspicious and options.strict:
+        return Failed(message=suspicious_sentence(summary.suspicious), data=summary)
     done = f"completed with {summary.failed} quarantined" if summary.failed else "completed"
     return Completed(message=f"{done}: {summary.report or summary.run_id}", data=summary)
 

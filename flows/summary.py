@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data_catalog.quarantine import QuarantineRow
+from data_catalog.tube_quality import TubeQuality
 from tasks.failures import Trouble
 from tasks.stage import ShardReport
 
@@ -25,6 +26,7 @@ class StageCount:
 class RunSummary:
     """What a run did; `tubeflow run --json` prints it.
 
+    `suspicious` are the tubes at or above `quality.suspicious`, the worst first; `judged` counts all that were judged.
     `busy` is the share of all processors' time that the run used, from 0 to 1; Prefect's own server isn't counted.
     """
 
@@ -40,6 +42,9 @@ class RunSummary:
     seconds: float = 0.0
     busy: float = 0.0
     where: str | None = None
+    clips: tuple[str, ...] = ()
+    suspicious: list[TubeQuality] = field(default_factory=list)
+    judged: int = 0
 
     @property
     def failures(self) -> list[QuarantineRow | Trouble]:
@@ -62,6 +67,10 @@ class RunSummary:
             "quarantined": [
                 {"clip_id": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy}
                 for row in self.failures
+            ],
+            "suspicious": [
+                {"clip": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
+                for row in self.suspicious
             ],
             "notes": self.notes,
             "seconds": round(self.seconds, 3),

@@ -35,7 +35,11 @@ CHANGES = {
               "train.freeze_batchnorm=true", "train.precision=bf16-mixed", "train.deterministic=true"],
     "evaluate": ["evaluate.splits=[test]"],
     None: ["engine.workers=1", "engine.shard_clips=3", "engine.runner=processes", "engine.device=auto",
-           "train.checkpoint_steps=7", "train.loggers=[]", "train.workers=1", "evaluate.batch=1"],
+           "train.checkpoint_steps=7", "train.loggers=[]", "train.workers=1", "evaluate.batch=1",
+           "quality.suspicious=0.4", "quality.cut_change=0.2",
+           "quality.cut_contrast=2", "quality.drift_likeness=0.3", "quality.drift_frames=5", "quality.drift_share=0.2",
+           "quality.lost_likeness=0.1", "quality.lost_frames=5", "quality.score_drop=0.5", "quality.jump=1",
+           "quality.growth=3", "quality.outside=0.4"],
 }  # fmt: skip
 
 
