@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.trackers.base import FrameLoopTracker, TrackStep, box_inside, rectangle
 
 LOST_BELOW = 0.2   # OpenCV's own default
+STD = (0.229, 0.224, 0.225)   # of channels between 0 and 1, what the network was trained with
 
 
 class VitTracker(FrameLoopTracker):
@@ -24,8 +25,12 @@ class VitTracker(FrameLoopTracker):
         opencv: Any = cv2   # its type stubs leave the trackers out
         parameters = opencv.TrackerVit_Params()
         parameters.net = str(files[0])
+        parameters.stdvalue = _inverse([1 / value for value in STD])
         try:
             self._tracker: Any = opencv.TrackerVit_create(parameters)
+            grey = np.full((64, 64, 3), 127, np.uint8)
+            self._tracker.init(grey, (16, 16, 32, 32))   # another interface shows only when it is used
+            self._tracker.update(grey)
         except cv2.error as exc:
             raise ValueError(f"weights {files[0]} are not a VitTrack network that OpenCV reads") from exc
         self._box: NDArray[np.float64] | None = None
@@ -40,9 +45,23 @@ class VitTracker(FrameLoopTracker):
         """See `Tracker.update`."""
         if self._box is None:
             raise RuntimeError("update() before init()")
-        found, (left, top, width, height) = self._tracker.update(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        try:
+            found, (left, top, width, height) = self._tracker.update(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        except cv2.error:   # OpenCV looks around a box that has left the frame, or shrunk to nothing: no pixel is there
+            return TrackStep(rectangle(self._box), 0.0, lost=True)
         score = float(self._tracker.getTrackingScore())
         lost = not found or score < LOST_BELOW
         if not lost:
             self._box = np.asarray([left, top, left + width, top + height], np.float64)
         return TrackStep(rectangle(self._box), score, lost)
+
+
+def _inverse(values: Sequence[float]) -> tuple[float, float, float, float]:
+    """The quaternion (a, b, c, 0) whose inverse is `values`.
+
+    OpenCV 5.0 divides 1 by the standard deviations with its `Scalar` type, whose division is that of quaternions: given
+    the deviations themselves, two channels come out upside down and all too faint. Given this, the quotient is right.
+    """
+    a, b, c = values
+    square = a * a + b * b + c * c
+    return a / square, -b / square, -c / square, 0.0
