@@ -47,7 +47,7 @@ def last_whole_run(workspace: Workspace, dataset: str) -> dict[str, Any] | None:
     """The record of the dataset's last run that was not about single clips alone, if there is one; or any last run."""
     runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
     whole = [run for run in runs if not run.get("clips")]
-    return (whole or runs or [None])[-1]
+    return next(reversed(whole or runs), None)
 
 
 def last_where(workspace: Workspace, dataset: str) -> str | None:

@@ -87,7 +87,9 @@ def numbers(values: ArrayLike, decimals: int) -> Any:
     rounded = np.round(array, decimals)
     if np.isfinite(rounded).all():
         return rounded.tolist()
-    return np.where(np.isfinite(rounded), rounded.astype(object), None).tolist()
+    plain = rounded.astype(object)
+    plain[~np.isfinite(rounded)] = None
+    return plain.tolist()
 
 
 def as_base64(array: NDArray[Any]) -> str:

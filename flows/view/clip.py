@@ -161,7 +161,7 @@ def _parents(text: str) -> tuple[str, ...]:
 
 def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, Any]]:
     """The dataset's runs that trained and evaluated a network, newest first, with what each predicted of this clip."""
-    found = []
+    found: list[dict[str, Any]] = []
     for run in reversed(read_runs(workspace)):
         if run["dataset"] != dataset or "evaluate" not in run.get("stages", {}) or len(found) >= SHOWN_RUNS:
             continue

@@ -11,6 +11,7 @@ from data_catalog.inspect.clip_rows import ClipRow, RowQuery, Sort
 from flows.labels import person
 from flows.stages import CLIP_STAGES
 from flows.view.access import Access
+from flows.view.prefect_runs import prefect_json
 from flows.view.rows import clip_url, row_answer
 from flows.view.state import ViewState
 
@@ -59,6 +60,7 @@ def gallery_routes(state: ViewState, access: Access) -> APIRouter:
             "person": person(),
             "stages": [stage.name for stage in CLIP_STAGES],
             "datasets": datasets,
+            "rerun": {"local": True, "prefect": prefect_json()},
         }
 
     @router.get("/clips")

@@ -52,7 +52,7 @@ def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> lis
     good = [record for record in state.records.values() if not record.bad]
     planner = Planner(workspace, state.name, good)
     plans: dict[str, StagePlan] = {name: without_bad(state, plan) for name, plan in state.plans.items()}
-    found = []
+    found: list[dict[str, Any]] = []
     for stage in DATASET_STAGES[: max(0, STAGE_NAMES.index(until) + 1 - len(CLIP_STAGES))]:
         try:
             plan = planner.dataset_stage(stage, section(stage, state.config), plans)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,20 +21,30 @@ from flows.view.access import Access, Guard
 from flows.view.artifacts import NoArtifact
 from flows.view.clip_routes import clip_routes
 from flows.view.gallery import gallery_routes
+from flows.view.jobs import Jobs, NoJob
 from flows.view.media import media_routes
 from flows.view.pages import page_routes
 from flows.view.state import UnknownClip, ViewState
+from flows.view.writes import write_routes
 
 logger = logging.getLogger(__name__)
 
 
 def make_app(state: ViewState, access: Access) -> FastAPI:
     """The application for one workspace; `access` says who may use it."""
-    app = FastAPI(title="tubeflow view", docs_url=None, redoc_url=None, openapi_url=None)
+    jobs = Jobs()
+
+    @contextlib.asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        jobs.close()
+
+    app = FastAPI(title="tubeflow view", docs_url=None, redoc_url=None, openapi_url=None, lifespan=life)
     app.include_router(page_routes())
     app.include_router(media_routes(state))
     app.include_router(gallery_routes(state, access), prefix="/api")
     app.include_router(clip_routes(state), prefix="/api")
+    app.include_router(write_routes(state, jobs), prefix="/api")
     _tell_errors(app)
     app.add_middleware(Guard, access=access)
     return app
@@ -55,7 +67,7 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(CatalogError)
     def catalog_error(request: Request, exc: CatalogError) -> JSONResponse:
-        return tell(404 if isinstance(exc, NoArtifact | UnknownClip) else 409, str(exc))
+        return tell(404 if isinstance(exc, NoArtifact | UnknownClip | NoJob) else 409, str(exc))
 
     for kind in (ConfigError, WeightsError, BadVideo):
         app.add_exception_handler(kind, lambda request, exc: tell(409, str(exc)))

@@ -1,0 +1,192 @@
+"""Routes that change something: a clip's labels, with history, and runs that make what follows from it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from data_catalog.catalog import CatalogError
+from flows.inspect import last_whole_run
+from flows.labels import set_labels
+from flows.stages import CLIP_STAGES
+from flows.view.artifacts import read_artifact
+from flows.view.clip import to_source
+from flows.view.jobs import Job, Jobs
+from flows.view.plans import command_words, plan_json
+from flows.view.prefect_runs import follow_prefect, start_prefect
+from flows.view.rows import done_key
+from flows.view.state import Snapshot, ViewState, fingerprint
+
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-100_000, le=100_000)]
+Four = Annotated[list[Number], Field(min_length=4, max_length=4)]
+Frame = Annotated[int, Field(ge=0, le=100_000_000)]
+MAX_ATHLETES = 16
+
+
+class Strict(BaseModel):
+    """A body in which nothing unknown stands."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class LabelWrite(Strict):
+    """What is to be set; what is left out stays.
+
+    Attributes:
+        boxes: x0, y0, x1, y1 in pixels of the normalised frame, one an athlete.
+        source_boxes: x, y, w, h in pixels of the video, as the history has them.
+        detections: numbers of the detections that are the athletes.
+        start_frame, end_frame: in frames of the video; null means its beginning or end.
+    """
+
+    dataset: str
+    clip: str
+    boxes: list[Four] | None = Field(None, max_length=MAX_ATHLETES)
+    source_boxes: list[Four] | None = Field(None, max_length=MAX_ATHLETES)
+    detections: list[Frame] | None = Field(None, max_length=MAX_ATHLETES)
+    bad: bool | None = None
+    start_frame: Frame | None = None
+    end_frame: Frame | None = None
+
+
+class RerunWrite(Strict):
+    """Which command is to run, and where."""
+
+    dataset: str
+    clip: str
+    scope: Literal["clip", "all"]
+    via: Literal["local", "prefect"] = "local"
+
+
+class Nothing(Strict):
+    """An empty body."""
+
+
+def write_routes(state: ViewState, jobs: Jobs) -> APIRouter:
+    """/labels, /rerun and /jobs."""
+    router = APIRouter()
+
+    @router.post("/labels")
+    def labels(body: LabelWrite) -> dict[str, Any]:
+        snapshot = state.current()
+        snapshot.clip(body.dataset, body.clip)
+        before = fingerprint(state.root)
+        edits = set_labels(snapshot.workspace, body.dataset, body.clip, assignments(snapshot, body))
+        after = state.clip_changed(body.dataset, body.clip, since=before) if edits else snapshot
+        return {"edits": [asdict(edit) for edit in edits], "plan": plan_json(after, body.dataset, body.clip)}
+
+    @router.post("/rerun", status_code=202)
+    def rerun(body: RerunWrite) -> dict[str, Any]:
+        snapshot = state.current()
+        snapshot.clip(body.dataset, body.clip)
+        clip = body.clip if body.scope == "clip" else None
+        words = command_words(snapshot, body.dataset, clip)
+        job = Job(body.via, body.dataset, body.clip, body.scope, "")
+
+        def finished() -> None:
+            state.clip_changed(body.dataset, body.clip)
+
+        if body.via == "local":
+            return jobs.start_local(job, words, finished).as_json()
+        run_id = start_prefect(job, parameters(snapshot, body.dataset, clip))
+        job.command = f"prefect deployment run {job.dataset}"
+        jobs.add(job)
+
+        def follow() -> None:
+            follow_prefect(job, run_id)
+            finished()
+
+        threading.Thread(target=follow, daemon=True).start()
+        return job.as_json()
+
+    @router.get("/jobs")
+    def every_job() -> list[dict[str, Any]]:
+        return [job.as_json() for job in jobs.all()]
+
+    @router.get("/jobs/{name}")
+    def one_job(name: str) -> dict[str, Any]:
+        return jobs.get(name).as_json()
+
+    @router.post("/jobs/{name}/cancel")
+    def cancel(name: str, body: Nothing) -> dict[str, Any]:
+        return jobs.cancel(name).as_json()
+
+    return router
+
+
+def assignments(snapshot: Snapshot, body: LabelWrite) -> list[str]:
+    """What `tubeflow labels set` would be told. Raises CatalogError where it doesn't fit the clip."""
+    given = body.model_fields_set
+    if len(given & {"boxes", "source_boxes", "detections"}) > 1:
+        raise CatalogError("Give boxes, source_boxes or detections, one of them.")
+    words = []
+    if given & {"boxes", "source_boxes", "detections"}:
+        boxes = _source_boxes(snapshot, body)
+        words += [f"box={','.join(map(repr, box))}" for box in boxes] or ["box="]
+    if body.bad is not None:
+        words.append(f"bad={str(body.bad).lower()}")
+    for name in ("start_frame", "end_frame"):
+        if name in given:
+            value = getattr(body, name)
+            words.append(f"{name}={'' if value is None else value}")
+    if not words:
+        raise CatalogError("Nothing was given that could be set.")
+    return words
+
+
+def _source_boxes(snapshot: Snapshot, body: LabelWrite) -> list[list[float]]:
+    """The athletes' boxes as x, y, w, h in pixels of the video."""
+    if body.source_boxes is not None:
+        return body.source_boxes
+    state, _ = snapshot.clip(body.dataset, body.clip)
+    key = done_key(state.plans, "normalize", body.clip)
+    if key is None:
+        raise CatalogError(f"Clip '{body.clip}' has no frames yet to draw a box in; run the dataset first.")
+    attrs = read_artifact(snapshot.workspace, "normalize", key, ["frame_offsets"]).attrs
+    source = int(attrs["source_width"]), int(attrs["source_height"])
+    frame = int(attrs["width"]), int(attrs["height"])
+    boxes: list[list[float]] = [list(box) for box in body.boxes or []]
+    if body.detections is not None:
+        boxes = _chosen(snapshot, body)
+    for box in boxes:
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise CatalogError("A box has no area; draw it from its upper left to its lower right corner.")
+        if box[2] <= 0 or box[3] <= 0 or box[0] >= frame[0] or box[1] >= frame[1]:
+            raise CatalogError("A box lies outside the frame.")
+    return [to_source(box, source, frame) for box in boxes]
+
+
+def _chosen(snapshot: Snapshot, body: LabelWrite) -> list[list[float]]:
+    """Boxes of the detections that were chosen, in pixels of the normalised frame."""
+    state, _ = snapshot.clip(body.dataset, body.clip)
+    key = done_key(state.plans, "detect", body.clip)
+    if key is None:
+        raise CatalogError(f"Clip '{body.clip}' has no detections; draw a box instead.")
+    boxes = read_artifact(snapshot.workspace, "detect", key).arrays["boxes"]
+    wanted = body.detections or []
+    if any(number >= len(boxes) for number in wanted):
+        raise CatalogError(f"The clip has {len(boxes)} detections, counted from 0.")
+    return [[float(value) for value in boxes[number]] for number in wanted]
+
+
+def parameters(snapshot: Snapshot, dataset: str, clip: str | None) -> dict[str, Any]:
+    """The same run as `command_words`, as parameters of the flow `pipeline`."""
+    state = snapshot.dataset(dataset)
+    if state.config is None:
+        raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
+    run = last_whole_run(snapshot.workspace, dataset)
+    found: dict[str, Any] = {
+        "dataset": dataset,
+        "config": state.config.model_dump(mode="json"),
+        "overrides": [],
+        "workspace": str(snapshot.workspace.root),
+        "options": {"clips": [clip]} if clip is not None else {"where": run.get("where") if run else None},
+        "until": run["selected"][-1] if run and run["selected"] else None,
+    }
+    if clip is not None:
+        found["until"] = CLIP_STAGES[-1].name
+    return found
