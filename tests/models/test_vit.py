@@ -1,7 +1,7 @@
 """VitTrack through OpenCV, with a network of its interface that is made here and finds what is red.
 
-The published network is not here. What is tested is all that is ours: that the file is loaded, that pixels arrive in the
-order that the network was made for, that boxes come back in the frame's pixels, and what happens to a lost target.
+The published network is not here. What is tested is all that is ours: that the file is loaded, that pixels arrive as
+the network was trained, that boxes come back in pixels of the frame, and what happens to a lost target.
 """
 
 from pathlib import Path
