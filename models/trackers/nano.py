@@ -120,7 +120,8 @@ class NanoTracker(FrameLoopTracker):
         """Score map (S, S) in [0, 1] and distances to left, top, right, bottom (4, S, S) in network pixels."""
         self._head.setInput(self._template, "input1")
         self._head.setInput(search, "input2")
-        logits, sides = (np.asarray(output[0], np.float64) for output in self._head.forward(self._outputs))
+        outputs = [np.asarray(output[0], np.float64) for output in self._head.forward(self._outputs)]
+        logits, sides = sorted(outputs, key=len)   # 2 and 4 channels: in which order a file has them is not settled
         if logits.shape[-1] != self._window.shape[-1]:
             self._make_grid(logits.shape[-1])
         return 1 / (1 + np.exp(logits[0] - logits[1])), sides
