@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import ConfigError
 from flows.contenders import Contender, find_contenders
+from flows.published import missing_figures, published, published_rows
 from flows.tube_compare import compare_tubes
 from models.comparison import (
     METRICS,
@@ -28,7 +27,6 @@ from models.comparison import (
 )
 from tasks.scoring import OVERALL
 
-PUBLISHED = Path(__file__).parent / "published.yaml"
 SCORE_METRICS, LABEL_METRICS = ("spearman", "r_l2", "mse"), ("accuracy",)
 
 
@@ -48,7 +46,7 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
     Returns:
         What `tubeflow compare --json` prints: `contenders`, `clips`, `metrics` (per metric and contender the figures
         with intervals, and where it isn't the baseline, differences with intervals and p-values), `published`,
-        `tubes` (where trackers or masks differ), `notes`.
+        `tubes` (where trackers or masks differ), `missing` (published figures that this program doesn't know), `notes`.
 
     Raises:
         CatalogError, ConfigError: they can't be compared; the message says why.
@@ -74,7 +72,8 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
             {"label": one.label, "seeds": [[run.run_id for run in runs] for runs in one.seeds]} for one in contenders
         ],
         "metrics": {name: _figures(name, contenders, samples, question) for name in names_of},
-        "published": [row for row in published() if row["dataset"] == adapter and row["metric"] in names_of],
+        "published": published_rows(adapter, names_of),
+        "missing": missing_figures(adapter),
         "tubes": [
             row
             for one in contenders[1:]
@@ -82,12 +81,6 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
         ],
         "notes": _notes(tables, len(clips), adapter),
     }
-
-
-def published() -> list[dict[str, Any]]:
-    """Published figures: dataset, method, metric, action, value, and sometimes a note."""
-    rows: list[dict[str, Any]] = yaml.safe_load(PUBLISHED.read_text())
-    return rows
 
 
 def _distinct(contenders: Any) -> list[Contender]:
@@ -195,6 +188,6 @@ def _notes(tables: Sequence[Sequence[pd.DataFrame]], common: int, adapter: str) 
         notes.append(
             f"{most - common} of {most} clips are left out: not every run predicts them, or no label is known."
         )
-    if not any(row["dataset"] == adapter for row in published()):
+    if all(table.dataset != adapter for table in published().tables):
         notes.append(f"Published figures are of real datasets; there are none for one of adapter '{adapter}'.")
     return notes

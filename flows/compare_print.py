@@ -26,6 +26,11 @@ def print_comparison(record: Mapping[str, Any]) -> None:
             _print_difference(metric, row, rows[0]["contender"])
     for row in record["tubes"]:
         _print_tubes(row)
+    for source in dict.fromkeys(row["source"] for row in record["published"]):
+        methods = dict.fromkeys(row["method"] for row in record["published"] if row["source"] == source)
+        out.print(f"published: {', '.join(methods)}: {source}", markup=False, soft_wrap=True)
+    for name, what in record["missing"].items():
+        out.print(f"not known here, {name}: {'; '.join(what)}", markup=False, soft_wrap=True)
     for note in record["notes"]:
         out.print(note, markup=False, soft_wrap=True)
 
