@@ -1,0 +1,84 @@
+"""How the camera moved, and what moved against the scene: the evidence that somebody is being followed.
+
+The scene's motion between two frames is a homography, found from corners that most of the picture agrees on. Chained
+from frame to frame it says where a place of the first frame lies in a later one, for as long as it is in sight.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+
+WORK_PX = 256            # longer side that motion is looked for at
+MAX_CORNERS = 300
+MIN_INLIERS = 12         # fewer corners that agree say nothing
+INLIER_PX = 1.5          # of the working size
+BOUNCE_PX = 1.0          # a corner that is followed there and back must return this near
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPath:
+    """The scene's way through some frames.
+
+    Attributes:
+        homographies: (n, 3, 3) float64; number i takes a pixel of frame 0 to where the same place lies in frame i.
+        known: (n,) bool; False from the first frame on whose motion could not be found, a cut for example.
+    """
+
+    homographies: Matrix
+    known: NDArray[np.bool_]
+
+
+def scene_motion(earlier: Frame, later: Frame) -> Matrix | None:
+    """Homography (3, 3) that takes pixels of the earlier frame to the later one, or None where none is found.
+
+    Things that move by themselves do not count as long as most corners belong to the scene.
+
+    Args:
+        earlier, later: (H, W) uint8 grey frames of one size.
+
+    Raises:
+        ValueError: the frames differ in size.
+    """
+    if earlier.shape != later.shape or earlier.ndim != 2:
+        raise ValueError(f"two grey frames of one size needed, got {earlier.shape} and {later.shape}")
+    shrink = min(1.0, WORK_PX / max(earlier.shape))
+    small = [cv2.resize(one, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA) for one in (earlier, later)]
+    corners = cv2.goodFeaturesToTrack(small[0], MAX_CORNERS, 0.01, 5)
+    if corners is None or len(corners) < MIN_INLIERS:
+        return None
+    there, found, _ = cv2.calcOpticalFlowPyrLK(small[0], small[1], corners, None, winSize=(15, 15), maxLevel=4)
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(small[1], small[0], there, None, winSize=(15, 15), maxLevel=4)
+    bounce = np.linalg.norm((back - corners).reshape(-1, 2), axis=1)
+    kept = (found.ravel() == 1) & (returned.ravel() == 1) & (bounce < BOUNCE_PX)
+    if kept.sum() < MIN_INLIERS:
+        return None
+    cv2.setRNGSeed(0)   # the samples of RANSAC, so that the same frames always give the same motion
+    affine, inliers = cv2.estimateAffine2D(corners[kept], there[kept], ransacReprojThreshold=INLIER_PX)
+    if affine is None or int(inliers.sum()) < MIN_INLIERS:
+        return None
+    linear, shift = affine[:, :2], affine[:, 2] / shrink
+    if not 0.5 < np.linalg.det(linear) < 2.0:   # between neighbouring frames nothing zooms like that
+        return None
+    # Pixels are continuous: the centre of pixel 0 is 0.5, and OpenCV counts from that centre.
+    shift += 0.5 / shrink - linear @ np.full(2, 0.5 / shrink)
+    return np.vstack([np.column_stack([linear, shift]), [0.0, 0.0, 1.0]])
+
+
+def camera_path(frames: Sequence[Frame]) -> CameraPath:
+    """Chain the scene's motion through frames that follow each other closely.
+
+    Args:
+        frames: (H, W) uint8 grey, at least one.
+    """
+    chained, known = [np.eye(3)], [True]
+    for earlier, later in zip(frames[:-1], frames[1:], strict=True):
+        step = scene_motion(earlier, later) if known[-1] else None
+        known.append(step is not None)
+        chained.append(step @ chained[-1] if step is not None else chained[-1])
+    return CameraPath(np.stack(chained), np.asarray(known))
