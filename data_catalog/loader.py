@@ -134,6 +134,14 @@ class ClipLoader:
             cursor.position += 1
             yield batch
 
+    def counting(self, batch: int) -> tuple[int, float]:
+        """How many of this process's clips of a batch aren't there only to fill it up (the first ones), and how many
+        that are over all processes on average."""
+        cursor = self._cursor
+        clips = min(self.batch_size, len(self.indices) - batch * self.batch_size)
+        share = -(-clips // cursor.world_size)
+        return min(max(clips - cursor.rank * share, 0), share), clips / cursor.world_size
+
     def state_dict(self) -> dict[str, int]:
         """Where the next `iter` goes on."""
         return {"epoch": self._cursor.epoch, "position": self._cursor.position}
@@ -152,7 +160,7 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
         self.epoch, self.position = 0, 0
         self.batches = -(-len(indices) // batch_size)
         self._indices, self._batch_size, self._seed, self._shuffle = indices, batch_size, seed, shuffle
-        self._rank, self._world_size = rank, world_size
+        self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
         return self.batches - self.position
@@ -170,11 +178,12 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
         for start in range(first * self._batch_size, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
             # Every process must take as many steps and clips as the others: the last batch is filled up
-            # from the front of the order. Evaluation drops what it sees twice.
-            missing = -len(batch) % self._world_size
+            # from the front of the order. Training gives what fills up no weight (`counting`), evaluation drops what
+            # it sees twice.
+            missing = -len(batch) % self.world_size
             batch = batch + [order[i % len(order)] for i in range(missing)]
-            share = len(batch) // self._world_size
-            yield [(epoch, index) for index in batch[self._rank * share : (self._rank + 1) * share]]
+            share = len(batch) // self.world_size
+            yield [(epoch, index) for index in batch[self.rank * share : (self.rank + 1) * share]]
 
 
 class _ClipDataset(Dataset[Batch]):

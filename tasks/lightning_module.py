@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from data_catalog.loader import Augmentation, Batch, ClipLoader, PackGeometry, PackReader
 from models.geometry import tube_mask
 from models.tsanet import TSANet, TSANetOutput
+from tasks.averaging import moving_average
+from tasks.parts import Parts
 from tasks.progress import report
 from tasks.scoring import OVERALL, SELECTION, score_table
 from tasks.targets import score_scale
-from tasks.train import EpochRow, ModelConfig, Parts, TrainConfig
+from tasks.train import EpochRow, ModelConfig, TrainConfig
 
 STATE = "tubeflow"
 """Key of our part of a checkpoint."""
@@ -167,11 +169,13 @@ class TubeModule(LightningModule):
     # -- steps
 
     def on_train_start(self) -> None:
-        """Give a resumed CSV log its first rows again: Lightning's begins a new file."""
+        """Give a resumed CSV log its first rows again: Lightning's begins a new file; stop what had stopped early."""
         for logger in self.trainer.loggers:
+            logger.log_hyperparams({"train": self._config.key_view()})
             if isinstance(logger, CSVLogger):
                 for row in self.history:
                     _log(logger, row)
+        self._stop_early()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Dropout and whatever else is random depends on the place in the training, not on the past."""
@@ -185,9 +189,23 @@ class TubeModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
-        loss = self.scorer.loss(output, batch)
+        loss = self._share_of_loss(output, batch, batch_idx)
         self._losses.append(loss.detach())
         return loss
+
+    def _share_of_loss(self, output: Tensor, batch: Batch, batch_idx: int) -> Tensor:
+        """A number of which the mean over all processes is the mean loss of the whole batch.
+
+        An epoch's last batch may not be shared out evenly; then the loader fills up with clips that don't count.
+        """
+        assert self._trained is not None
+        mine, mean_share = self._trained.counting(batch_idx)
+        if mine == len(output):
+            return self.scorer.loss(output, batch) * (mine / mean_share)
+        if mine == 0:
+            return output.float().sum() * 0.0  # the other processes still wait for our gradients
+        counting = cast(Batch, {name: values[:mine] for name, values in batch.items()})  # type: ignore[index]
+        return self.scorer.loss(output[:mine], counting) * (mine / mean_share)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Say how far the training is."""
@@ -216,9 +234,7 @@ class TubeModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Make the epoch's row, and keep the weights if they are the best so far."""
-        losses = torch.stack([loss.to(self.device, torch.float64) for loss in self._losses]).mean()
-        if self.trainer.world_size > 1:
-            losses = cast(Tensor, self.all_gather(losses)).mean()
+        losses = torch.stack([loss.to(self.device, torch.float64) for loss in self._common_losses()]).mean()
         self._losses = []
         row: EpochRow = {"epoch": float(self.current_epoch), "train/loss": float(losses)}
         row["lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -227,10 +243,23 @@ class TubeModule(LightningModule):
                 row |= self._metrics(split, indices)
         self.history.append(row)
         self._keep_best(row)
+        self._stop_early()
         for logger in self.trainer.loggers:
             _log(logger, row)
         if self._on_epoch is not None and self.trainer.is_global_zero:
             self._on_epoch(dict(row))
+
+    def _common_losses(self) -> list[Tensor]:
+        """The losses of this epoch so far, each the mean over all processes."""
+        if self.trainer.world_size > 1 and self._losses:
+            together = cast(Tensor, self.all_gather(torch.stack([loss.to(self.device) for loss in self._losses])))
+            self._losses = list(together.mean(dim=0))
+        return self._losses
+
+    def _stop_early(self) -> None:
+        patience = self._config.patience
+        if patience is not None and len(self.history) - 1 - self._best_epoch >= patience:
+            self.trainer.should_stop = True
 
     def _metrics(self, split: str, indices: list[int]) -> EpochRow:
         labels = self._reader.labels
@@ -244,7 +273,7 @@ class TubeModule(LightningModule):
         return {f"{split}/{name}": metric.value for name, metric in table[OVERALL].items()}
 
     def _keep_best(self, row: EpochRow) -> None:
-        split = self._config.select_on
+        split = self._config.selecting
         chosen = row.get(f"{split}/{SELECTION[self.scorer.classification]}")
         error = row.get(f"{split}/mse")
         # Where the metric is undefined (one test clip, say) the smaller error decides; without test clips the
@@ -253,7 +282,9 @@ class TubeModule(LightningModule):
         nothing_to_compare = chosen is None and error is None
         if self._best_epoch < 0 or rank > self._best_rank or nothing_to_compare:
             self._best_epoch, self._best_rank = self.current_epoch, rank
-            self._best_weights = {k: v.detach().cpu().clone() for k, v in self.network.state_dict().items()}
+            average = moving_average(self.trainer)
+            kept = self.network if average is None else cast(TubeModule, average.averaged()).network
+            self._best_weights = {k: v.detach().cpu().clone() for k, v in kept.state_dict().items()}
 
     # -- optimiser and checkpoint
 
@@ -271,7 +302,7 @@ class TubeModule(LightningModule):
         """Add what a resumed training needs to end with the same numbers; plain values and tensors only."""
         checkpoint[STATE] = {
             "place": self._trained.state_dict() if self._trained is not None else None,
-            "losses": [loss.cpu() for loss in self._losses],
+            "losses": [loss.cpu() for loss in self._common_losses()],  # all processes save together
             "history": [dict(row) for row in self.history],
             "best_epoch": self._best_epoch,
             "best_rank": list(self._best_rank),

@@ -11,12 +11,10 @@ from __future__ import annotations
 import json
 import logging
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from filelock import FileLock
@@ -27,12 +25,13 @@ from data_catalog.pack_file import PackReader
 from data_catalog.weight_registry import load_registry
 from data_catalog.weights import resolve_weights
 from tasks.config import StageConfig
+from tasks.parts import Parts, part_clips
 from tasks.stage import Context, Job, Product, Stage, each
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-
     from models.tsanet import TSANet
+
+__all__ = ["ModelConfig", "Parts", "TrainConfig", "TrainResult", "build_network", "part_clips", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +41,11 @@ STAGE_VERSION = 1
 Option = bool | int | float | str
 EpochRow = dict[str, float | None]
 """Epoch number, losses, learning rate and metrics of one epoch; None where a metric is undefined."""
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+WITHOUT_EFFECT = frozenset({"loggers", "workers", "checkpoint_steps", "accelerator"})
+"""Fields of TrainConfig that change how training runs, not what comes out."""
 
 
 def names_file(weights: str | None) -> bool:
@@ -78,24 +82,45 @@ class TrainConfig(StageConfig):
     """How it is trained. The defaults are the paper's.
 
     Attributes:
+        epochs: at most; fewer with `patience`.
+        patience: stop when so many epochs in a row were no better than the best one; None never does.
+        batch: clips of one step over all devices together; each takes its share.
+        accumulate: steps whose gradients are summed before the weights change, so that `batch * accumulate` clips
+            count as one batch (for BatchNorm they stay `accumulate` batches).
+        ema: decay of a moving average of the weights, which is then what is validated and kept, e.g. 0.999.
         actions: train on these actions only; None for all.
         score_range: what the score is normalised with, see `tasks.targets.score_scale`.
         difficulty: predict the execution and multiply by the clip's known difficulty.
         flip: probability of a horizontal flip of a training clip.
         shift: smallest and largest temporal shift of a training clip in frames; `eval_shift` that of a test
             clip.
-        validation: share of the training clips held out for choosing the best epoch, when the pack has no
-            split named "validation"; the clips are picked by a digest of seed and clip_id.
-        select_on: split whose metric chooses the best epoch. Published figures choose on the test set.
-        schedule: "cosine" lets the learning rate fall to zero over all steps.
+        validation: what the best epoch is chosen by instead of the test set. A number: this share of each action's
+            training clips, picked by a digest of seed and clip_id (or the pack's split named "validation", if it
+            has one). A text: the split of that name. Such clips don't train.
+        select_on: split whose metric chooses the best epoch; where unset, "validation" if `validation` is set and
+            else "test", as published figures do.
         freeze_batchnorm: keep the statistics of the backbone's weights.
         checkpoint_steps: batches between two checkpoints within an epoch, 0 for one per epoch.
+        workers: reading processes of each device.
+        devices: GPUs, or on a CPU processes, among which each batch is shared (Lightning's DDP).
+        strategy: how they work together; "ddp_find_unused_parameters_true" for a network of which a step may leave
+            parameters out (none of ours does).
+        precision: of training and of the metrics of each epoch; the evaluate stage computes in float32.
+        sync_batchnorm: BatchNorm's statistics over the batches of all devices; GPUs only.
+        compile: torch.compile the network. Costs a minute at the beginning (docs/training.md).
+        deterministic: refuse operations whose result may differ from run to run; a CPU has none here.
+        loggers: where the metrics of each epoch are written to, besides the artifact.
     """
+
+    # What was done before these were there; `select_on` is resolved by `key_view`.
+    added: ClassVar[Mapping[str, Any]] = {"patience": None, "ema": None, "compile": False}
 
     seed: int = 0
     epochs: int = Field(default=100, ge=1)
+    patience: int | None = Field(default=None, ge=1)
     batch: int = Field(default=4, ge=1)
     accumulate: int = Field(default=1, ge=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
     lr: float = Field(default=1e-4, gt=0)
     weight_decay: float = Field(default=1e-5, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
@@ -106,16 +131,17 @@ class TrainConfig(StageConfig):
     flip: float = Field(default=0.5, ge=0, le=1)
     shift: tuple[int, int] = (0, 0)
     eval_shift: int = 0
-    validation: float = Field(default=0.0, ge=0, lt=1)
-    select_on: Literal["test", "validation"] = "test"
+    validation: Share | str = 0.0
+    select_on: Literal["test", "validation"] | None = None
     freeze_batchnorm: bool = False
     checkpoint_steps: int = Field(default=100, ge=0)
     workers: int = Field(default=0, ge=0)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(default=1, ge=1)
-    strategy: str = "auto"
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     sync_batchnorm: bool = False
+    compile: bool = False
     deterministic: bool = False
     loggers: tuple[Literal["csv", "tensorboard", "mlflow", "wandb"], ...] = ("csv", "tensorboard")
 
@@ -125,7 +151,22 @@ class TrainConfig(StageConfig):
             raise ValueError(f"shift is (smallest, largest), got {self.shift}")
         if self.batch % self.devices:
             raise ValueError(f"a batch of {self.batch} clips cannot be shared evenly by {self.devices} devices")
+        if self.validation in ("train", "test"):
+            raise ValueError(f"validation clips may be no {self.validation} clips; name another split, or give a share")
         return self
+
+    @property
+    def selecting(self) -> Literal["test", "validation"]:
+        """Split whose metric chooses the best epoch."""
+        return self.select_on or ("validation" if self.validation else "test")
+
+    def key_view(self) -> dict[str, Any]:
+        """Without what changes how training runs and not what comes out."""
+        view = {name: value for name, value in super().key_view().items() if name not in WITHOUT_EFFECT}
+        view["select_on"] = self.selecting
+        if isinstance(self.validation, float) and self.validation:
+            view["validation"] = f"{self.validation} of each action, by clip_id"  # how the clips are drawn
+        return view
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,15 +190,6 @@ class TrainResult:
     resumed: str | None
     parameters: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Parts:
-    """Clip numbers of the pack by what they are used for."""
-
-    train: list[int]
-    validation: list[int]
-    test: list[int]
 
 
 def build_network(config: ModelConfig, seed: int) -> TSANet:
@@ -187,44 +219,13 @@ def build_network(config: ModelConfig, seed: int) -> TSANet:
         )
 
 
-def part_clips(reader: PackReader, config: TrainConfig, head: str) -> Parts:
-    """Who trains, who chooses the best epoch, who is tested.
-
-    Clips without the label that the head needs do not train; they are still tested, so that they get a
-    prediction.
-
-    Raises:
-        ValueError: when nothing is left to train on.
-    """
-    from data_catalog.loader import epoch_order
-
-    labels = reader.labels
-    wanted: NDArray[np.float64] = {
-        "classification": labels.label,
-        "musdl": labels.judges.sum(axis=1) * labels.difficulty,
-    }.get(head, labels.score)
-    usable = [i for i in reader.indices("train", config.actions) if np.isfinite(wanted[i])]
-    validation = reader.indices("validation", config.actions)
-    if config.validation and not validation:
-        held_out = epoch_order(usable, config.seed, -1)[: round(len(usable) * config.validation)]
-        validation = sorted(held_out)
-        usable = [i for i in usable if i not in set(held_out)]
-    if not usable:
-        what = {"classification": "label", "musdl": "judges and difficulty"}.get(head, "score")
-        raise ValueError(
-            f"no clip of split 'train' has a {what}; check the labels, or choose another model.head than '{head}'."
-        )
-    if config.select_on == "validation" and not validation:
-        raise ValueError("train.select_on is 'validation' but there is none; set train.validation to e.g. 0.2.")
-    return Parts(usable, validation, reader.indices("test", config.actions))
-
-
 def train(
     pack: Path,
     model: ModelConfig,
     config: TrainConfig,
     workdir: Path,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    gpu: int | None = None,
 ) -> TrainResult:
     """Train, or go on with the training whose checkpoints lie in `workdir`.
 
@@ -232,17 +233,21 @@ def train(
         pack: written by `tasks.pack.write_pack`.
         workdir: belongs to this pack and this configuration alone; holds `checkpoints/` and `logs/`.
         on_epoch: called after each epoch with its row.
+        gpu: number of the GPU, where there is only one to be used.
 
     Raises:
-        ValueError: the pack does not fit the network, or nothing to train on.
+        ValueError: the pack does not fit the network, nothing to train on, or options that this machine doesn't have.
         DamagedPack: the pack cannot be read.
     """
     import torch
 
     from tasks.checkpoints import find_checkpoint
+    from tasks.distributed import fit_in_processes
     from tasks.lightning_module import PREFIX, STATE, TubeModule
+    from tasks.trainer import check_machine, fit
 
     started = time.monotonic()
+    check_machine(config)
     reader = PackReader(pack)
     parts = part_clips(reader, config, model.head)
     network = build_network(model, config.seed)
@@ -252,9 +257,10 @@ def train(
     found = find_checkpoint(folder)
     for note in found.notes:
         logger.warning(note)
-    with _quiet_lightning():
-        trainer = _trainer(config, workdir, folder)
-        trainer.fit(module, ckpt_path=found.path, weights_only=True)
+    if config.devices > 1:
+        fit_in_processes(pack, model, config, workdir, found.path, on_epoch)
+    else:
+        fit(module, config, workdir, found.path, gpu)
     final = find_checkpoint(folder).path
     if final is None:
         raise OSError(f"the checkpoint that training has just written to {folder} is gone or damaged; run it again.")
@@ -273,65 +279,6 @@ def train(
     )
 
 
-def _trainer(config: TrainConfig, workdir: Path, checkpoints: Path) -> Trainer:
-    from lightning.pytorch import Trainer
-
-    from tasks.checkpoints import DurableCheckpoints
-
-    # Gradients that are still being accumulated are in no checkpoint: save between two optimiser steps only.
-    every = -(-config.checkpoint_steps // config.accumulate) * config.accumulate
-    # Scripts cannot be started again from inside a flow, so several devices mean spawned processes.
-    strategy = "ddp_spawn" if config.devices > 1 and config.strategy == "auto" else config.strategy
-    return Trainer(
-        max_epochs=config.epochs,
-        accelerator=config.accelerator,
-        devices=config.devices,
-        strategy=strategy,
-        precision=config.precision,
-        accumulate_grad_batches=config.accumulate,
-        gradient_clip_val=config.clip_gradient,
-        sync_batchnorm=config.sync_batchnorm,
-        deterministic=config.deterministic,
-        callbacks=[DurableCheckpoints(checkpoints, every)],
-        logger=[_logger(name, workdir / "logs") for name in config.loggers],
-        default_root_dir=workdir,
-        num_sanity_val_steps=0,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        use_distributed_sampler=False,
-    )
-
-
-def _logger(name: str, folder: Path) -> Any:
-    from lightning.pytorch import loggers
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if name == "csv":
-        return loggers.CSVLogger(folder, name="csv", version="")
-    if name == "tensorboard":
-        return loggers.TensorBoardLogger(folder, name="tensorboard", version="")
-    if name == "mlflow":
-        return loggers.MLFlowLogger(experiment_name="tubeflow", tracking_uri=(folder / "mlflow").as_uri())
-    return loggers.WandbLogger(project="tubeflow", save_dir=folder)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """No banners and tips; what matters is reported by us."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-    levels = {name: logging.getLogger(name).level for name in names}
-    try:
-        for name in names:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
-
-
 def _arrays(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
 
@@ -345,15 +292,11 @@ class TrainView(Protocol):
     def train(self) -> TrainConfig: ...
 
 
-WITHOUT_EFFECT = {"loggers", "workers", "checkpoint_steps", "accelerator"}
-"""Fields of TrainConfig that change how training runs, not what comes out."""
-
-
 def train_config_view(config: TrainView) -> dict[str, Any]:
     """The part of the config that enters the key."""
     return {
         "model": config.model.key_view(),
-        "train": config.train.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        "train": config.train.key_view(),
     }
 
 
@@ -361,13 +304,15 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
     store = context.workspace.store
     workdir = store.work_folder("train", job.key)  # checkpoints to resume from, and the loggers' files
     workdir.mkdir(parents=True, exist_ok=True)
-    accelerator = "gpu" if context.resolved_device.startswith("cuda") else "cpu"
+    device, _, number = context.resolved_device.partition(":")
+    gpu = int(number) if number else None
+    accelerator = "gpu" if device == "cuda" else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
     start = [str(path) for path in _model_weights(config, context.workspace.weights).values()]
     model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
 
     with FileLock(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
-        result = train(store.path("pack", job.parents["pack"]), model, settings, workdir)
+        result = train(store.path("pack", job.parents["pack"]), model, settings, workdir, gpu=gpu)
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):
         arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}

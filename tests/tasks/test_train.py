@@ -284,12 +284,3 @@ def test_a_missing_difficulty_names_the_clip(tmp_path: Path) -> None:
     labels = PackReader(tiny_pack(tmp_path / "p.h5", difficulty=lambda n: None if n == 8 else 2.0)).labels
     with pytest.raises(ValueError, match="clip 'c8' has no difficulty"):
         score_scale(labels, "all", with_difficulty=True)
-
-
-@pytest.mark.slow
-def test_two_processes_train_like_one(pack: Path, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"accelerator": "cpu", "sync_batchnorm": False, "epochs": 2})
-    alone = train(pack, MODEL, config, tmp_path / "one")
-    together = train(pack, MODEL, config.model_copy(update={"devices": 2}), tmp_path / "two")
-    assert together.history[-1].keys() == alone.history[-1].keys()
-    assert together.history[0]["train/loss"] == pytest.approx(alone.history[0]["train/loss"], rel=0.3)

@@ -1,7 +1,7 @@
 """A tiny pack whose score is the athlete's brightness, a tiny real network, and a training that a test can kill.
 
-Run as a program it trains in a process of its own: `python tiny_training.py PACK WORKDIR KILL_AT`, and sends itself
-SIGKILL after KILL_AT training batches.
+Run as a program it trains in a process of its own: `python tiny_training.py PACK WORKDIR KILL_AT [FIELD=VALUE…]`, and
+sends itself SIGKILL after KILL_AT training batches.
 """
 
 import os
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor, nn
 
 from models.backbones import BACKBONES
@@ -23,6 +24,7 @@ from tasks.progress import listening
 from tasks.train import ModelConfig, TrainConfig, train
 
 BACKBONES["tiny"] = "tiny_training:build_tiny"
+BACKBONES["tiny_without_chance"] = "tiny_training:build_tiny_without_chance"
 MASKS = MasksConfig(starts=(0, 8), grid=(4, 4), crop=32)
 MODEL = ModelConfig(backbone="tiny", attention="tsa", head="regression")
 CONFIG = TrainConfig(epochs=4, lr=3e-3, schedule="cosine", checkpoint_steps=2, loggers=())
@@ -33,11 +35,11 @@ class TinyBackbone(SplitBackbone):
 
     input_size = 16
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
         self.conv = nn.Conv3d(3, 8, 4, 4)
         self.norm = nn.BatchNorm3d(8)
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(8, 16)
         self.settle("conv")
 
@@ -50,6 +52,11 @@ class TinyBackbone(SplitBackbone):
 
 def build_tiny(split: str | None = None, weights: str | Path | None = None) -> TinyBackbone:
     return TinyBackbone()
+
+
+def build_tiny_without_chance(split: str | None = None, weights: str | Path | None = None) -> TinyBackbone:
+    """Without dropout, whose draws differ between one process and two."""
+    return TinyBackbone(dropout=0.0)
 
 
 def tiny_clips(count: int = 20, **changes: Any) -> Iterator[PackClip]:
@@ -78,14 +85,17 @@ def tiny_pack(path: Path, **changes: Any) -> Path:
     return path
 
 
-def main(pack: str, workdir: str, kill_at: str) -> None:
+def main(pack: str, workdir: str, kill_at: str, *changes: str) -> None:
+    values = {name: yaml.safe_load(value) for name, _, value in (change.partition("=") for change in changes)}
+    config = TrainConfig.model_validate(CONFIG.model_dump() | values)
+
     def kill(progress: Any) -> None:
         if progress.done == int(kill_at):
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
     with listening(kill):
-        train(Path(pack), MODEL, CONFIG, Path(workdir))
+        train(Path(pack), MODEL, config, Path(workdir))
 
 
 if __name__ == "__main__":
