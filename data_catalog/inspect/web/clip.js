@@ -48,7 +48,7 @@ class ClipPage {
     this.boxes = new BoxEditor(byId('boxes'), data.frames ?? { width: 16, height: 9 });
     this.transport = new Transport(byId('transport'), this.player);
     this.plot = new Plot(byId('plot'), this.player, (segment) => this._chooseSegment(segment));
-    this.edit = new EditPanel(byId('edit-panel'), this.boxes, this.player, names);
+    this.edit = new EditPanel({ panel: byId('edit-panel'), bar: byId('edit-bar') }, this.boxes, this.player, names);
     this.boxes.addEventListener('say', (event) => { byId('announce').textContent = event.detail; });
     this.edit.addEventListener('editing', () => this._editing());
     this.edit.addEventListener('saved', (event) => this._saved(event.detail));
@@ -139,6 +139,7 @@ class ClipPage {
 
   _editing() {
     byId('boxes').hidden = !this.edit.editing;
+    for (const id of ['transport', 'plot', 'layers']) byId(id).hidden = this.edit.editing;
     byId('stage').classList.toggle('editing', this.edit.editing);
     this.stage.setEditing(this.edit.editing);
     if (this.edit.editing) {

@@ -6,14 +6,14 @@ import { badge, button, heading, numberField } from './clip_dom.js';
 /** Tells with the event `saved` (detail: {edits, plan}) what changed, and with `editing` that drawing began or ended. */
 export class EditPanel extends EventTarget {
   /**
-   * @param {HTMLElement} panel
+   * @param {{panel: HTMLElement, bar: HTMLElement}} places the panel, and the bar below the picture
    * @param {BoxEditor} boxes
    * @param {Player} player
    * @param {{dataset: string, clip: string}} names
    */
-  constructor(panel, boxes, player, names) {
+  constructor(places, boxes, player, names) {
     super();
-    Object.assign(this, { panel, boxes, player, names, editing: false, cut: null });
+    Object.assign(this, { ...places, boxes, player, names, editing: false, cut: null });
     boxes.addEventListener('change', () => this._showBoxes());
   }
 
@@ -30,7 +30,7 @@ export class EditPanel extends EventTarget {
     this.player.pause();
     this.player.seek(0);
     const { detections } = this.data;
-    const people = detections && detections.chosen_by !== 'annotation'
+    const people = detections?.chosen_by === 'model'
       ? detections.boxes.map((box, i) => ({ box, score: detections.scores[i], number: i })) : [];
     this._draw();
     this.boxes.begin(startBoxes(this.data), people);
@@ -51,12 +51,13 @@ export class EditPanel extends EventTarget {
     if (this.data.frames) parts.push(this.editing ? this._boxForm() : this._boxSummary());
     if (!this.editing) parts.push(this._cutForm(), this._badForm());
     this.panel.replaceChildren(...parts);
+    this._drawBar();
   }
 
   _boxSummary() {
     const count = startBoxes(this.data).length;
     const who = { annotation: 'the labels', person: 'a person', model: `the detector (${this.data.detections?.detector})` };
-    const from = this.data.detections ? who[this.data.detections.chosen_by] : null;
+    const from = this.data.labels.boxes_by_person ? who.person : who[this.data.detections?.chosen_by];
     const words = count === 0 ? 'No box in the first frame yet.'
       : `${count === 1 ? 'One athlete is' : `${count} athletes are`} followed${from ? `, chosen by ${from}` : ''}.`;
     return el('div', { class: 'edit-part' },
@@ -67,13 +68,18 @@ export class EditPanel extends EventTarget {
 
   _boxForm() {
     this.list = el('div', { class: 'box-list' });
-    return el('div', { class: 'edit-part editing' },
-      el('h3', {}, 'Who is followed'),
-      el('p', { class: 'faint' }, 'Drag on the picture to draw a box round the athlete. Drag a box to move it, a corner to resize it; arrow keys work too.'),
-      this.list,
-      el('div', { class: 'row' },
-        button('Save', () => this._saveBoxes(), { class: 'button primary', id: 'save-boxes' }),
-        button('Cancel', () => this.end())));
+    return el('div', { class: 'edit-part editing' }, el('h3', {}, 'Who is followed'), this.list);
+  }
+
+  /** What stands below the picture while boxes are drawn. */
+  _drawBar() {
+    this.bar.hidden = !this.editing;
+    if (!this.editing) return;
+    this.bar.replaceChildren(
+      el('p', { class: 'faint' }, 'Drag on the picture to draw a box round the athlete. Drag a box to move it, a corner to resize it.'),
+      button('Add athlete', () => { this.boxes.add(); this.boxes.focusSelected(); }, { id: 'add-athlete' }),
+      button('Cancel', () => this.end()),
+      button('Save', () => this._saveBoxes(), { class: 'button primary', id: 'save-boxes' }));
   }
 
   _showBoxes() {
@@ -83,10 +89,10 @@ export class EditPanel extends EventTarget {
     if (typing && this._rows === boxes.length) this._refill();
     else {
       const rows = boxes.map((box, index) => this._boxRow(box, index));
-      this.list.replaceChildren(...rows, this._addRow(), ...this._peopleRow());
+      this.list.replaceChildren(...rows, ...this._peopleRow());
       this._rows = boxes.length;
     }
-    this.panel.querySelector('#save-boxes').disabled = boxes.length === 0;
+    this.bar.querySelector('#save-boxes').disabled = boxes.length === 0;
   }
 
   _refill() {
@@ -110,11 +116,6 @@ export class EditPanel extends EventTarget {
       button('Remove', () => this.boxes.remove(index), { class: 'button small', 'aria-label': `Remove athlete ${index + 1}` }));
     row.addEventListener('focusin', () => { if (this.boxes.selected !== index) this.boxes.select(index); });
     return row;
-  }
-
-  _addRow() {
-    const label = this.boxes.boxes.length === 0 ? 'Add an athlete' : 'Add another athlete';
-    return button(label, () => { this.boxes.add(); this.boxes.focusSelected(); }, { class: 'button small', id: 'add-athlete' });
   }
 
   _peopleRow() {

@@ -6,7 +6,7 @@ export function colours() {
   const one = (name) => style.getPropertyValue(name).trim();
   return {
     tubes: [0, 1, 2, 3].map((n) => one(`--tube${n}`)),
-    cell: one('--cell'), crop: one('--crop'), truth: one('--truth'), alarm: one('--alarm'), warn: one('--warn'),
+    cell: one('--cell'), crop: one('--crop'), truth: one('--truth'), before: '#ff8478',
   };
 }
 
@@ -35,7 +35,7 @@ export function paint(context, scene) {
   }
   if (tube && layers.has('athlete')) paintAthletes(context, tube, t, palette);
   if (layers.has('truth') && scene.truth) scene.truth.forEach((quads) => outline(context, quads[t], palette.truth, 1.5, scale));
-  if (layers.has('before') && scene.before) scene.before.forEach((quads) => outline(context, quads[t], palette.alarm, 2, scale, [5, 4]));
+  if (layers.has('before') && scene.before) scene.before.forEach((quads) => outline(context, quads[t], palette.before, 2, scale, [5, 4]));
   if (layers.has('people') && t === 0) scene.people?.forEach((box) => outline(context, corners(box), palette.truth, 1.5, scale, [3, 3]));
   if (tube && layers.has('quad')) {
     tube.quads.forEach((quads, a) => outline(context, quads[t], palette.tubes[(a + (scene.firstColour ?? 0)) % 4], 2.5, scale, tube.lost[a][t] ? [7, 5] : []));

@@ -70,7 +70,7 @@ export class Plot {
     const place = (value) => (value === null ? null : y + height - ((value - low) / (high - low)) * height);
     picture.append(
       svg('rect', { class: 'plot-lane', x: 0, y, width: this.width, height, rx: 4 }),
-      svg('text', { class: 'plot-title', x: 4, y: y - 5 }, title),
+      svg('text', { class: 'plot-title', x: 4, y: y - 5 }, `${title}, ${short(low)} to ${short(high)}`),
     );
     const lines = (list, kind) => list?.forEach((one, a) => {
       const points = one.map((value, t) => [this._x(t), place(value)]);
@@ -78,10 +78,6 @@ export class Plot {
     });
     lines(before, 'plot-line plot-before');
     lines(values, 'plot-line');
-    picture.append(
-      svg('text', { class: 'plot-tick', x: this.width - 3, y: y + 10 }, short(high)),
-      svg('text', { class: 'plot-tick', x: this.width - 3, y: y + height - 3 }, short(low)),
-    );
     return y + height + LANE.gap;
   }
 

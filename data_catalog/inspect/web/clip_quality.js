@@ -4,6 +4,8 @@ import { el } from './base.js';
 import { badge, button, heading, when } from './clip_dom.js';
 import { moments } from './clip_tube.js';
 
+const SHOWN_MOMENTS = 6;
+
 /** How odd a tube is, as a word and a tone. */
 export function suspicionBadge(suspicion) {
   if (suspicion === null || suspicion === undefined) return badge('not measured', 'plain');
@@ -23,13 +25,21 @@ export function showQuality(panel, data, seek) {
   if (reasons.length) parts.push(el('ul', { class: 'reasons' }, ...reasons.map((reason) => el('li', {}, reason))));
   else if (tube?.quality) parts.push(el('p', { class: 'faint' }, 'Nothing odd was found in this tube.'));
   else if (tube) parts.push(el('p', { class: 'faint' }, 'The quality of this tube has not been measured.'));
-  const odd = moments(tube?.quality);
-  if (odd.length) {
-    parts.push(el('div', { class: 'moments', role: 'group', 'aria-label': 'Odd moments' }, ...odd.map(({ from, to, label, tone }) =>
-      button([el('span', { class: `dot tone-${tone}`, 'aria-hidden': 'true' }), `${label} `, el('span', { class: 'mono' }, from === to ? `${from}` : `${from}–${to}`)],
-        () => seek(from), { class: 'button small moment', 'aria-label': `Go to frame ${from}: ${label}` }))));
-  }
+  const odd = moments(tube?.quality).filter(({ tone }) => tone !== 'faint');
+  if (odd.length) parts.push(momentButtons(odd, seek));
   panel.replaceChildren(...parts);
+}
+
+function momentButtons(odd, seek) {
+  const buttons = odd.map(({ from, to, label, tone }) =>
+    button([el('span', { class: `dot tone-${tone}`, 'aria-hidden': 'true' }), `${label} `, el('span', { class: 'mono' }, from === to ? `${from}` : `${from}–${to}`)],
+      () => seek(from), { class: 'button small moment', 'aria-label': `Go to frame ${from}: ${label}` }));
+  const group = el('div', { class: 'moments', role: 'group', 'aria-label': 'Odd moments' }, ...buttons.slice(0, SHOWN_MOMENTS));
+  if (buttons.length > SHOWN_MOMENTS) {
+    const more = button(`${buttons.length - SHOWN_MOMENTS} more`, () => { more.replaceWith(...buttons.slice(SHOWN_MOMENTS)); }, { class: 'button small quiet' });
+    group.append(more);
+  }
+  return group;
 }
 
 /** Fill the panel with the clip's tubes, each with what tells it from the present one and a way to compare. */

@@ -17,7 +17,9 @@ export class Stage {
     this.extra = {};
     player.addEventListener('frame', () => this.draw());
     if (!frames) { this._empty(); return; }
-    this.canvas.style.aspectRatio = `${frames.about.width} / ${frames.about.height}`;
+    const ratio = frames.about.width / frames.about.height;
+    this.canvas.style.aspectRatio = String(ratio);
+    this.canvas.parentElement.style.setProperty('--ratio', ratio);
     Stage.watch(this.canvas, this);
     frames.load((share) => this._loading(share)).then(() => this._loaded()).catch((error) => { this.note.textContent = error.message; });
     this.draw();
@@ -73,7 +75,7 @@ export class Stage {
     const wide = Math.max(1, Math.round(canvas.clientWidth * Math.min(devicePixelRatio, 2)));
     const high = Math.round((wide * size.height) / size.width);
     if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
-    const shown = this.editing ? new Set(['people']) : layers.on;
+    const shown = this.editing ? new Set() : layers.on;   // the editor draws its own boxes
     const scale = wide / size.width;
     const context = canvas.getContext('2d');
     const cell = this.score?.cell ?? null;

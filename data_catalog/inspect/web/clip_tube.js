@@ -5,11 +5,12 @@ import { bytes } from './base.js';
 /** Opens what is packed in a tube of /api/clip or /api/tube. Indices: athlete a, frame t, segment n, step s, row, column. */
 export class Tube {
   constructor(data) {
-    Object.assign(this, data);
-    this.hasGrid = Boolean(data.masks_key && data.coverage);
-    this._coverage = this.hasGrid ? bytes(data.coverage) : null;
-    this._mask = this.hasGrid ? bytes(data.mask) : null;
-    this._runs = data.athlete_masks ? openRuns(data.athlete_masks) : null;
+    const { coverage, mask, athlete_masks: runs, ...plain } = data;
+    Object.assign(this, plain);
+    this.hasGrid = Boolean(data.masks_key && coverage);
+    this._coverage = this.hasGrid ? bytes(coverage) : null;
+    this._mask = this.hasGrid ? bytes(mask) : null;
+    this._runs = runs ? openRuns(runs) : null;
     this._pictures = new Map();
   }
 

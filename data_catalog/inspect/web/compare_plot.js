@@ -40,11 +40,10 @@ export class PairPlot {
 
   _lane(picture, title, lines, y, height, [low, high]) {
     const place = (value) => (value === null ? null : y + height - ((value - low) / (high - low)) * height);
-    picture.append(svg('rect', { class: 'plot-lane', x: 0, y, width: this.width, height, rx: 4 }), svg('text', { class: 'plot-title', x: 4, y: y - 5 }, title));
+    picture.append(svg('rect', { class: 'plot-lane', x: 0, y, width: this.width, height, rx: 4 }), svg('text', { class: 'plot-title', x: 4, y: y - 5 }, `${title}, ${short(low)} to ${short(high)}`));
     for (const [name, values] of lines) {
       for (const one of values) picture.append(svg('path', { class: name, d: path(one.map((value, t) => [this._x(t), place(value)])) }));
     }
-    picture.append(svg('text', { class: 'plot-tick', x: this.width - 3, y: y + 10 }, short(high)), svg('text', { class: 'plot-tick', x: this.width - 3, y: y + height - 3 }, short(low)));
     return y + height + GAP;
   }
 
