@@ -104,6 +104,16 @@ EDITS = pa.schema(
     ]
 )
 
+TUBE_OVERLAP = pa.schema(
+    [
+        _field("first", pa.string(), "key of a track artifact"),
+        _field("second", pa.string(), "key of another one of the same clip, the smaller key comes first"),
+        _field("mean", pa.float64(), "IoU of their quads, mean over athletes and frames"),
+        _field("worst", pa.float64(), "IoU in the frame in which they agree least"),
+        _field("worst_frame", pa.int32(), "that frame, from 0"),
+    ]
+)
+
 DATASETS = pa.schema(
     [
         _field("name", pa.string(), "name in this workspace"),

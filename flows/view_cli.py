@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import socket
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +61,8 @@ def view_command(
     if access.token is not None:
         out.print("Whoever has this address can see and change everything; it is shown once.", markup=False)
     out.print("Ctrl+C ends it.", markup=False)
+    # Takes seconds, and the first click that asks a network shall not wait for it.
+    threading.Thread(target=importlib.import_module, args=("tasks.lightning_module",), daemon=True).start()
     server.run(sockets=[listening])
 
 

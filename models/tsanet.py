@@ -143,12 +143,7 @@ class TSANet(nn.Module):
         def attend(h: Tensor) -> Tensor:
             if not self.attention:
                 return h
-            v = join_segments(h, videos)
-            flat_mask = None if mask is None else mask.flatten(1, 2)
-            for block in self.attention:
-                if position is not None:
-                    maps.append(self._attention_map(block, v, flat_mask, position, segments))
-                v = block(v, flat_mask)
+            v = self._attend(join_segments(h, videos), mask, position, maps)
             if self.compat == "released":
                 order = released_time_order(segments, v.shape[2] // segments).flatten().to(v.device)
                 v = v.index_select(2, order)
@@ -158,6 +153,50 @@ class TSANet(nn.Module):
         x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         pooled = cast(Tensor, self.backbone(x, attend))
         return pooled.view(videos, segments, -1), maps
+
+    def _attend(self, v: Tensor, mask: Tensor | None, position: Position | None, maps: list[Tensor]) -> Tensor:
+        """All blocks one after another on (B, C, N·T, Hf, Wf); with a position, what it attends to goes into `maps`."""
+        flat_mask = None if mask is None else mask.flatten(1, 2)
+        for block in self.attention:
+            if position is not None:
+                maps.append(self._attention_map(block, v, flat_mask, position, v.shape[2] // self.backbone.steps))
+            v = block(v, flat_mask)
+        return v
+
+    @torch.no_grad()
+    def attention_features(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the first attention block is given of a video, for `attention_maps`: (B, C, N·T, Hf, Wf).
+
+        Raises:
+            ValueError: as `forward`.
+        """
+        self._check(video, mask, None)
+        x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
+        return join_segments(self.backbone.stage1(x), len(video))
+
+    @torch.no_grad()
+    def attention_maps(self, features: Tensor, mask: Tensor | None, position: Position) -> tuple[Tensor, ...]:
+        """What a position attends to in each block, as `forward(…, return_attention=position)` gives it.
+
+        Args:
+            features: of `attention_features`, so that many positions cost one pass through the convolutions.
+            mask: (B, N, T, Hf, Wf) bool, as for `forward`.
+            position: (segment, step, row, column).
+
+        Raises:
+            ValueError: a network without attention, or a position outside of it.
+        """
+        place = (features.shape[2] // self.backbone.steps, self.backbone.steps, *self.backbone.grid)
+        self._check_position(position, place)
+        maps: list[Tensor] = []
+        self._attend(features, mask, position, maps)
+        return tuple(maps)
+
+    def _check_position(self, position: Position, place: tuple[int, ...]) -> None:
+        if not self.attention:
+            raise ValueError("a network without attention attends to nothing; leave return_attention out")
+        if not all(0 <= p < n for p, n in zip(position, place, strict=True)):
+            raise ValueError(f"position {tuple(position)} is not (segment, step, row, column) within {place}")
 
     def _attention_map(
         self, block: nn.Module, v: Tensor, mask: Tensor | None, position: Position, segments: int
@@ -178,10 +217,8 @@ class TSANet(nn.Module):
                 f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {tuple(video.shape)}"
             )
         place = (video.shape[1], net.steps, *net.grid)
-        if position is not None and not self.attention:
-            raise ValueError("a network without attention attends to nothing; leave return_attention out")
-        if position is not None and not all(0 <= p < n for p, n in zip(position, place, strict=True)):
-            raise ValueError(f"position {tuple(position)} is not (segment, step, row, column) within {place}")
+        if position is not None:
+            self._check_position(position, place)
         if mask is None:
             if not all(isinstance(block, NonLocal) for block in self.attention):
                 raise ValueError("this network attends inside the athlete's tube and needs its mask")

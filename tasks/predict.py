@@ -20,6 +20,8 @@ from tasks.train import ModelConfig, TrainConfig, build_network
 if TYPE_CHECKING:
     import pandas as pd
 
+    from data_catalog.loader import Batch
+    from models.tsanet import TSANet
     from tasks.lightning_module import ClipScorer
 
 
@@ -59,13 +61,35 @@ def build_scorer(
     Raises:
         ValueError: the weights don't fit the network, or the network doesn't fit the pack.
     """
-    from tasks.lightning_module import ClipScorer
-
     network = build_network(model.model_copy(update={"weights": None}), training.seed)
-    settings = training.model_copy(update={"score_range": score_range})
-    scorer = ClipScorer(network, reader, model, settings).eval()
+    scorer = scorer_of(network, reader, model, training, score_range)
     load_weights(scorer, "of the run", state)
     return scorer
+
+
+def scorer_of(
+    network: TSANet, reader: PackReader, model: ModelConfig, training: TrainConfig, score_range: tuple[float, float]
+) -> ClipScorer:
+    """A network that is there already, in evaluation mode, for the clips of a pack; its scores lie in `score_range`.
+
+    Raises:
+        ValueError: the network doesn't fit the pack.
+    """
+    from tasks.lightning_module import ClipScorer
+
+    settings = training.model_copy(update={"score_range": score_range})
+    return ClipScorer(network, reader, model, settings).eval()
+
+
+def first_batch(reader: PackReader, training: TrainConfig) -> Batch:
+    """The first clip of a pack as a batch of its own, moved in time as evaluation moves it."""
+    from data_catalog.loader import ClipLoader
+    from tasks.lightning_module import Remask
+
+    loader = ClipLoader(
+        reader, [0], batch_size=1, eval_shift=training.eval_shift, remask=Remask(reader.geometry)
+    )
+    return next(iter(loader))
 
 
 def predict(

@@ -20,10 +20,12 @@ from flows.options import sentence
 from flows.view.access import Access, Guard
 from flows.view.artifacts import NoArtifact
 from flows.view.clip_routes import clip_routes
+from flows.view.disagreements import disagreement_routes
 from flows.view.gallery import gallery_routes
 from flows.view.jobs import Jobs, NoJob
 from flows.view.media import media_routes
 from flows.view.pages import page_routes
+from flows.view.scores import score_routes
 from flows.view.state import UnknownClip, ViewState
 from flows.view.writes import write_routes
 
@@ -45,6 +47,8 @@ def make_app(state: ViewState, access: Access) -> FastAPI:
     app.include_router(gallery_routes(state, access), prefix="/api")
     app.include_router(clip_routes(state), prefix="/api")
     app.include_router(write_routes(state, jobs), prefix="/api")
+    app.include_router(score_routes(state), prefix="/api")
+    app.include_router(disagreement_routes(state), prefix="/api")
     _tell_errors(app)
     app.add_middleware(Guard, access=access)
     return app

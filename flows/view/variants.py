@@ -43,6 +43,12 @@ class Track:
         return self.record.key
 
     @property
+    def normalize_key(self) -> str | None:
+        """Key of the frames that it lies in."""
+        parents: dict[str, str] = json.loads(self.record.parents)
+        return parents.get("normalize")
+
+    @property
     def tracker(self) -> str:
         return str(self.made["track"]["config"].get("tracker", "?"))
 

@@ -1,0 +1,280 @@
+"""Routes that ask a run's network about a clip: the score of its tube as it is now, and what a position attends to.
+
+Networks are loaded once and kept, and so is what the convolutions make of a clip, so that a click costs one attention
+block. One question at a time: two networks at work would only slow each other down.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+
+import numpy as np
+from fastapi import APIRouter, Query
+from numpy.typing import NDArray
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.datasets.records import ClipRecord
+from data_catalog.frame_codec import decode_frames
+from data_catalog.inspect.tube_layers import as_base64, numbers
+from data_catalog.pack_file import PackLabels, PackReader
+from flows.finished import NEWEST, FinishedRun, find_run, trained_state
+from flows.runs import read_runs
+from flows.view.artifacts import read_artifact
+from flows.view.clip import recorded
+from flows.view.rows import done_key
+from flows.view.state import DatasetState, Snapshot, ViewState
+from tasks.evaluate import EvaluateConfig, load_weights, predict_clips
+from tasks.pack import PackClip, write_pack
+from tasks.predict import action_range, first_batch, needs_difficulty, scorer_of
+from tasks.stage import Context
+from tasks.train import build_network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models.tsanet import TSANet
+
+T = TypeVar("T")
+Weights = Literal["last", "best"]
+Index = Annotated[int, Query(ge=0, le=100_000)]
+SIGNED = 127
+KEPT_NETWORKS, KEPT_FEATURES, KEPT_SCORES = 2, 2, 256
+
+
+class Kept(Generic[T]):
+    """The few things used last, by name."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self._found = size, OrderedDict[Hashable, T]()
+
+    def get(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What is kept under a name, made where it isn't there."""
+        if name not in self._found:
+            self._found[name] = make()
+            while len(self._found) > self._size:
+                self._found.popitem(last=False)
+        self._found.move_to_end(name)
+        return self._found[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A run's network on its device, and the labels that it was trained with."""
+
+    run: FinishedRun
+    network: TSANet
+    labels: PackLabels
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A clip with its tube as it is now: the artifacts that a network is given."""
+
+    state: DatasetState
+    record: ClipRecord
+    normalize_key: str
+    masks_key: str
+
+
+class Networks:
+    """Answers about clips, one at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._networks: Kept[Loaded] = Kept(KEPT_NETWORKS)
+        self._features: Kept[tuple[Tensor, Tensor]] = Kept(KEPT_FEATURES)
+        self._scores: Kept[dict[str, Any]] = Kept(KEPT_SCORES)
+
+    def score(self, workspace: Workspace, subject: Subject, run_id: str, weights: str) -> dict[str, Any]:
+        """Score of the clip and of its segments by a run's weights. Raises CatalogError."""
+        record = subject.record
+        name = (run_id, weights, subject.normalize_key, subject.masks_key, record.action, record.difficulty)
+        with self._lock, _plainly():
+            return self._scores.get(name, lambda: self._score(workspace, subject, run_id, weights))
+
+    def attention(
+        self, workspace: Workspace, subject: Subject, run_id: str, weights: str, position: tuple[int, int, int, int]
+    ) -> dict[str, Any]:
+        """What a position (segment, step, row, column) attends to, in each block. Raises CatalogError."""
+        name = (run_id, weights, subject.normalize_key, subject.masks_key)
+        with self._lock, _plainly():
+            loaded = self._load(workspace, run_id, weights)
+            if not len(loaded.network.attention):
+                raise CatalogError("This run's network has no attention; choose a run with model.attention=tsa.")
+            features, mask = self._features.get(name, lambda: self._make_features(loaded, workspace, subject))
+            maps = loaded.network.attention_maps(features, mask, position)
+            return {
+                "shape": list(maps[0].shape[1:]),
+                "inside": bool(mask[(0, *position)]),
+                "blocks": [_signed(one[0].float().cpu().numpy()) for one in maps],
+            }
+
+    def _load(self, workspace: Workspace, run_id: str, weights: str) -> Loaded:
+        return self._networks.get((run_id, weights), lambda: load_run(workspace, run_id, weights))
+
+    def _score(self, workspace: Workspace, subject: Subject, run_id: str, weights: str) -> dict[str, Any]:
+        loaded = self._load(workspace, run_id, weights)
+        run = loaded.run
+        with packed(workspace, subject, run) as reader:
+            span = action_range(loaded.labels, run.config.train, subject.record.action)
+            scorer = scorer_of(loaded.network, reader, run.config.model, run.config.train, span).to(loaded.device)
+            table = predict_clips(scorer, reader, [0], run.config.train, EvaluateConfig())
+        segments = [name for name in table.columns if name.startswith("segment_")]
+        row = table.iloc[0]
+        return {
+            "score": numbers(row["predicted"], 4),
+            "segments": numbers(row[segments].to_numpy(np.float64), 4),
+        }
+
+    def _make_features(self, loaded: Loaded, workspace: Workspace, subject: Subject) -> tuple[Tensor, Tensor]:
+        run = loaded.run
+        with packed(workspace, subject, run) as reader:
+            span = action_range(loaded.labels, run.config.train, subject.record.action)
+            scorer = scorer_of(loaded.network, reader, run.config.model, run.config.train, span).to(loaded.device)
+            batch = first_batch(reader, run.config.train)
+            mask = batch["mask"].to(loaded.device)
+            return loaded.network.attention_features(scorer.video(batch["frames"].to(loaded.device)), mask), mask
+
+
+def load_run(workspace: Workspace, run_id: str, weights: str) -> Loaded:
+    """A run's network with its weights. Raises CatalogError, ValueError where they don't fit each other."""
+    run = find_run(workspace, run_id)
+    state = trained_state(workspace, run, weights)
+    reader = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
+    labels = reader.labels
+    scorer = scorer_of(
+        build_network(run.config.model.model_copy(update={"weights": None}), run.config.train.seed),
+        reader,
+        run.config.model,
+        run.config.train,
+        (0.0, 1.0),
+    )
+    load_weights(scorer, "of the run", state)
+    reader.close()
+    device = Context(workspace, run.config.engine.device).resolved_device
+    return Loaded(run, scorer.network.to(device), labels, device)
+
+
+@contextmanager
+def packed(workspace: Workspace, subject: Subject, run: FinishedRun) -> Iterator[PackReader]:
+    """The clip alone in a pack as the run's network reads it."""
+    record, config = subject.record, subject.state.config
+    if config is None:
+        raise CatalogError(subject.state.note or "This dataset was never run.")
+    tube = read_artifact(workspace, "masks", subject.masks_key, ["coverage", "mask"]).arrays
+    clip = PackClip(
+        clip_id=record.clip_id,
+        split="test",
+        action=record.action,
+        frames=partial(_frames, workspace, subject.normalize_key),
+        coverage=tube["coverage"],
+        mask=tube["mask"],
+        score=record.score,
+        difficulty=record.difficulty,
+        judges=record.judges,
+        label=record.label,
+    )
+    with tempfile.TemporaryDirectory(prefix="tubeflow-view-") as folder:
+        path = Path(folder) / "clip.h5"
+        write_pack(path, [clip], run.config.pack, config.masks)
+        reader = PackReader(path)
+        try:
+            yield reader
+        finally:
+            reader.close()
+
+
+def _frames(workspace: Workspace, key: str) -> NDArray[np.uint8]:
+    return decode_frames(read_artifact(workspace, "normalize", key).arrays)
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What doesn't fit together is told as something that the user can put right."""
+    try:
+        yield
+    except ValueError as exc:
+        raise CatalogError(f"The run's network can't be asked about this clip: {exc}") from exc
+
+
+def _signed(weights: NDArray[np.float32]) -> dict[str, Any]:
+    """A map as one signed byte a position, in shares of its largest magnitude."""
+    largest = float(np.abs(weights).max()) if weights.size else 0.0
+    scaled = np.rint(weights / largest * SIGNED) if largest > 0 else np.zeros_like(weights)
+    return {"map": as_base64(scaled.astype(np.int8)), "max": largest}
+
+
+def score_routes(state: ViewState) -> APIRouter:
+    """/score and /attention."""
+    router, networks = APIRouter(), Networks()
+
+    @router.get("/score")
+    def score(dataset: str, clip: str, run: str = NEWEST, weights: Weights = "last") -> dict[str, Any]:
+        snapshot = state.current()
+        workspace = snapshot.workspace
+        subject, run_id = find_subject(snapshot, dataset, clip), find_run_id(workspace, dataset, run)
+        found = find_run(workspace, run_id)
+        if needs_difficulty(found.config.model, found.config.train) and subject.record.difficulty is None:
+            raise CatalogError("This run multiplies by the degree of difficulty, which the clip's labels don't tell.")
+        told = networks.score(workspace, subject, run_id, weights)
+        before = recorded(workspace, run_id, clip).get(weights)
+        known = None if before is None else before["score"]
+        classifies = found.config.model.head == "classification"
+        return {
+            "run": run_id,
+            "weights": weights,
+            "unit": "probability" if classifies else "score",
+            **told,
+            "starts": list(found.config.masks.starts),
+            "true": subject.record.label if classifies else subject.record.score,
+            "recorded": before,
+            "difference": None if known is None else round(told["score"] - known, 4),
+        }
+
+    @router.get("/attention")
+    def attention(
+        dataset: str,
+        clip: str,
+        segment: Index,
+        step: Index,
+        row: Index,
+        column: Index,
+        run: str = NEWEST,
+        weights: Weights = "last",
+    ) -> dict[str, Any]:
+        snapshot = state.current()
+        subject, run_id = (
+            find_subject(snapshot, dataset, clip),
+            find_run_id(snapshot.workspace, dataset, run),
+        )
+        return networks.attention(snapshot.workspace, subject, run_id, weights, (segment, step, row, column))
+
+    return router
+
+
+def find_subject(snapshot: Snapshot, dataset: str, clip: str) -> Subject:
+    """The clip with its tube as it is now. Raises CatalogError where it isn't made yet."""
+    state, record = snapshot.clip(dataset, clip)
+    normalize, masks = (done_key(state.plans, stage, clip) for stage in ("normalize", "masks"))
+    if normalize is None or masks is None:
+        raise CatalogError(f"Clip '{clip}' has no tube mask yet, so there is nothing to score; run it first.")
+    return Subject(state, record, normalize, masks)
+
+
+def find_run_id(workspace: Workspace, dataset: str, name: str) -> str:
+    """A run of this dataset that evaluated a network; the newest by `last`. Raises CatalogError."""
+    runs = [run["run_id"] for run in read_runs(workspace) if run["dataset"] == dataset and "evaluate" in run["stages"]]
+    if name == NEWEST and runs:
+        return str(runs[-1])
+    if name not in runs:
+        raise CatalogError(f"Dataset '{dataset}' has no such run that trained a network; run it to the end first.")
+    return name
