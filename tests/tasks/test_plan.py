@@ -32,6 +32,7 @@ CHANGES = {
               "train.batch=2", "train.accumulate=2", "train.lr=0.01", "train.weight_decay=0", "train.schedule=constant",
               "train.clip_gradient=1", "train.actions=[diving]", "train.score_range=train", "train.difficulty=false",
               "train.flip=0.25", "train.shift=[-1, 1]", "train.eval_shift=1", "train.validation=0.5",
+              "train.patience=1", "train.ema=0.9", "train.compile=true", "train.select_on=validation",
               "train.freeze_batchnorm=true", "train.precision=bf16-mixed", "train.deterministic=true"],
     "evaluate": ["evaluate.splits=[test]"],
     None: ["engine.workers=1", "engine.shard_clips=3", "engine.runner=processes", "engine.device=auto",
@@ -77,7 +78,7 @@ def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
     }
     need_other_files_or_machines = {
         "detect.detector", "detect.weights", "track.tracker", "track.weights", "track.preset", "model.weights",
-        "masks.source", "model.split", "model.attention_options", "train.select_on", "train.accelerator",
+        "masks.source", "model.split", "model.attention_options", "train.accelerator",
         "train.devices", "train.strategy", "train.sync_batchnorm", "evaluate.device",
     }  # fmt: skip
     assert fields - tested == need_other_files_or_machines
