@@ -12,9 +12,11 @@ import pytest
 
 from data_catalog.datasets.procedural import COLUMNS, make_dataset, read_ground_truth
 from data_catalog.datasets.procedural.athlete import JOINT, place_joints, pose, turn
+from data_catalog.datasets.procedural.distractors import Setting
 from data_catalog.datasets.procedural.dive import programme
 from data_catalog.datasets.procedural.judges import PENALTY, Faults, deduction, final_score
-from data_catalog.datasets.procedural.storyboard import plan_clip
+from data_catalog.datasets.procedural.render import render
+from data_catalog.datasets.procedural.storyboard import Storyboard, plan_clip
 from data_catalog.datasets.procedural.write import silhouette_quad
 
 Maker = Callable[..., Path]
@@ -137,6 +139,78 @@ def test_labels_follow_the_judging_rule(made: Maker) -> None:
         assert marks[3] == pytest.approx(10.0 - deduction(faults), abs=0.8)
         assert row["label"] == ""
         assert row["action"] == "diving"
+
+
+def splash_places(story: Storyboard) -> list[float]:
+    """Where the splashes of the last frame lie across, athlete's first; pixels of the frame."""
+    middle = story.camera[-1, story.camera.shape[1] // 2, 0] - story.size[0] / 2
+    waters = [story.splashes[0], *(one.splash for one in story.others if one.splash is not None)]
+    return [float(story.view.project(np.array([w.x_m, 0.0, w.z_m]))[0] - middle) for w in waters]
+
+
+def test_distractors_leave_the_athletes_dive_as_it_is() -> None:
+    for index in range(4):
+        alone, beside = (plan_clip("diving", index, 0, "320x240", Setting(count)) for count in (0, 2))
+        assert alone.facts == {k: v for k, v in beside.facts.items() if k != "distractors"}
+        entries = [float(one["entry_sec"]) for one in beside.facts["distractors"]]
+        athlete = beside.athletes[0].motion.entry_sec
+        assert all(abs(entry - athlete) <= 0.5 + 1e-3 for entry in entries)
+        across = splash_places(beside)
+        assert min(across) < across[0] < max(across), "one on either side"
+
+
+def test_distractors_say_nothing_about_the_score() -> None:
+    stories = [plan_clip("diving", index, 0, "320x240", Setting(1)) for index in range(40)]
+    theirs = [float(story.facts["distractors"][0]["splash"]) for story in stories]
+    own = [story.splashes[0].size for story in stories]
+    assert abs(np.corrcoef(own, theirs)[0, 1]) < 0.3
+    assert np.std(theirs) > 0.2
+
+
+def test_who_follows_the_group_does_not_tell_who_is_judged() -> None:
+    """The athlete is left of the middle as often as right of it; a camera on the athlete keeps them in the middle."""
+    sides = {}
+    for camera in ("athlete", "group"):
+        stories = [plan_clip("diving", index, 0, "640x360", Setting(1, camera=camera)) for index in range(24)]
+        sides[camera] = np.array([splash_places(story)[0] / story.size[0] - 0.5 for story in stories])
+    assert np.abs(sides["athlete"]).max() < 0.12
+    assert np.median(np.abs(sides["group"])) > 1.4 * np.median(np.abs(sides["athlete"]))
+    assert 6 <= (sides["group"] > 0).sum() <= 18
+
+
+def test_distractors_are_in_the_picture_and_not_in_the_truth() -> None:
+    """Their bodies and splashes change pixels away from the athlete's silhouette."""
+    one, two = (list(render(plan_clip("diving", 1, 0, "320x240", Setting(count)))) for count in (1, 2))
+    changed = [np.abs(a.frame.astype(int) - b.frame).max(axis=2) > 60 for a, b in zip(one, two, strict=True)]
+    assert sum(mask.sum() > 100 for mask in changed) > len(changed) // 2
+    assert all(shot.masks.shape[0] == 1 for shot in two)
+    same = [np.array_equal(a.masks, b.masks) for a, b in zip(one, two, strict=True)]
+    assert np.mean(same) > 0.5, "the truth is the athlete's, but for where another diver stands before them"
+
+
+def test_zoom_makes_athletes_small() -> None:
+    heights = []
+    for zoom in (1.0, 0.4):
+        shot = next(render(plan_clip("diving", 0, 0, "640x360", Setting(zoom=zoom))))
+        heights.append(np.ptp(np.flatnonzero(shot.masks[0].any(axis=1))) + 1)
+    assert heights[1] / heights[0] == pytest.approx(0.4, abs=0.03)
+
+
+def test_setting_is_written_down_and_checked(tmp_path: Path) -> None:
+    out = make_dataset(tmp_path, clips=1, size="320x240", setting=Setting(1, 0.5, "group"), workers=1)
+    about = json.loads((out / "dataset.json").read_text())
+    assert (about["distractors"], about["zoom"], about["camera"], about["generator_version"]) == (1, 0.5, "group", 2)
+    assert len(about["clips"]["diving_0000"]["distractors"]) == 1
+    assert len(rows_of(out)) == 1
+    for wrong, message in (
+        ({"distractors": 3}, "0 to 2 distractors, 3 asked"),
+        ({"zoom": 2.0}, "from 0.25 to 1"),
+        ({"camera": "crowd"}, "athlete or group, not 'crowd'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Setting(**wrong)
+    with pytest.raises(ValueError, match="only kind 'diving' has distractors"):
+        plan_clip("skating", 0, 0, "320x240", Setting(1))
 
 
 def test_skating_labels_say_landed_or_fell() -> None:
