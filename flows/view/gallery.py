@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
@@ -81,9 +82,10 @@ def gallery_routes(state: ViewState, access: Access) -> APIRouter:
         }
 
     @router.get("/neighbours")
-    def neighbours(clip: str, filters: Filters) -> dict[str, Any]:
-        found = state.current().choose(filters)
-        position = next((i for i, row in enumerate(found) if row.clip == clip), None)
+    def neighbours(dataset: str, clip: str, filters: Filters, within: str | None = None) -> dict[str, Any]:
+        # `dataset` says whose clip it is; the gallery's own filter of datasets is `within`.
+        found = state.current().choose(replace(filters, dataset=within or None))
+        position = next((i for i, row in enumerate(found) if (row.dataset, row.clip) == (dataset, clip)), None)
         near = [None, None]
         if position is not None:
             near = [_near(found, position - 1), _near(found, position + 1)]
