@@ -37,7 +37,7 @@ class WeightFile:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """An entry of the registry: ``models/weights/<name>.toml``."""
+    """An entry of the registry: ``models/weights/<name>.toml``; files beside it, in `folder`, ship with Tubeflow."""
 
     name: str
     purpose: str
@@ -45,6 +45,12 @@ class Weights:
     licence: str
     citation: str
     files: tuple[WeightFile, ...]
+    folder: Path = REGISTRY
+
+    def place(self, file: WeightFile, folder: Path) -> Path:
+        """Where `file` is, or belongs: in the weights folder, unless it ships with Tubeflow and is not there."""
+        own, shipped = folder / file.file, self.folder / file.file
+        return shipped if shipped.is_file() and not own.is_file() else own
 
 
 def load_registry(folder: Path = REGISTRY) -> dict[str, Weights]:
@@ -72,7 +78,7 @@ def _read_entry(path: Path) -> Weights:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         files = tuple(WeightFile(**file) for file in content.pop("files"))
-        entry = Weights(path.stem, files=files, **content)
+        entry = Weights(path.stem, files=files, folder=path.parent, **content)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as exc:
         raise WeightsError(f"registry entry {path} is malformed ({exc}); see its neighbours") from exc
     for file in entry.files:

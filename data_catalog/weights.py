@@ -53,7 +53,7 @@ def list_weights(folder: Path, registry: dict[str, Weights] | None = None) -> li
     found = []
     for entry in known.values():
         for file in entry.files:
-            path = folder / file.file
+            path = entry.place(file, folder)
             found.append(WeightStatus(entry.name, file.file, "present" if path.is_file() else "missing", path, entry))
     registered = {status.file for status in found}
     own = [name for name in _recorded(folder) if name not in registered and (folder / name).is_file()]
@@ -68,7 +68,7 @@ def pull(
     patience: Patience | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Download the files of `name` that are not in `folder` yet; safe with several processes at once.
+    """Download the files of `name` that are not here yet; safe with several processes at once.
 
     Raises:
         WeightsError: unknown name, not to be had, or not what was published; says how to place the
@@ -152,17 +152,17 @@ def resolve_weights(
     if not bare:
         raise WeightsError(f"there is no weights file {path}; give its path, or a name of `tubeflow weights list`")
     entry = find_entry(str(name_or_path), load_registry() if registry is None else registry)
-    missing = [file for file in entry.files if not (folder / file.file).is_file()]
+    missing = [file for file in entry.files if not entry.place(file, folder).is_file()]
     if missing:
         names = ", ".join(file.file for file in missing)
         by_hand = next((_by_hand(file, entry.page, folder) for file in missing if file.url is None), "")
         remedy = by_hand or f"run `tubeflow weights pull {entry.name}`"
         raise WeightsError(f"weights '{entry.name}' are not in {folder} ({names} missing); {remedy}")
-    return folder / (entry.files[0].file if len(entry.files) == 1 else entry.name)
+    return entry.place(entry.files[0], folder) if len(entry.files) == 1 else folder / entry.name
 
 
 def _pull_file(entry: Weights, file: WeightFile, folder: Path, patience: Patience, progress: Progress | None) -> Path:
-    target, part = folder / file.file, folder / f".{file.file}.part"
+    target, part = entry.place(file, folder), folder / f".{file.file}.part"
     if target.is_file():
         return target
     if file.url is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
-from flows import catalog_cli, labels_cli, model_cli, tracks, view_cli, weights_cli
+from flows import catalog_cli, labels_cli, model_cli, pretrain_cli, tracks, view_cli, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
@@ -20,6 +20,7 @@ from flows.options import (
     NO_CLIPS,
     NO_OVERRIDES,
     ClipOption,
+    CompareOption,
     DatasetOption,
     EngineOption,
     FromOption,
@@ -48,6 +49,7 @@ app.add_typer(weights_cli.app, name="weights")
 app.add_typer(tracks.app, name="tracks")
 app.add_typer(catalog_cli.app, name="catalog")
 app.add_typer(labels_cli.app, name="labels")
+app.add_typer(pretrain_cli.app, name="pretrain")
 model_cli.register(app)
 app.command("view")(view_cli.view_command)
 
@@ -278,20 +280,33 @@ def status_command(workspace: WorkspaceOption = Path("workspace"), as_json: Json
 @app.command("inspect")
 @plain_errors
 def inspect_command(
-    clip: Annotated[str, typer.Argument(help="clip_id")],
+    clip: Annotated[str | None, typer.Argument(help="clip_id; with --compare the worst if unset.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Needed if two datasets have it.")] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
     overrides: OverrideOption = NO_OVERRIDES,
+    html: Annotated[bool, typer.Option("--html", help="Also one file to open in a browser, without a server.")] = False,
+    compare: CompareOption = None,
     out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures go.")] = Path("."),
     workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
 ) -> None:
     """Print a clip's tube mask; write a contact sheet, a picture of how its tube comes about, and an overlay MP4.
 
-    Example: `tubeflow inspect dive_0003 --dataset demo --out pictures/`
+    With --compare: print where two trackers disagree most; write one clip's two tubes side by side.
+
+    Example: `tubeflow inspect dive_0003 --dataset demo --html --out pictures/`,
+    `tubeflow inspect --dataset demo --compare mil "nano nanotrack_v2"`
     """
+    if compare is not None:
+        from flows.tube_pairs import inspect_pair
+
+        inspect_pair(Workspace(workspace), compare, dataset, clip, out_folder, as_json)
+        return
     from flows.inspect import inspect_clip
 
-    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder)
+    if clip is None:
+        raise ConfigError("Say which clip to inspect, or which two trackers to --compare.")
+    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder, html)
 
 
 @app.command("demo")

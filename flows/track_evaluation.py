@@ -78,9 +78,13 @@ def parse_candidate(text: str) -> Candidate:
 
 
 def evaluate(
-    candidates: Sequence[Candidate], clips: Sequence[TrackingClip], config: EvaluationConfig, device: str
+    candidates: Sequence[Candidate],
+    clips: Sequence[TrackingClip],
+    config: EvaluationConfig,
+    device: str,
+    weights: Path = Path("workspace/weights"),
 ) -> dict[str, list[ClipResult]]:
-    """Run every candidate on every clip; a clip is decoded once.
+    """Run every candidate on every clip; a clip is decoded once. `weights`: folder that names of weights are sought in.
 
     Raises:
         ConfigError: weights are missing, or a clip or results do not fit; one sentence.
@@ -90,7 +94,7 @@ def evaluate(
     found: dict[str, list[ClipResult]] = {candidate.label: [] for candidate in candidates}
     try:
         trackers = {
-            one.label: build_tracker(one.tracker, weights=one.weights, device=device, preset=one.preset)
+            one.label: build_tracker(one.tracker, weights=_find(one, weights), device=device, preset=one.preset)
             for one in candidates
             if one.tracker
         }
@@ -107,6 +111,15 @@ def evaluate(
     except ValueError as exc:
         raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
     return found
+
+
+def _find(one: Candidate, folder: Path) -> Path | None:
+    from data_catalog.weights import resolve_weights
+    from models.trackers import weight_suffixes
+
+    if one.weights is None:
+        return None
+    return resolve_weights(one.weights, folder, suffixes=weight_suffixes(one.tracker))
 
 
 def _read_result(sample: Sample, tracks: TrackFile, folder: Path) -> ClipResult:

@@ -12,6 +12,7 @@ BASE_CELLS = 8                         # cells by which the score map is larger 
 TEMPLATE_PX = 127
 SEARCH_PX = 255
 NUM_ANCHORS = len(RATIOS)
+SQUARE_PX = SCALE * STRIDE_PX          # side of the anchor of ratio 1
 
 
 def map_side(search_px: int) -> int:
@@ -35,13 +36,17 @@ def anchor_sizes() -> NDArray[np.float32]:
     return np.asarray([(w * SCALE, int(w * r) * SCALE) for w, r in zip(widths, RATIOS, strict=True)], np.float32)
 
 
-@lru_cache(maxsize=4)
-def anchor_grid(side: int) -> NDArray[np.float32]:
-    """(5 · side², 4) cx, cy, w, h in pixels from the crop's centre; anchor by anchor, each row by row."""
+@lru_cache(maxsize=8)
+def anchor_grid(side: int, anchors: int = NUM_ANCHORS) -> NDArray[np.float32]:
+    """(A · side², 4) cx, cy, w, h in pixels from the crop's centre; anchor by anchor, each row by row.
+
+    `anchors` 5 is all of them, 1 the square one alone.
+    """
+    boxes = anchor_sizes() if anchors == NUM_ANCHORS else np.full((1, 2), SQUARE_PX, np.float32)
     steps = (np.arange(side, dtype=np.float32) - side // 2) * STRIDE_PX
     y, x = np.meshgrid(steps, steps, indexing="ij")
-    sizes = np.repeat(anchor_sizes(), side * side, axis=0)
-    places = np.tile(np.stack([x.ravel(), y.ravel()], axis=1), (NUM_ANCHORS, 1))
+    sizes = np.repeat(boxes, side * side, axis=0)
+    places = np.tile(np.stack([x.ravel(), y.ravel()], axis=1), (len(boxes), 1))
     return np.concatenate([places, sizes], axis=1)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.backbones.checkpoint import load_state, read_tensors
 from models.trackers.siammask.network import SiamMask
+from models.trackers.siammask.small import SmallSiamMask
 
 # Beginnings of tensor names, and what they are called here.
 _OFFICIAL = {
@@ -28,10 +29,13 @@ _PYSOT = {
 }
 
 
+_SMALL = ("outlines.", "compare.")
+
+
 class Loaded(NamedTuple):
     """A network in evaluation mode, and the preset that was published with such weights."""
 
-    network: SiamMask
+    network: SiamMask | SmallSiamMask
     preset: str
 
 
@@ -43,6 +47,8 @@ def load_siammask(path: Path) -> Loaded:
         ValueError: it holds something else; names of missing and unexpected tensors are told.
     """
     tensors = read_tensors(path)
+    if any(name.startswith(_SMALL) for name in tensors):
+        return _load_small(path, tensors)
     pysot = any(name.startswith(("rpn_head.", "mask_head.", "refine_head.")) for name in tensors)
     official = any(name.startswith(tuple(_OFFICIAL)) for name in tensors)
     found = rename(tensors, _PYSOT if pysot else _OFFICIAL) if pysot or official else tensors
@@ -51,6 +57,13 @@ def load_siammask(path: Path) -> Loaded:
     load_state(network, path, f"SiamMask ({'sharp' if sharp else 'base'} form)", found)
     preset = "pysot" if pysot else "davis" if sharp else "base"
     return Loaded(network.eval().requires_grad_(False), preset)
+
+
+def _load_small(path: Path, tensors: Mapping[str, Tensor]) -> Loaded:
+    """Our own small form; its file is in half precision, it computes in single."""
+    network = SmallSiamMask()
+    load_state(network, path, "siammask-s", {name: tensor.float() for name, tensor in tensors.items()})
+    return Loaded(network.eval().requires_grad_(False), "small")
 
 
 def rename(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from models.trackers.siammask.anchors import (
     BASE_CELLS,
-    NUM_ANCHORS,
     SEARCH_PX,
     STRIDE_PX,
     TEMPLATE_PX,
@@ -66,7 +65,8 @@ def choose(
         window_weight: (B,) float64.
     """
     batch, side = len(cls), cls.shape[-1]
-    anchors = torch.from_numpy(anchor_grid(side)).to(cls.device)
+    per_cell = cls.shape[1] // 2
+    anchors = torch.from_numpy(anchor_grid(side, per_cell)).to(cls.device)
     logits = cls.reshape(batch, 2, -1)
     score = logits.softmax(dim=1)[:, 1].double()
     delta = loc.reshape(batch, 4, -1)
@@ -79,7 +79,7 @@ def choose(
     distortion = _change((before[:, :1] / before[:, 1:]) / (extent[:, 0] / extent[:, 1]).double())
     penalty = torch.exp(-(growth * distortion - 1) * settings.penalty)
 
-    window = torch.from_numpy(np.tile(cosine_window(side).ravel(), NUM_ANCHORS)).to(cls.device)
+    window = torch.from_numpy(np.tile(cosine_window(side).ravel(), per_cell)).to(cls.device)
     weight = window_weight[:, None]
     ranked = penalty * score * (1 - weight) + window * weight
     best = ranked.argmax(dim=1)

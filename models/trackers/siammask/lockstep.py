@@ -6,7 +6,7 @@ is lost decides the size of the next crop), and nothing where targets are never 
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,15 +14,21 @@ from torch import Tensor
 from models.trackers.siammask.anchors import SEARCH_PX, TEMPLATE_PX
 from models.trackers.siammask.crop import crop_corner, crop_targets
 from models.trackers.siammask.decode import choose, move, outline_window, search_side, template_side
-from models.trackers.siammask.network import Response, Template
+from models.trackers.siammask.network import Response
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings
+
+
+class Known(Protocol):
+    """What a network keeps of a batch of templates; see `Template`."""
+
+    def rows(self, index: Tensor) -> "Known": ...
 
 
 class Siamese(Protocol):
     """What the search needs of a network; see `SiamMask`."""
 
-    def template(self, crop: Tensor) -> Template: ...
-    def search(self, crop: Tensor, template: Template) -> Response: ...
+    def template(self, crop: Tensor) -> Any: ...
+    def search(self, crop: Tensor, template: Any) -> Response: ...
     def outline(self, response: Response, positions: Tensor) -> Tensor: ...
 
 
@@ -42,7 +48,7 @@ class Targets:
     centre: Tensor
     size: Tensor
     padding: Tensor
-    template: Template
+    template: Known
     lost: Tensor
 
 

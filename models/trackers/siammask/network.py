@@ -67,12 +67,16 @@ class DepthwiseHead(nn.Module):
 
     def correlate(self, kernel: Tensor, search: Tensor) -> Tensor:
         """`kernel` (B, 256, 5, 5) of `conv_kernel`, `search` (B, 256, 31, 31) → (B, 256, 25, 25)."""
-        adjusted = self.conv_search(search)
-        batch, channels = kernel.shape[:2]
-        stacked = adjusted.reshape(1, batch * channels, *adjusted.shape[2:])
-        kernels = kernel.reshape(batch * channels, 1, *kernel.shape[2:])
-        found = functional.conv2d(stacked, kernels, groups=batch * channels)
-        return found.reshape(batch, channels, *found.shape[2:])
+        return correlate(kernel, self.conv_search(search))
+
+
+def correlate(kernel: Tensor, search: Tensor) -> Tensor:
+    """Channel by channel, each of the batch with its own kernel: (B, C, k, k), (B, C, S, S) → (B, C, S - k + 1, …)."""
+    batch, channels = kernel.shape[:2]
+    stacked = search.reshape(1, batch * channels, *search.shape[2:])
+    kernels = kernel.reshape(batch * channels, 1, *kernel.shape[2:])
+    found = functional.conv2d(stacked, kernels, groups=batch * channels)
+    return found.reshape(batch, channels, *found.shape[2:])
 
 
 def _adjust() -> nn.Sequential:

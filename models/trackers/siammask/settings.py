@@ -63,6 +63,7 @@ PRESETS: dict[str, SiamMaskSettings] = {
     "vot": SiamMaskSettings(penalty=0.04, window=0.42, rate=0.25, mask_threshold=0.30),
     "vot18": SiamMaskSettings(penalty=0.10, window=0.41, rate=0.32, mask_threshold=0.15),
     "pysot": SiamMaskSettings(0.10, 0.41, 0.32, 0.15, outside=0.0, half_up=True),
+    "small": SiamMaskSettings(penalty=0.10, window=0.40, rate=0.50, mask_threshold=0.50),
 }
 
 
