@@ -270,7 +270,7 @@ def _info(record: Mapping[str, Any]) -> DatasetInfo:
 
 
 def _clip(row: tuple[Any, ...]) -> ClipRecord:
-    clip_id, video, split, action, score, difficulty, judges, label, boxes, start, end, extra, bad, by_person = row
+    clip_id, video, split, action, score, difficulty, judges, label, boxes, start, end, extra, *by_person = row
     return ClipRecord(
         clip_id,
         video,
@@ -284,8 +284,7 @@ def _clip(row: tuple[Any, ...]) -> ClipRecord:
         start,
         end,
         json.loads(extra) if extra else None,
-        bad,
-        by_person,
+        *by_person,
     )
 
 

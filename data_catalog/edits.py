@@ -28,7 +28,7 @@ from data_catalog.store import ArtifactDamaged
 logger = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
-JUDGES, MAX_MARK = 7, 10.0
+JUDGES, MAX_MARK, MAX_WORDS = 7, 10.0, 500
 
 
 class EditError(ValueError):
@@ -101,7 +101,9 @@ def edited(table: pa.Table, edits: Sequence[Edit]) -> pa.Table:
     schema = pa.schema([EDITED_CLIPS.field(name) for name in (*table.column_names, *only_edited)])
     whole = table
     for name in only_edited:
-        whole = whole.append_column(name, pa.array(np.zeros(len(table), bool)))
+        kind = EDITED_CLIPS.field(name).type
+        nothing = pa.array(np.zeros(len(table), bool)) if kind == pa.bool_() else pa.nulls(len(table), kind)
+        whole = whole.append_column(name, nothing)
     whole = whole.cast(schema)
     changes: dict[str, dict[str, Any]] = {}
     labelled: dict[str, Any] = {}
@@ -142,7 +144,7 @@ def edit_warnings(edits: Sequence[Edit], records: Sequence[ClipRecord]) -> list[
         for clip_id in sorted(wanted - there.keys())[:1]
     ]
     for (clip_id, field), edit in last.items():
-        if clip_id in there and field != "bad":
+        if clip_id in there and field not in ("bad", "bad_reason"):
             now = _plain(getattr(there[clip_id], field))
             if now != first[clip_id, field].old and now != edit.new:
                 warnings.append(
@@ -162,7 +164,8 @@ def parse_value(field: str, texts: Sequence[str]) -> Any:
     """The JSON value that a field gets from what a person typed; an empty text means none.
 
     Args:
-        field: `score`, `difficulty`, `label`, `judges`, `split`, `action`, `box`, `start_frame`, `end_frame`, `bad`.
+        field: `score`, `difficulty`, `label`, `judges`, `split`, `action`, `box`, `start_frame`, `end_frame`, `bad`,
+            `bad_reason`.
         texts: the text after `=`; several for `box` only, one an athlete.
 
     Raises:
@@ -214,6 +217,12 @@ def _bad(field: str, text: str) -> bool:
     return text.lower() == "true"
 
 
+def _words(field: str, text: str) -> str | None:
+    if len(text) > MAX_WORDS:
+        raise EditError(f"{field} must have at most {MAX_WORDS} letters, got {len(text)}")
+    return text or None
+
+
 def _judges(field: str, text: str) -> list[float]:
     marks = [_number(field, mark) for mark in text.split(",")] if text else []
     whole = [mark for mark in marks if mark is not None]
@@ -243,4 +252,5 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "start_frame": _count,
     "end_frame": _count,
     "bad": _bad,
+    "bad_reason": _words,
 }

@@ -40,8 +40,13 @@ CLIPS = pa.schema(
     ]
 )
 
-EDITED_CLIPS = CLIPS.append(_field("bad", pa.bool_(), "marked bad by a person, left out of every run")).append(
-    _field("boxes_by_person", pa.bool_(), "the boxes were drawn by a person, no detector is asked")
+EDITED_CLIPS = pa.schema(
+    [
+        *CLIPS,
+        _field("bad", pa.bool_(), "marked bad by a person, left out of every run"),
+        _field("boxes_by_person", pa.bool_(), "the boxes were drawn by a person, no detector is asked"),
+        _field("bad_reason", pa.string(), "why a person marked it bad"),
+    ]
 )
 
 REJECTED = pa.schema(

@@ -28,7 +28,7 @@ def labels_set(
         list[str],
         typer.Argument(
             metavar="FIELD=VALUE…",
-            help="score, difficulty, judges, label, split, action, start_frame, end_frame, bad=true, and "
+            help="score, difficulty, judges, label, split, action, start_frame, end_frame, bad=true, bad_reason, and "
             "box=x,y,w,h in pixels of the video, once an athlete. Nothing after = means none.",
         ),
     ],

@@ -32,6 +32,7 @@ class ClipRecord:
         bad: a person said that the clip is to be left out of every run; never set by an adapter.
         boxes_by_person: a person drew the boxes, so they are the athletes whatever a detector finds; never set by
             an adapter.
+        bad_reason: why it was marked bad, in that person's words.
     """
 
     clip_id: str
@@ -48,6 +49,7 @@ class ClipRecord:
     extra: Mapping[str, object] | None = None
     bad: bool = False
     boxes_by_person: bool = False
+    bad_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,9 +65,11 @@ def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
 
 def labels_json(record: ClipRecord) -> dict[str, Any]:
     """A clip's labels, edits included."""
-    names = ("split", "action", "score", "difficulty", "label", "start_frame", "end_frame", "bad", "boxes_by_person")
+    names = ("split", "action", "score", "difficulty", "label", "start_frame", "end_frame", "bad")
     return {
         **{name: getattr(record, name) for name in names},
+        "bad_reason": record.bad_reason,
+        "boxes_by_person": record.boxes_by_person,
         "judges": list(record.judges),
         "boxes": [list(box) for box in record.boxes],
         "extra": record.extra,

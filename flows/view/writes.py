@@ -40,6 +40,7 @@ class LabelWrite(Strict):
         boxes: x0, y0, x1, y1 in pixels of the normalised frame, one an athlete.
         source_boxes: x, y, w, h in pixels of the video, as the history has them.
         detections: numbers of the detections that are the athletes.
+        reason: why it is bad; forgotten when the clip is used again.
         start_frame, end_frame: in frames of the video; null means its beginning or end.
     """
 
@@ -49,6 +50,7 @@ class LabelWrite(Strict):
     source_boxes: list[Four] | None = Field(None, max_length=MAX_ATHLETES)
     detections: list[Frame] | None = Field(None, max_length=MAX_ATHLETES)
     bad: bool | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
     start_frame: Frame | None = None
     end_frame: Frame | None = None
 
@@ -128,7 +130,7 @@ def assignments(snapshot: Snapshot, body: LabelWrite) -> list[str]:
         boxes = _source_boxes(snapshot, body)
         words += [f"box={','.join(map(repr, box))}" for box in boxes] or ["box="]
     if body.bad is not None:
-        words.append(f"bad={str(body.bad).lower()}")
+        words += [f"bad={str(body.bad).lower()}", f"bad_reason={(body.reason or '') if body.bad else ''}"]
     for name in ("start_frame", "end_frame"):
         if name in given:
             value = getattr(body, name)

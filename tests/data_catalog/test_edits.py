@@ -63,6 +63,17 @@ def test_none_and_empty_take_a_value_away(datasets: Datasets) -> None:
     assert (clip.score, clip.boxes, clip.bad, clip.boxes_by_person) == (None, (), False, False)
 
 
+def test_why_a_clip_is_bad_is_kept_with_it(datasets: Datasets) -> None:
+    datasets.edits("d").append([edit("c1", "bad", True), edit("c1", "bad_reason", "two dives in one clip")])
+    assert [(clip.bad, clip.bad_reason) for clip in datasets.clips("d")][:2] == [
+        (False, None),
+        (True, "two dives in one clip"),
+    ]
+    assert parse_value("bad_reason", [" two dives "]) == "two dives"
+    with pytest.raises(EditError, match="at most 500 letters"):
+        parse_value("bad_reason", ["x" * 501])
+
+
 def test_boxes_that_a_person_drew_say_so(datasets: Datasets) -> None:
     datasets.edits("d").append([edit("c2", "boxes", [[1.0, 2.0, 30.0, 40.0]])])
     assert [clip.boxes_by_person for clip in datasets.clips("d")] == [False, False, True, False, False]
@@ -73,7 +84,7 @@ def test_boxes_that_a_person_drew_say_so(datasets: Datasets) -> None:
 def test_only_the_columns_asked_for_are_read(datasets: Datasets) -> None:
     datasets.edits("d").append([edit("c2", "split", "val"), edit("c2", "score", 1.0)])
     table = datasets.table("d", ["clip_id", "split"])
-    assert table.column_names == ["clip_id", "split", "bad", "boxes_by_person"]
+    assert table.column_names == ["clip_id", "split", "bad", "boxes_by_person", "bad_reason"]
     assert table.column("split").to_pylist() == ["train", "train", "val", "train", "train"]
 
 
