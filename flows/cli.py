@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
-from flows import catalog_cli, labels_cli, model_cli, pretrain_cli, tracks, view_cli, weights_cli
+from flows import catalog_cli, detect_cli, labels_cli, model_cli, pretrain_cli, tracks, view_cli, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
 from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
@@ -47,6 +47,7 @@ datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a 
 app.add_typer(datasets_app, name="datasets")
 app.add_typer(weights_cli.app, name="weights")
 app.add_typer(tracks.app, name="tracks")
+app.add_typer(detect_cli.app, name="detect")
 app.add_typer(catalog_cli.app, name="catalog")
 app.add_typer(labels_cli.app, name="labels")
 app.add_typer(pretrain_cli.app, name="pretrain")

@@ -33,6 +33,10 @@ class CameraPath:
     homographies: Matrix
     known: NDArray[np.bool_]
 
+    def at(self, frames: NDArray[np.int64]) -> "CameraPath":
+        """The path through some of the frames only, by number."""
+        return CameraPath(self.homographies[frames], self.known[frames])
+
 
 def scene_motion(earlier: Frame, later: Frame) -> Matrix | None:
     """Homography (3, 3) that takes pixels of the earlier frame to the later one, or None where none is found.
@@ -82,3 +86,55 @@ def camera_path(frames: Sequence[Frame]) -> CameraPath:
         known.append(step is not None)
         chained.append(step @ chained[-1] if step is not None else chained[-1])
     return CameraPath(np.stack(chained), np.asarray(known))
+
+
+CHANGE_RGB = 28.0    # mean difference of a channel that counts as fully another thing
+SEARCH_PX = (-2, 0, 2)   # of the working size: neighbours that a place is also compared with, for parallax
+
+
+def departures(frames: Sequence[Frame], path: CameraPath) -> NDArray[np.float32]:
+    """How surely each pixel's thing in frame 0 leaves its place in the scene, or changes there, (H, W) in 0..1.
+
+    Later frames are laid over the first one by the scene's motion. What belongs to the scene then stays where it is;
+    somebody who is followed is gone, or in another posture. The mean is over the time that a place is in sight: what
+    only passes in front of it changes little.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB, the first being frame 0.
+        path: of these frames.
+    """
+    height, width = frames[0].shape[:2]
+    shrink = min(1.0, WORK_PX / max(height, width))
+    size = (round(width * shrink), round(height * shrink))
+    fit = np.diag([size[0] / width, size[1] / height, 1.0])
+    first = cv2.resize(frames[0], size, interpolation=cv2.INTER_AREA)
+    changes = [
+        _change(first, cv2.resize(frame, size, interpolation=cv2.INTER_AREA), fit @ there @ np.linalg.inv(fit))
+        for frame, there, known in zip(frames[1:], path.homographies[1:], path.known[1:], strict=True)
+        if known
+    ]
+    if not changes:
+        return np.zeros((height, width), np.float32)
+    stacked = np.stack(changes)
+    sighted = np.isfinite(stacked)
+    heat = np.where(sighted, stacked, 0).sum(axis=0) / np.maximum(sighted.sum(axis=0), 1)
+    return np.asarray(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _change(first: Frame, later: Frame, there: Matrix) -> NDArray[np.float32]:
+    """Difference in 0..1 to the later frame laid over the first; NaN where that place is out of sight."""
+    size = first.shape[1::-1]
+    to_centres = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
+    pixels = np.linalg.inv(to_centres) @ there @ to_centres   # OpenCV counts from the centre of pixel 0
+    ways = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpPerspective(later, pixels, size, flags=ways, borderMode=cv2.BORDER_REPLICATE)
+    seen = cv2.warpPerspective(np.ones(first.shape[:2], np.uint8), pixels, size, flags=ways)
+    best = np.full(first.shape[:2], 255.0, np.float32)
+    for down in SEARCH_PX:
+        for across in SEARCH_PX:
+            moved = np.roll(laid, (down, across), (0, 1))
+            apart = cv2.absdiff(first, moved).mean(axis=2, dtype=np.float32)
+            best = np.minimum(best, cv2.blur(apart, (5, 5)))
+    change = np.clip(best / CHANGE_RGB, 0, 1)
+    change[seen == 0] = np.nan
+    return change

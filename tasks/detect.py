@@ -2,7 +2,7 @@
 
 Reads frame 0 of the normalised clip; writes `boxes` (k, 4) float32 xyxy in pixels of the normalised frame, `scores`
 (k,) float32, `chosen` (athletes,) int64, and who chose: "model", "annotation" or (from a person's correction)
-"person". Later frames are not looked at.
+"person". Later frames are looked at with `select: followed` only, and only every third of them is decoded then.
 """
 
 import contextlib
@@ -21,7 +21,8 @@ from data_catalog.datasets.records import ClipRecord
 from data_catalog.frame_codec import decode_frames
 from data_catalog.weights import resolve_weights
 from models.detectors import DETECTORS, Detections, Detector, build_detector, detector_weights
-from models.detectors.select import choose_athletes
+from models.detectors.followed import departed, sampled_frames
+from models.detectors.select import FOLLOWED, choose_athletes
 from tasks.config import StageConfig
 from tasks.errors import BadClip
 from tasks.stage import Context, Job, Outcome, Product, Stage, read_parent
@@ -37,24 +38,35 @@ MIN_SIDE_PX = 4.0   # what the trackers need
 class DetectConfig(StageConfig):
     """How the athletes are found and chosen. Every field changes everything from detect on."""
 
-    detector: str = Field("annotation", description="annotation, a detector's name (yolo, nanodet), or none.")
+    detector: str = Field("annotation", description="annotation, athlete-n, yolo, nanodet, hog, or none.")
     weights: str | None = Field(
-        None, description="The detector's weights: a path, or a name of `tubeflow weights list`."
+        None, description="The detector's weights: a path, or a name of `tubeflow weights list`. athlete-n has its own."
     )
     min_score: float = Field(0.25, ge=0, le=1, description="People found with less confidence are ignored.")
-    select: Literal["score", "largest", "central"] = Field(
-        "score", description="Which of several people is the athlete."
+    select: Literal["score", "largest", "central", "followed", "annotation"] = Field(
+        "score",
+        description="Which of several people is the athlete: the surest, largest or most central one, the one that "
+        "moves against the scene, or whom the labels' boxes say (whatever the detector, none is asked then).",
     )
     athletes: int = Field(1, ge=1, le=16, description="How many to follow at most; ignored with annotation.")
 
     def key_view(self) -> dict[str, Any]:
-        """Without the weights' path: where a file lies on this machine is not part of the key, its digest is."""
-        return self.model_dump(mode="json", exclude={"weights"})
+        """Without the weights' path: where a file lies on this machine is not part of the key, its digest is.
+
+        Both ways to ask for the labels' boxes give the same artifact.
+        """
+        view = self.model_dump(mode="json", exclude={"weights"})
+        return view | {"detector": ANNOTATION, "select": "score"} if self.labels_decide and self.select == ANNOTATION else view
+
+    @property
+    def labels_decide(self) -> bool:
+        """Whether the labels' boxes are taken as they are."""
+        return self.detector != NOBODY and ANNOTATION in (self.detector, self.select)
 
     @property
     def needs_model(self) -> bool:
         """Whether a detector is to be built; the labels' boxes need none."""
-        return self.detector not in (ANNOTATION, NOBODY)
+        return self.detector != NOBODY and not self.labels_decide
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +79,7 @@ class FirstFrame:
         source_size_wh: upright size in pixels of the source video.
         annotated_boxes: (k, 4) xyxy in pixels of the source, or None where the labels give none.
         by_person: a person drew these boxes to correct what was there, so no detector is asked.
+        heat: (H, W) float32, of `models.detectors.followed.departed`; only `select: followed` needs it.
     """
 
     clip_id: str
@@ -74,6 +87,7 @@ class FirstFrame:
     source_size_wh: tuple[int, int]
     annotated_boxes: NDArray[np.float64] | None = None
     by_person: bool = False
+    heat: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +138,9 @@ def detect_athletes(
 def _choose(clip: FirstFrame, found: Detections, config: DetectConfig) -> DetectResult | BadClip:
     """Of the people that the detector found, the athletes."""
     height, width = clip.frame.shape[:2]
-    big_enough = (found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
-    chosen = choose_athletes(found, config.select, len(found.scores) or 1, (width, height))
-    chosen = chosen[big_enough[chosen]][: config.athletes]
+    usable = np.flatnonzero((found.boxes[:, 2:] - found.boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX)
+    people = Detections(found.boxes[usable], found.scores[usable])
+    chosen = usable[choose_athletes(people, config.select, config.athletes, (width, height), clip.heat)]
     if len(chosen) == 0:
         return _nobody(clip.clip_id, config)
     return DetectResult(found.boxes, found.scores, chosen, "model")
@@ -190,7 +204,7 @@ def _detect_jobs(jobs: Sequence[Job], config: DetectConfig, context: Context) ->
     ready: list[tuple[Job, FirstFrame]] = []
     for job in jobs:
         try:
-            ready.append((job, _first_frame(job, context)))
+            ready.append((job, _first_frame(job, config, context)))
         except Exception as exc:
             yield job, exc
     with _one_at_a_time if config.needs_model else contextlib.nullcontext():
@@ -202,20 +216,28 @@ def _detect_jobs(jobs: Sequence[Job], config: DetectConfig, context: Context) ->
         yield job, result if isinstance(result, BadClip) else Product(result.arrays(), result.attributes())
 
 
-def _first_frame(job: Job, context: Context) -> FirstFrame:
+def _first_frame(job: Job, config: DetectConfig, context: Context) -> FirstFrame:
     clip = read_parent(job, "normalize", context)
     labelled = np.array([(x, y, x + w, y + h) for x, y, w, h in job.clip.boxes]) if job.clip else np.empty((0, 4))
+    by_person = job.clip is not None and job.clip.boxes_by_person
+    heat = None
+    if config.needs_model and config.select == FOLLOWED and not by_person:
+        frames = decode_frames(clip.arrays, sampled_frames(len(clip.arrays["frame_offsets"]) - 1).tolist())
+        first, heat = frames[0], departed(frames)
+    else:
+        first = decode_frames(clip.arrays, [0])[0]
     return FirstFrame(
         clip_id=job.clip_id,
-        frame=decode_frames(clip.arrays, [0])[0],
+        frame=first,
         source_size_wh=(int(clip.attrs["source_width"]), int(clip.attrs["source_height"])),
         annotated_boxes=labelled if len(labelled) else None,
-        by_person=job.clip is not None and job.clip.boxes_by_person,
+        by_person=by_person,
+        heat=heat,
     )
 
 
 def _labelled_boxes(clip: ClipRecord, config: DetectConfig) -> dict[str, Any]:
-    matter = config.detector == ANNOTATION or (clip.boxes_by_person and config.detector != NOBODY)
+    matter = config.labels_decide or (clip.boxes_by_person and config.detector != NOBODY)
     return {"boxes": [list(box) for box in clip.boxes]} if matter else {}
 
 
@@ -223,10 +245,10 @@ def _weights(config: DetectConfig, folder: Path) -> dict[str, Path]:
     if not config.needs_model:
         return {}
     file = _weights_file(config, folder)
-    return {file.name: file}
+    return {file.name: file} if file is not None else {}
 
 
-def _weights_file(config: DetectConfig, folder: Path) -> Path:
+def _weights_file(config: DetectConfig, folder: Path) -> Path | None:
     named = resolve_weights(config.weights, folder) if config.weights else None
     return detector_weights(config.detector, named)
 

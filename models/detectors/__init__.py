@@ -13,22 +13,37 @@ from models.weight_files import find_weights
 __all__ = ["DETECTORS", "Detections", "Detector", "build_detector", "detector_weights"]
 
 
+SHIPPED = Path(__file__).resolve().parent.parent / "weights"
+
+
 @dataclass(frozen=True)
 class DetectorEntry:
-    """`target` "module:Class", called with `file`, `device`, `min_score`; `hint` says where weights come from."""
+    """Where a detector is: `target` "module:Class", called with `file`, `device`, `min_score`.
+
+    `hint` says where weights come from; `shipped` is the file beside the registry that is taken when none is given;
+    `takes_file` is False for a detector that needs none.
+    """
 
     target: str
-    hint: str
+    hint: str = ""
+    shipped: str | None = None
+    takes_file: bool = True
 
 
 DETECTORS: dict[str, DetectorEntry] = {
-    "yolo": DetectorEntry(
-        "models.detectors.yolo:YoloDetector",
-        "ultralytics' own weights are at github.com/ultralytics/assets/releases, or: tubeflow weights pull yolo11n",
+    "athlete-n": DetectorEntry(
+        "models.detectors.athlete:AthleteDetector",
+        "athlete_n.pth comes with Tubeflow; make it again with: tubeflow pretrain detector",
+        shipped="athlete_n.pth",
     ),
+    "hog": DetectorEntry("models.detectors.hog:HogDetector", takes_file=False),
     "nanodet": DetectorEntry(
         "models.detectors.nanodet:NanoDetDetector",
         "NanoDet-m (416 px, COCO) is of github.com/RangiLyu/nanodet; in ONNX form: tubeflow weights pull nanodet_m",
+    ),
+    "yolo": DetectorEntry(
+        "models.detectors.yolo:YoloDetector",
+        "ultralytics' own weights are at github.com/ultralytics/assets/releases, or: tubeflow weights pull yolo11n",
     ),
 }
 
@@ -39,24 +54,30 @@ def _entry(name: str) -> DetectorEntry:
     return DETECTORS[name]
 
 
-def detector_weights(name: str, weights: Path | str | None) -> Path:
+def detector_weights(name: str, weights: Path | str | None) -> Path | None:
     """The file that decides what detector `name` finds, and whose digest therefore belongs in the key.
+
+    None for a detector that has no file.
 
     Raises:
         WeightsNotFound: it is not given or not there (a ValueError).
     """
-    return find_weights(f"detector {name}", weights, ("",), _entry(name).hint)[0]
+    entry = _entry(name)
+    if not entry.takes_file:
+        return None
+    given = SHIPPED / entry.shipped if entry.shipped and not weights else weights
+    return find_weights(f"detector {name}", given, ("",), entry.hint)[0]
 
 
 def build_detector(
-    name: str, *, weights: Path | str | None, device: str = "cpu", min_score: float = 0.25
+    name: str, *, weights: Path | str | None = None, device: str = "cpu", min_score: float = 0.25
 ) -> Detector:
     """Make a detector.
 
     Args:
         name: a key of `DETECTORS`.
-        weights: path of the file.
-        device: "cpu" or "cuda[:n]"; nanodet runs on the CPU only.
+        weights: path of the file; not needed for athlete-n, whose own ships with Tubeflow, and for hog.
+        device: "cpu" or "cuda[:n]"; nanodet and hog run on the CPU only.
         min_score: boxes that score less are dropped.
 
     Raises:

@@ -26,34 +26,33 @@ INPUT_PX = 640     # ultralytics' own training and prediction size
 MAX_OVERLAP = 0.7  # of two boxes that overlap more, the surer stays (ultralytics' own setting)
 
 
-class YoloDetector:
-    """Finds the class "person", or the only class of a network that has one.
+class NetworkDetector:
+    """What is done with any ultralytics detection network.
 
     Args:
-        file: the .pt file.
+        network: the torch module, in evaluation mode.
+        person: index of the class that is wanted.
+        stride: the network's largest.
         device: "cpu" or "cuda[:n]".
         min_score: boxes that score less are dropped.
-        input_px: longer side of the network's input; a multiple of the network's largest stride.
-
-    Raises:
-        ValueError: the file is no ultralytics detection network, needs code to load, or knows no person.
+        input_px: longer side of the network's input; a multiple of `stride`.
     """
 
-    def __init__(self, file: Path, device: str = "cpu", min_score: float = 0.25, input_px: int = INPUT_PX) -> None:
+    def __init__(
+        self, network: Any, person: int, stride: int, device: str, min_score: float, input_px: int
+    ) -> None:
         import torch
 
-        self._model = load_network(file).to(device)
-        names: dict[int, str] = dict(enumerate(self._model.names)) | dict(self._model.names)
-        people = [index for index, name in names.items() if name == PERSON]
-        if not people and len(names) != 1:
-            known = ", ".join(list(names.values())[:5])
-            raise ValueError(f"weights {file} know no class '{PERSON}' (they know {known} …); give a COCO-trained file")
-        self._classes = len(names)
-        self._person = people[0] if people else 0
+        self._model = network.to(device)
+        self._person = person
         self._device = torch.device(device)
-        self._stride = int(max(self._model.stride))
+        self._stride = stride
         self.min_score = min_score
         self.input_px = input_px
+
+    def prepare(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Frames (n, H, W, 3) uint8 RGB as the network takes them: values of 0..1."""
+        return canvas.astype(np.float32) / np.float32(255)
 
     def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """See `Detector.detect`; frames of one size go through the network together."""
@@ -72,7 +71,7 @@ class YoloDetector:
         fit = Letterbox.padded((width, height), self.input_px, self._stride)
         inputs = np.stack([fit.draw(frame) for frame in frames])
         with torch.inference_mode():
-            pixels = torch.from_numpy(inputs).to(self._device).permute(0, 3, 1, 2).float() / 255
+            pixels = torch.from_numpy(self.prepare(inputs)).to(self._device).permute(0, 3, 1, 2)
             output = self._model(pixels)
         rows = output[0] if isinstance(output, (tuple, list)) else output
         found: list[Detections] = []
@@ -100,6 +99,30 @@ class YoloDetector:
             kept = nms(boxes, scores, MAX_OVERLAP)
             boxes, scores = boxes[kept], scores[kept]
         return boxes.cpu().double().numpy(), scores.cpu().double().numpy()
+
+
+class YoloDetector(NetworkDetector):
+    """Finds the class "person", or the only class of a network that has one.
+
+    Args:
+        file: the .pt file.
+        device: "cpu" or "cuda[:n]".
+        min_score: boxes that score less are dropped.
+        input_px: longer side of the network's input; a multiple of the network's largest stride.
+
+    Raises:
+        ValueError: the file is no ultralytics detection network, needs code to load, or knows no person.
+    """
+
+    def __init__(self, file: Path, device: str = "cpu", min_score: float = 0.25, input_px: int = INPUT_PX) -> None:
+        network = load_network(file)
+        names: dict[int, str] = dict(enumerate(network.names)) | dict(network.names)
+        people = [index for index, name in names.items() if name == PERSON]
+        if not people and len(names) != 1:
+            known = ", ".join(list(names.values())[:5])
+            raise ValueError(f"weights {file} know no class '{PERSON}' (they know {known} …); give a COCO-trained file")
+        person = people[0] if people else 0
+        super().__init__(network, person, int(max(network.stride)), device, min_score, input_px)
 
 
 def load_network(file: Path) -> Any:

