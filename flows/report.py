@@ -25,6 +25,7 @@ from models.geometry import polygon_iou
 from models.metrics import spearman
 from tasks.plan import StagePlan
 from tasks.stage import library_versions
+from tasks.train import EpochRow
 
 if TYPE_CHECKING:
     from flows.summary import RunSummary
@@ -61,6 +62,10 @@ def write_report(
     predictions.to_parquet(folder / "predictions.parquet")
     write_json(folder / "metrics.json", metrics)
     summary.metrics = metrics
+    history = training_history(training)
+    if chosen_on(history, config) == "validation":
+        best = int(training.attrs["best_epoch"]) + 1
+        summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
     tubes = chosen_tubes(workspace, summary.dataset, config, plans, predictions)
     sheet = None
     if tubes:
@@ -69,6 +74,17 @@ def write_report(
         summary.contact_sheet = str(sheet)
     data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet)
     summary.report = str(render_report(folder / "report.html", data))
+
+
+def training_history(training: Artifact) -> list[EpochRow]:
+    """One row an epoch."""
+    return [json.loads(row) for row in training.arrays["history"]]
+
+
+def chosen_on(history: Sequence[EpochRow], config: PipelineConfig) -> str | None:
+    """Split whose metric chose the best epoch; None where there was nothing to choose by."""
+    split = config.train.selecting
+    return split if any(name.startswith(f"{split}/") for name in history[-1]) else None
 
 
 def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
@@ -118,7 +134,7 @@ def build_report(
     split = next((name for name in HELD_OUT if len(predictions) and name in set(predictions["split"])), "test")
     shown = predictions[(predictions["weights"] == "last") & (predictions["split"] == split)]
     classification = config.model.head == "classification"
-    last_epoch, best_epoch = config.train.epochs, int(training.attrs["best_epoch"]) + 1
+    history = training_history(training)
     scatter = None
     if len(shown) and not classification:
         scatter = page.Predictions(
@@ -140,14 +156,15 @@ def build_report(
             **difficulty_alone(workspace, summary.dataset, config, shown),
         },
         procedural=info.procedural,
-        metrics=metric_table(metrics, split, last_epoch, best_epoch),
+        metrics=metric_table(metrics, split, len(history), int(training.attrs["best_epoch"]) + 1),
+        chosen_on=chosen_on(history, config),
         stages=tuple(
             page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
             for name, count in summary.stages.items()
         ),
         predictions=scatter,
         confusion=confusion(shown, split) if classification and len(shown) else None,
-        curves=learning_curves([json.loads(row) for row in training.arrays["history"]]),
+        curves=learning_curves(history),
         segment_scores=None if classification else segment_scores(folder, shown, tubes, config),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),

@@ -104,6 +104,7 @@ def full_report(**changes: object) -> ReportData:
             ),
             Metric("Accuracy", MetricValue(None, "the clips have no classes")),
         ),
+        "chosen_on": "test",
         "stages": (StageRow("normalize", 60, 59, 0, 1, 21.25), StageRow("train", 1, 1, 0, 0, 141.4)),
         "predictions": Predictions(
             ("a", "b", "c", "no label"), np.array([10, 20, 30, np.nan]), np.array([11.0, 25.5, 29.75, 12])
@@ -193,6 +194,15 @@ def test_metrics_are_labelled_and_their_choice_is_explained(page: Page) -> None:
     assert "last epoch (3) 0.7123 95 % CI 0.500 to 0.800 best epoch (2) 0.8456" in page.words
     assert "undefined: the clips have no classes" in page.words
     assert BEST_ON_TEST in page.words
+
+
+def test_what_chose_the_best_epoch_is_said(tmp_path: Path) -> None:
+    apart = Page(render_report(tmp_path / "apart.html", full_report(chosen_on="validation")))
+    assert "was chosen by the validation clips, which took no part in training; test clips had no say" in apart.words
+    assert BEST_ON_TEST not in apart.words
+    shown = Predictions(("a", "b"), np.array([5.0, 6.0]), np.array([5.0, 5.0]), "validation")
+    same = Page(render_report(tmp_path / "same.html", full_report(chosen_on="validation", predictions=shown)))
+    assert "of these same clips, so the last epoch is the honest one" in same.words
 
 
 def test_banner_only_for_procedural_data(page: Page, tmp_path: Path) -> None:
