@@ -4,12 +4,12 @@ Every clip is filmed five times: as it is, with a cut to another clip, with a ca
 leaves the picture, with a board that passes before them, and with a tube that slips off while the tracker claims to be
 sure. All but the last are tracked by `--tracker`. An event is a stretch of frames; found frames that touch it find it.
 
-    python -m benchmarks.tube_quality [--clips 12] [--seed 5000] [--tracker mil] [--weights nanotrack_v2]
+    python -m benchmarks.tube_quality [--clips 12] [--seed 7000] [--tracker mil] [--weights nanotrack_v2]
 
 Truth: *lost*: the athlete is not to be seen for four frames or more. *drift*: they are to be seen and the tube overlaps
 them by less than 0.1 IoU for eight frames or more. A found stretch is right where, in half of its frames, the tube is
 not on the athlete (seen or not). After a cut there is no athlete to be right or wrong about; nothing is counted there.
-The thresholds were chosen on seeds 900 and 41; the default here is another.
+The thresholds were chosen on seeds 900 and 5000 with nanotrack_v2; the default here is another.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def print_line(text: str, *values: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=12, help="of each of diving and skating")
-    parser.add_argument("--seed", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=7000)
     parser.add_argument("--tracker", default="mil")
     parser.add_argument("--weights", type=Path, default=None)
     arguments = parser.parse_args()

@@ -13,13 +13,14 @@ from data_catalog.inspect.overlay import overlay_video
 from data_catalog.inspect.pipeline_picture import tube_strip
 from data_catalog.inspect.sheet import contact_sheet
 from data_catalog.inspect.terminal import tube_mask_text
+from flows.clip_page import write_page
 from flows.clips import dataset_clips
 from flows.config import PipelineConfig, apply_overrides, load_config
 from flows.console import out
 from flows.runs import read_runs
 from flows.stages import CLIP_STAGES, section
 from flows.views import ClipTube, read_clip
-from tasks.plan import Planner
+from tasks.plan import Planner, StagePlan
 
 
 def dataset_of(workspace: Workspace, clip_id: str) -> str:
@@ -59,13 +60,13 @@ def last_where(workspace: Workspace, dataset: str) -> str | None:
 
 def find_clip(
     workspace: Workspace, clip_id: str, dataset: str | None, preset: str | None, overrides: Sequence[str]
-) -> tuple[ClipTube, PipelineConfig]:
+) -> tuple[ClipTube, dict[str, StagePlan], PipelineConfig]:
     """A clip's tube as its dataset's last run, or a preset, makes it. Raises CatalogError and ConfigError."""
     name = dataset or dataset_of(workspace, clip_id)
     config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
     clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
     plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    return read_clip(workspace, name, clip_id, plans, config), config
+    return read_clip(workspace, name, clip_id, plans, config), plans, config
 
 
 def inspect_clip(
@@ -75,9 +76,10 @@ def inspect_clip(
     preset: str | None,
     overrides: Sequence[str],
     folder: Path,
+    html: bool = False,
 ) -> None:
-    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png` and `<clip_id>.mp4` into `folder`."""
-    tube, config = find_clip(workspace, clip_id, dataset, preset, overrides)
+    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked `<clip_id>.html`."""
+    tube, plans, config = find_clip(workspace, clip_id, dataset, preset, overrides)
     length = config.masks.segment_length
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
     out.print(text, markup=False, soft_wrap=True)
@@ -87,3 +89,5 @@ def inspect_clip(
     )
     video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
     out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
+    if html:
+        out.print(f"page   {write_page(workspace, tube, plans, config, folder)}", markup=False, soft_wrap=True)

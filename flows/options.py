@@ -34,6 +34,10 @@ WhereOption = Annotated[
 ]
 ClipOption = Annotated[list[str], typer.Option("--clip", help="Only the clip of this id. Repeatable.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+CompareOption = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--compare", help='Two trackers, as "mil" or, with weights, "nano nanotrack_v2".'),
+]
 NO_OVERRIDES: list[str] = []
 NO_CLIPS: list[str] = []
 

@@ -17,6 +17,7 @@ from data_catalog.datasets.procedural_folder import read_ground_truth
 from data_catalog.datasets.records import DatasetError
 from data_catalog.frame_codec import decode_frames
 from data_catalog.inspect.clip_view import ClipView, CropWindow
+from data_catalog.store import Artifact
 from flows.config import PipelineConfig
 from models.geometry import crop_origin
 from tasks.plan import StagePlan
@@ -50,27 +51,42 @@ def read_clip(
                 f"make it with: tubeflow run … --dataset {dataset} --until masks"
             )
         found[name] = workspace.store.read(name, job.key)
-    source, tube = found["normalize"], found["track"]
+    job = jobs["normalize"]
+    score = job.clip.score if job is not None and job.clip is not None else None
+    return draw_from(workspace, dataset, clip_id, found, (config.masks.crop, config.masks.tau), score)
+
+
+def draw_from(
+    workspace: Workspace,
+    dataset: str,
+    clip_id: str,
+    found: Mapping[str, Artifact],
+    grid: tuple[int, float],
+    score: float | None,
+) -> ClipTube:
+    """One clip's `normalize`, `track` and `masks` artifacts as what is drawn of them; `grid` is crop side and tau."""
+    source, tube, masks = found["normalize"], found["track"], found["masks"]
+    crop, tau = grid
     frames = decode_frames(source.arrays)
     width, height = frames.shape[2], frames.shape[1]
-    left, top = crop_origin((width, height), config.masks.crop)
-    job = jobs["normalize"]
+    left, top = crop_origin((width, height), crop)
+    index, attrs = source.arrays["source_index"], source.attrs
     view = ClipView(
         clip_id=clip_id,
         dataset=dataset,
         frames=frames,
         quads=tube.arrays["quads"],
-        coverage=found["masks"].arrays["coverage"],
-        crop=CropWindow(left, top, config.masks.crop),
-        tau=config.masks.tau,
+        coverage=masks.arrays["coverage"],
+        crop=CropWindow(left, top, crop),
+        tau=tau,
         tracker_scores=tube.arrays["scores"],
         lost=tube.arrays["lost"],
-        true_quads=true_quads(workspace, dataset, clip_id, source.arrays["source_index"], source.attrs),
-        score=job.clip.score if job is not None and job.clip is not None else None,
+        true_quads=true_quads(workspace, dataset, clip_id, index, attrs),
+        score=score,
     )
-    fps = Fraction(str(source.attrs["fps"])) if source.attrs["fps"] else Fraction(25)
-    shown = fps * len(frames) / max(int(source.attrs["source_frames"]), 1)
-    return ClipTube(view, found["masks"].arrays["mask"], shown.limit_denominator(1000))
+    fps = Fraction(str(attrs["fps"])) if attrs["fps"] else Fraction(25)
+    shown = fps * len(frames) / max(int(attrs["source_frames"]), 1)
+    return ClipTube(view, masks.arrays["mask"], shown.limit_denominator(1000))
 
 
 def true_quads(

@@ -33,14 +33,14 @@ class QualityConfig(StageConfig):
     """When a tube is suspicious. Nothing here changes an artifact, so nothing here enters a key."""
 
     suspicious: float = Field(0.5, ge=0, le=1, description="suspicion from which --strict fails")
-    cut_change: float = Field(0.16, gt=0, description="change of the whole picture from which on a frame is a cut")
+    cut_change: float = Field(0.2, gt=0, description="change of the whole picture from which on a frame is a cut")
     cut_contrast: float = Field(1.6, gt=0, description="how many times its neighbours' change a cut's is, at least")
     drift_likeness: float = Field(0.42, description="likeness below which a tube holds something else")
-    drift_frames: int = Field(8, ge=1, description="frames in a row for which it has to")
+    drift_frames: int = Field(10, ge=1, description="frames in a row for which it has to")
     drift_share: float = Field(
         0.3, ge=0, lt=1, description="share of frames that may drift or be lost unsuspected: a dive ends under water"
     )
-    lost_likeness: float = Field(0.15, description="likeness below which nothing of the athlete is in the tube")
+    lost_likeness: float = Field(0.25, description="likeness below which nothing of the athlete is in the tube")
     lost_frames: int = Field(4, ge=1, description="frames in a row for which it has to be")
     score_drop: float = Field(0.4, gt=0, lt=1, description="part of its usual score by which the tracker's falls")
     jump: float = Field(0.5, gt=0, description="step in one frame, in square roots of the quad's area")

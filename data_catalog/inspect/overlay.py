@@ -1,6 +1,7 @@
 """The clip as a video with its tube drawn in: H.264 in MP4, as every browser plays it."""
 
 import os
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,12 +30,17 @@ def overlay_video(view: ClipView, path: Path, *, fps: Fraction | float = 25, wid
     Raises:
         ValueError: `fps` isn't positive.
     """
-    import av
-
     rate = Fraction(fps).limit_denominator(60_000)
     if rate <= 0:
         raise ValueError(f"clip '{view.clip_id}': an overlay needs a positive frame rate, found {fps}")
     width -= width % 2
+    return write_video(path, (_picture(view, index, width) for index in range(len(view.frames))), rate)
+
+
+def write_video(path: Path, pictures: Iterable[paint.Canvas], rate: Fraction) -> Path:
+    """Write pictures (h, w, 3) uint8 RGB, all of one even size, as an MP4, whole or not at all."""
+    import av
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -42,10 +48,9 @@ def overlay_video(view: ClipView, path: Path, *, fps: Fraction | float = 25, wid
         with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
             stream.pix_fmt = "yuv420p"
-            first = _picture(view, 0, width)
-            stream.width, stream.height = first.shape[1], first.shape[0]
-            for index in range(len(view.frames)):
-                picture = first if index == 0 else _picture(view, index, width)
+            for index, picture in enumerate(pictures):
+                if index == 0:
+                    stream.height, stream.width = picture.shape[:2]
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             container.mux(stream.encode(None))
         os.replace(temporary, path)

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 from data_catalog.inspect import paint
 from data_catalog.inspect.clip_view import ClipView, evenly_chosen
 
-_MARGIN, _GAP, _CAPTION = 20, 12, 26
-_TITLE, _LEGEND = 62, 36
+MARGIN, GAP, _CAPTION = 20, 12, 26
+TITLE, _LEGEND = 62, 36
 
 
 def contact_sheet(
@@ -34,19 +34,19 @@ def contact_sheet(
     """
     chosen = evenly_chosen(len(view.frames), frames)
     columns = min(columns, len(chosen))
-    panels = [_panel(view, index, panel_width) for index in chosen]
+    panels = [frame_panel(view, index, panel_width) for index in chosen]
     cell_height = panels[0].height
     rows = math.ceil(len(panels) / columns)
-    width = 2 * _MARGIN + columns * panel_width + (columns - 1) * _GAP
-    height = _MARGIN + _TITLE + rows * (cell_height + _GAP) + _LEGEND
+    width = 2 * MARGIN + columns * panel_width + (columns - 1) * GAP
+    height = MARGIN + TITLE + rows * (cell_height + GAP) + _LEGEND
     sheet = Image.new("RGB", (width, height), paint.BACKGROUND)
     draw = ImageDraw.Draw(sheet)
-    _title(draw, (_MARGIN, _MARGIN), view.clip_id, _facts(view, len(chosen)), width - 2 * _MARGIN)
+    sheet_heading(draw, (MARGIN, MARGIN), view.clip_id, _facts(view, len(chosen)), width - 2 * MARGIN)
     for place, panel in enumerate(panels):
         row, column = divmod(place, columns)
-        at = (_MARGIN + column * (panel_width + _GAP), _MARGIN + _TITLE + row * (cell_height + _GAP))
+        at = (MARGIN + column * (panel_width + GAP), MARGIN + TITLE + row * (cell_height + GAP))
         sheet.paste(panel, at)
-    _legend(draw, (_MARGIN, height - _LEGEND / 2 - 4), [view], width - 2 * _MARGIN)
+    _legend(draw, (MARGIN, height - _LEGEND / 2 - 4), [view], width - 2 * MARGIN)
     return paint.save_png(sheet, path)
 
 
@@ -71,17 +71,17 @@ def dataset_sheet(
     if not views:
         raise ValueError("a contact sheet needs at least one clip; none is given")
     strips = [_strip(view, frames, panel_width) for view in views]
-    width = max(strip.width for strip in strips) + 2 * _MARGIN
-    height = _MARGIN + _TITLE + sum(strip.height + _GAP for strip in strips) + _LEGEND
+    width = max(strip.width for strip in strips) + 2 * MARGIN
+    height = MARGIN + TITLE + sum(strip.height + GAP for strip in strips) + _LEGEND
     sheet = Image.new("RGB", (width, height), paint.BACKGROUND)
     draw = ImageDraw.Draw(sheet)
     noun = "clip" if len(views) == 1 else "clips"
-    _title(draw, (_MARGIN, _MARGIN), title, f"{len(views)} {noun}, {frames} frames each", width - 2 * _MARGIN)
-    y = _MARGIN + _TITLE
+    sheet_heading(draw, (MARGIN, MARGIN), title, f"{len(views)} {noun}, {frames} frames each", width - 2 * MARGIN)
+    y = MARGIN + TITLE
     for strip in strips:
-        sheet.paste(strip, (_MARGIN, y))
-        y += strip.height + _GAP
-    _legend(draw, (_MARGIN, height - _LEGEND / 2 - 4), views, width - 2 * _MARGIN)
+        sheet.paste(strip, (MARGIN, y))
+        y += strip.height + GAP
+    _legend(draw, (MARGIN, height - _LEGEND / 2 - 4), views, width - 2 * MARGIN)
     return paint.save_png(sheet, path)
 
 
@@ -99,7 +99,7 @@ def segment_strip(
             f"clip '{view.clip_id}' has {len(view.frames)} frames; it has no segment of {segment_length} frames "
             f"starting at {beyond or 'any frame'}"
         )
-    panels = [_panel(view, int(start) + segment_length // 2, panel_width) for start in starts]
+    panels = [frame_panel(view, int(start) + segment_length // 2, panel_width) for start in starts]
     width = len(panels) * panel_width + (len(panels) - 1) * 4
     strip = Image.new("RGB", (width, panels[0].height), paint.BACKGROUND)
     for place, panel in enumerate(panels):
@@ -107,7 +107,7 @@ def segment_strip(
     return paint.save_png(strip, path)
 
 
-def _panel(view: ClipView, index: int, width: int) -> Image.Image:
+def frame_panel(view: ClipView, index: int, width: int) -> Image.Image:
     """One painted frame with its caption below."""
     frame = paint.paint_frame(view, index, width)
     panel = Image.new("RGB", (width, frame.shape[0] + _CAPTION), paint.BACKGROUND)
@@ -119,7 +119,7 @@ def _panel(view: ClipView, index: int, width: int) -> Image.Image:
 
 
 def _strip(view: ClipView, frames: int, panel_width: int) -> Image.Image:
-    panels = [_panel(view, index, panel_width) for index in evenly_chosen(len(view.frames), frames)]
+    panels = [frame_panel(view, index, panel_width) for index in evenly_chosen(len(view.frames), frames)]
     gap, heading = 6, 26
     width = frames * panel_width + (frames - 1) * gap
     strip = Image.new("RGB", (width, heading + panels[0].height), paint.BACKGROUND)
@@ -147,7 +147,8 @@ def _facts(view: ClipView, shown: int | None = None) -> str:
     return "  ·  ".join(facts)
 
 
-def _title(draw: ImageDraw.ImageDraw, at: tuple[int, int], title: str, facts: str, width: float) -> None:
+def sheet_heading(draw: ImageDraw.ImageDraw, at: tuple[int, int], title: str, facts: str, width: float) -> None:
+    """A sheet's title and the line of facts below it."""
     bold, plain = paint.font(24, bold=True), paint.font(15)
     draw.text(at, paint.fit_text(title, bold, width), font=bold, fill=paint.INK)
     draw.text((at[0], at[1] + 33), paint.fit_text(facts, plain, width), font=plain, fill=paint.FAINT_INK)
