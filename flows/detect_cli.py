@@ -63,8 +63,8 @@ def detect_evaluate(
     except ValueError as exc:
         raise ConfigError(" ".join(str(exc).split()).rstrip(".") + ".") from exc
     if as_json:
-        rows = {"choices": [dataclasses.asdict(one) for one in choices], "found": [dataclasses.asdict(one) for one in found]}
-        typer.echo(json.dumps(rows | {"followed_sec": looking, "right": counts(choices)}))
+        rows = {"choices": list(map(dataclasses.asdict, choices)), "found": list(map(dataclasses.asdict, found))}
+        typer.echo(json.dumps({**rows, "followed_sec": looking, "right": counts(choices)}))
         return
     out.print(clip_table(choices))
     out.print(count_table(choices, found))
@@ -117,7 +117,7 @@ def count_table(choices: Sequence[Choice], found: Sequence[Found]) -> Table:
     from tasks.detect_evaluation import CHOICES, RIGHT, ROUGHLY
 
     clips = len({one.clip for one in choices})
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=f"Right on {clips} clips", title_justify="left")
+    table = _table(f"Right on {clips} clips")
     table.add_column("detector", no_wrap=True)
     for heading in (*CHOICES, "any", "people", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -130,11 +130,15 @@ def count_table(choices: Sequence[Choice], found: Sequence[Found]) -> Table:
     return table
 
 
+def _table(title: str) -> Table:
+    return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
+
+
 def clip_table(choices: Sequence[Choice], most: int = 30) -> Table:
     """Overlap of every choice, clip by clip, of the first `most` clips."""
     from tasks.detect_evaluation import CHOICES
 
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title="Overlap of the chosen box", title_justify="left")
+    table = _table("Overlap of the chosen box")
     table.add_column("clip", no_wrap=True)
     table.add_column("detector", no_wrap=True)
     for policy in CHOICES:

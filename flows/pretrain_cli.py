@@ -22,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="Train the small networks that ship
 
 NO_NAMES: list[str] = []
 SIAMMASK_S = Path("siammask_s.safetensors")
+ATHLETE_N = Path("athlete_n.pth")
 
 
 @app.command("tracker")
@@ -61,6 +62,46 @@ def pretrain_tracker_command(
     errors = ", ".join(f"{name} {value:.3f}" for name, value in made.held_out.items())
     out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
     out.print(f"Errors on sequences that it was not trained on: {errors}; {made.seconds:.0f} s.")
+
+
+@app.command("detector")
+@plain_errors
+def pretrain_detector_command(
+    out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = ATHLETE_N,
+    images: Annotated[int, typer.Option(min=1, help="Pictures that are learnt from, composed one by one.")] = 40_000,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Learn for no longer than this.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 16,
+    people: Annotated[int, typer.Option(min=1, help="Persons rendered for them.")] = 2400,
+    procedural: Annotated[int, typer.Option(min=0, help="Procedural clips that lend their frames.")] = 36,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    manifest: Annotated[Path, typer.Option(help="List of materials; by default Tubeflow's own.")] = MANIFEST,
+    device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make athlete-n: fetch materials (1.2 GB), render people, compose pictures, train on an ImageNet backbone.
+
+    Example: `tubeflow pretrain detector --minutes 50 --out athlete_n.pth`
+    """
+    from data_catalog.datasets.compositions.people_mesh import PeopleError
+    from flows.pretrain_detector import DetectorOrder, pretrain_detector
+    from tasks.pretrain_detector import DetectorTraining
+
+    root = Workspace.open(workspace).root / "pretrain"
+    order = DetectorOrder(root, out_file, people, procedural, manifest, device)
+    training = DetectorTraining(images=images, minutes=minutes, batch=batch, seed=seed)
+    try:
+        with _bars() as told:
+            made = pretrain_detector(order, training, told)
+    except (MaterialsError, PeopleError) as exc:
+        raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(made), default=str))
+        return
+    out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
+    box, kind, spread = made.losses
+    out.print(f"Losses after {made.images} pictures: box {box:.2f}, class {kind:.2f}, spread {spread:.2f}; "
+              f"{made.seconds:.0f} s.")  # fmt: skip
 
 
 @contextmanager

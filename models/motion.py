@@ -6,6 +6,8 @@ from frame to frame it says where a place of the first frame lies in a later one
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,10 +58,10 @@ def scene_motion(earlier: Frame, later: Frame) -> Matrix | None:
     corners = cv2.goodFeaturesToTrack(small[0], MAX_CORNERS, 0.01, 5)
     if corners is None or len(corners) < MIN_INLIERS:
         return None
-    there, found, _ = cv2.calcOpticalFlowPyrLK(small[0], small[1], corners, None, winSize=(15, 15), maxLevel=4)
-    back, returned, _ = cv2.calcOpticalFlowPyrLK(small[1], small[0], there, None, winSize=(15, 15), maxLevel=4)
+    there, found = _follow(small[0], small[1], corners)
+    back, returned = _follow(small[1], small[0], there)
     bounce = np.linalg.norm((back - corners).reshape(-1, 2), axis=1)
-    kept = (found.ravel() == 1) & (returned.ravel() == 1) & (bounce < BOUNCE_PX)
+    kept = found & returned & (bounce < BOUNCE_PX)
     if kept.sum() < MIN_INLIERS:
         return None
     cv2.setRNGSeed(0)   # the samples of RANSAC, so that the same frames always give the same motion
@@ -74,6 +76,13 @@ def scene_motion(earlier: Frame, later: Frame) -> Matrix | None:
     return np.vstack([np.column_stack([linear, shift]), [0.0, 0.0, 1.0]])
 
 
+def _follow(earlier: Any, later: Any, corners: Any) -> tuple[Any, NDArray[np.bool_]]:
+    """Where corners (n, 1, 2) of one picture are in another, and which of them were found."""
+    flow: Any = cv2.calcOpticalFlowPyrLK   # its types don't allow that there is no first guess
+    there, found, _ = flow(earlier, later, corners, None, winSize=(15, 15), maxLevel=4)
+    return there, np.asarray(found.ravel() == 1)
+
+
 def camera_path(frames: Sequence[Frame]) -> CameraPath:
     """Chain the scene's motion through frames that follow each other closely.
 
@@ -81,7 +90,7 @@ def camera_path(frames: Sequence[Frame]) -> CameraPath:
         frames: (H, W) uint8 grey, at least one.
     """
     chained, known = [np.eye(3)], [True]
-    for earlier, later in zip(frames[:-1], frames[1:], strict=True):
+    for earlier, later in pairwise(frames):
         step = scene_motion(earlier, later) if known[-1] else None
         known.append(step is not None)
         chained.append(step @ chained[-1] if step is not None else chained[-1])
@@ -107,9 +116,9 @@ def departures(frames: Sequence[Frame], path: CameraPath) -> NDArray[np.float32]
     shrink = min(1.0, WORK_PX / max(height, width))
     size = (round(width * shrink), round(height * shrink))
     fit = np.diag([size[0] / width, size[1] / height, 1.0])
-    first = cv2.resize(frames[0], size, interpolation=cv2.INTER_AREA)
+    first = _shrunk(frames[0], size)
     changes = [
-        _change(first, cv2.resize(frame, size, interpolation=cv2.INTER_AREA), fit @ there @ np.linalg.inv(fit))
+        _change(first, _shrunk(frame, size), fit @ there @ np.linalg.inv(fit))
         for frame, there, known in zip(frames[1:], path.homographies[1:], path.known[1:], strict=True)
         if known
     ]
@@ -119,6 +128,10 @@ def departures(frames: Sequence[Frame], path: CameraPath) -> NDArray[np.float32]
     sighted = np.isfinite(stacked)
     heat = np.where(sighted, stacked, 0).sum(axis=0) / np.maximum(sighted.sum(axis=0), 1)
     return np.asarray(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _shrunk(frame: Frame, size: tuple[int, int]) -> Frame:
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _change(first: Frame, later: Frame, there: Matrix) -> NDArray[np.float32]:
@@ -135,6 +148,6 @@ def _change(first: Frame, later: Frame, there: Matrix) -> NDArray[np.float32]:
             moved = np.roll(laid, (down, across), (0, 1))
             apart = cv2.absdiff(first, moved).mean(axis=2, dtype=np.float32)
             best = np.minimum(best, cv2.blur(apart, (5, 5)))
-    change = np.clip(best / CHANGE_RGB, 0, 1)
+    change = np.asarray(np.clip(best / CHANGE_RGB, 0, 1), np.float32)
     change[seen == 0] = np.nan
     return change

@@ -40,7 +40,7 @@ class DetectConfig(StageConfig):
 
     detector: str = Field("annotation", description="annotation, athlete-n, yolo, nanodet, hog, or none.")
     weights: str | None = Field(
-        None, description="The detector's weights: a path, or a name of `tubeflow weights list`. athlete-n has its own."
+        None, description="The detector's weights: a path, or a name of `tubeflow weights list`; athlete-n has its own."
     )
     min_score: float = Field(0.25, ge=0, le=1, description="People found with less confidence are ignored.")
     select: Literal["score", "largest", "central", "followed", "annotation"] = Field(
@@ -56,7 +56,9 @@ class DetectConfig(StageConfig):
         Both ways to ask for the labels' boxes give the same artifact.
         """
         view = self.model_dump(mode="json", exclude={"weights"})
-        return view | {"detector": ANNOTATION, "select": "score"} if self.labels_decide and self.select == ANNOTATION else view
+        if self.labels_decide and self.select == ANNOTATION:
+            return view | {"detector": ANNOTATION, "select": "score"}
+        return view
 
     @property
     def labels_decide(self) -> bool:
@@ -223,7 +225,7 @@ def _first_frame(job: Job, config: DetectConfig, context: Context) -> FirstFrame
     heat = None
     if config.needs_model and config.select == FOLLOWED and not by_person:
         frames = decode_frames(clip.arrays, sampled_frames(len(clip.arrays["frame_offsets"]) - 1).tolist())
-        first, heat = frames[0], departed(frames)
+        first, heat = frames[0], departed(list(frames))
     else:
         first = decode_frames(clip.arrays, [0])[0]
     return FirstFrame(

@@ -77,9 +77,7 @@ def find_athlete_clips(root: Path, more: Mapping[str, tuple[float, float, float,
     """
     if (root / "labels.csv").is_file():
         listed = FolderAdapter().read(root).records
-        clips = [
-            AthleteClip(record.clip_id, root / record.video, _corners(record.boxes)) for record in listed if record.boxes
-        ]
+        clips = [AthleteClip(one.clip_id, root / one.video, _corners(one.boxes)) for one in listed if one.boxes]
     else:
         clips = [
             AthleteClip(clip.name, clip.source, _corners([tuple(clip.boxes[0])]))
@@ -122,7 +120,7 @@ def evaluate_detectors(
             told(clip.name)
         frames = _frames(clip, config)
         start = time.perf_counter()
-        heat = departed(frames)
+        heat = departed(list(frames))
         looking += time.perf_counter() - start
         info = probe(clip.video)
         truth = clip.boxes * np.tile([config.size_wh[0] / info.width, config.size_wh[1] / info.height], 2)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.detectors.athlete_network import MEAN_RGB, STD_RGB, STRIDE, load_weights
 from models.detectors.yolo import NetworkDetector
 
-INPUT_PX = 448   # what a normalised frame of 455 px becomes; persons are as large in it as in the pictures it learnt from
+INPUT_PX = 448   # a normalised frame of 455 px is hardly changed
 
 
 class AthleteDetector(NetworkDetector):
@@ -33,4 +33,5 @@ class AthleteDetector(NetworkDetector):
 
     def prepare(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As the backbone's ImageNet weights want it."""
-        return ((canvas / np.float32(255) - np.float32(MEAN_RGB)) / np.float32(STD_RGB)).astype(np.float32)
+        mean, spread = np.array(MEAN_RGB, np.float32) * 255, np.array(STD_RGB, np.float32) * 255
+        return np.asarray((canvas - mean) / spread, np.float32)

@@ -47,9 +47,10 @@ def build_network() -> Any:
     import copy
 
     silence_ultralytics()
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.nn import tasks
 
-    network: Any = DetectionModel(copy.deepcopy(ARCHITECTURE), ch=3, nc=1, verbose=False)
+    ultralytics: Any = tasks   # untyped
+    network: Any = ultralytics.DetectionModel(copy.deepcopy(ARCHITECTURE), ch=3, nc=1, verbose=False)
     network.names = {0: "person"}
     return network
 
@@ -63,7 +64,8 @@ def start_from_imagenet(network: Any, file: Path) -> None:
     state = _read(file)
     prefix = "model.0.m."
     own = {name for name in network.state_dict() if name.startswith(prefix)}
-    given = {name.replace("features.", prefix, 1): value for name, value in state.items() if name.startswith("features.")}
+    features = {name: value for name, value in state.items() if name.startswith("features.")}
+    given = {name.replace("features.", prefix, 1): value for name, value in features.items()}
     if missing := sorted(own - given.keys()):
         raise ValueError(f"weights {file} are not torchvision's mobilenet_v2: {missing[0]} is missing")
     network.load_state_dict({name: given[name] for name in own}, strict=False)

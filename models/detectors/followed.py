@@ -49,7 +49,7 @@ def followed_rank(found: Detections, heat: NDArray[np.float32]) -> NDArray[np.fl
     height, width = heat.shape
     boxes = found.boxes.astype(np.float64)
     sides = boxes[:, 2:] - boxes[:, :2]
-    total = cv2.integral(heat)
+    total = np.asarray(cv2.integral(heat), np.float64)
     inside, area = _sums(total, boxes)
     ring = AROUND * sides.mean(axis=1, keepdims=True)
     around, wider = _sums(total, np.clip(boxes + ring * [-1, -1, 1, 1], 0, [width, height, width, height]))

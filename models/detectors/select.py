@@ -61,7 +61,10 @@ def choose_athletes(
         raise ValueError(f"at least one athlete must be chosen, got {athletes}")
     if policy == FOLLOWED and heat is None:
         raise ValueError("who is followed shows in later frames; give the heat that `departed` made of them")
-    wanted = followed_rank(detections, heat) if heat is not None and policy == FOLLOWED else POLICIES[policy](detections, frame_wh)
+    if policy == FOLLOWED and heat is not None:
+        wanted = followed_rank(detections, heat)
+    else:
+        wanted = POLICIES[policy](detections, frame_wh)
     # Ties go to the surer box, then to the earlier one, so that the choice never depends on sorting luck.
     order = np.lexsort((np.arange(len(wanted)), -detections.scores, -wanted))
     if policy == FOLLOWED:   # faint boxes are let in, so that one person may have many

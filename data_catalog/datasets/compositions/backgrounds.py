@@ -59,8 +59,8 @@ class Backgrounds:
         horizon = round(rng.uniform(0.2, 0.8) * height)
         ground = self._surface(rng, size_wh)
         spread = rng.uniform(0.3, 2.0) * width
-        far = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
-        near = np.float32([[0, horizon], [width, horizon], [width + spread, height], [-spread, height]])
+        far = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+        near = np.array([[0, horizon], [width, horizon], [width + spread, height], [-spread, height]], np.float32)
         view = cv2.warpPerspective(
             ground, cv2.getPerspectiveTransform(far, near), size_wh, borderMode=cv2.BORDER_REFLECT
         )
@@ -78,7 +78,7 @@ class Backgrounds:
             colour = tuple(int(v) for v in rng.integers(0, 256, 3))
             a, b = (tuple(int(v) for v in end) for end in ends)
             cv2.line(back, a, b, colour, int(rng.integers(1, 9)), cv2.LINE_AA)
-        return cv2.GaussianBlur(back, (0, 0), float(rng.uniform(0.3, 2.0)))
+        return np.asarray(cv2.GaussianBlur(back, (0, 0), float(rng.uniform(0.3, 2.0))), np.uint8)
 
 
 def _crop(image: Image, rng: np.random.Generator, size_wh: tuple[int, int]) -> Image:

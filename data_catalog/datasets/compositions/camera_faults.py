@@ -24,18 +24,18 @@ def streak(cutout: Image, rng: np.random.Generator) -> Image:
     framed = cv2.copyMakeBorder(cutout, reach, reach, reach, reach, cv2.BORDER_CONSTANT)
     alpha = framed[..., 3:].astype(np.float32) / 255
     blurred = cv2.filter2D(np.dstack([framed[..., :3] * alpha, alpha * 255]), -1, kernel)
-    blurred[..., :3] /= np.maximum(blurred[..., 3:] / 255, 1e-3)
-    return np.asarray(np.clip(blurred, 0, 255), np.uint8)
+    colours = blurred[..., :3] / np.maximum(blurred[..., 3:] / np.float32(255), np.float32(1e-3))
+    return np.asarray(np.clip(np.dstack([colours, blurred[..., 3:]]), 0, 255), np.uint8)
 
 
 def spoil(image: Image, rng: np.random.Generator) -> Image:
     """A whole picture (H, W, 3) uint8 as a camera and a codec would have given it."""
     if rng.random() < 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.4)))
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 1.4))), np.uint8)
     if rng.random() < 0.25:   # was smaller once
         scale = rng.uniform(0.4, 0.8)
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        image = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        image = np.asarray(cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
     pixels = image.astype(np.float32)
     gain = rng.uniform(0.7, 1.3) * rng.uniform(0.92, 1.08, 3)
     pixels = (pixels - 128) * rng.uniform(0.7, 1.25) + 128 + rng.uniform(-20, 20)

@@ -37,7 +37,7 @@ class PeoplePool:
                 self._bytes: NDArray[np.uint8] = stored["bytes"]
                 self._ends: NDArray[np.int64] = stored["ends"]
         except (ValueError, KeyError) as exc:
-            raise PeopleError(f"the pool of people {file} is damaged ({exc}); delete it, it will be made again") from exc
+            raise PeopleError(f"the pool of people {file} is damaged ({exc}); delete it and run again") from exc
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -48,6 +48,8 @@ class PeoplePool:
             raise IndexError(f"the pool has {len(self)} people, no number {number}")
         start = self._ends[number - 1] if number else 0
         decoded = cv2.imdecode(self._bytes[start : self._ends[number]], cv2.IMREAD_UNCHANGED)
+        if decoded is None:
+            raise PeopleError(f"person {number} of the pool does not decode; delete the pool and run again")
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGBA), np.uint8)
 
 

@@ -127,13 +127,16 @@ class People:
             self.vertices, faces[:, 1:5].astype(np.int32), np.zeros((len(faces), 3), np.float32), bones, weights
         )
         names = sorted(_read(folder / _SHAPE_NAMES)["targets"])
-        self._shape_index = {name.removeprefix("data/targets/").removesuffix(".target"): i for i, name in enumerate(names)}
+        self._shape_index = {
+            name.removeprefix("data/targets/").removesuffix(".target"): i for i, name in enumerate(names)
+        }
         table: Any = np.memmap(folder / _SHAPES, np.int16, "r")
         self._shape_table = table.reshape(len(names), -1, 3)
         self.skins = sorted((folder / _SKINS).glob("*/textures/*_diffuse*.png"))
         self.clothes = {file.parent.name: file for file in sorted((folder / _WORN / "clothes").glob("*/*.json"))}
         self.hair = {file.parent.name: file for file in sorted((folder / _WORN / "hair").glob("*/*.json"))}
-        self.face_bones = self._body.bones[self._body.faces[:, 0], self._body.weights[self._body.faces[:, 0]].argmax(axis=1)]
+        first_corners = self._body.faces[:, 0]
+        self.face_bones = self._body.bones[first_corners, self._body.weights[first_corners].argmax(axis=1)]
         self._garments: dict[Path, Garment] = {}
         self._skin_colours: dict[Path, Floats] = {}
 
@@ -242,7 +245,7 @@ def _texture_at(file: Path, uv: NDArray[np.float64]) -> Floats:
     height, width = rgba.shape[:2]
     column = np.clip((uv[:, 0] * width).astype(np.int64), 0, width - 1)
     row = np.clip(((1 - uv[:, 1]) * height).astype(np.int64), 0, height - 1)
-    return rgba[row, column].astype(np.float32)
+    return np.asarray(rgba[row, column], np.float32)
 
 
 def _read(file: Path) -> Any:

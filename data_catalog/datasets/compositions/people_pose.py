@@ -124,7 +124,7 @@ def _crouch(rng: np.random.Generator) -> Pose:
 
 
 def _any(rng: np.random.Generator) -> Pose:
-    towards = [rng.normal(0, 1, 3) + [0, 0.3, 0.8] for _ in range(2)]
+    towards = [rng.normal((0, 0.3, 0.8), 1) for _ in range(2)]
     return Pose(
         thighs=(limb(rng.uniform(-0.5, 2), rng.uniform(0, 0.9), True),
                 limb(rng.uniform(-0.5, 2), rng.uniform(0, 0.9), False)),
@@ -182,7 +182,7 @@ class _turner:
 
     def _rest(self, bone: str, towards: str) -> Doubles:
         along = self.joints[self.index[towards + bone[-2:]]] - self.joints[self.index[bone]]
-        return along / np.linalg.norm(along)
+        return np.asarray(along / np.linalg.norm(along), np.float64)
 
     def _aim(self, bone: str, towards: str, above: Doubles, wanted: Doubles) -> Doubles:
         return shortest_rotation(self._rest(bone, towards), above.T @ (wanted / np.linalg.norm(wanted)))
@@ -201,7 +201,8 @@ class _turner:
 def euler(angles: Doubles) -> Doubles:
     """Bend forward (about x), then twist (about y), then bend aside (about z)."""
     about = np.eye(3)
-    return rotation_about(about[2], angles[2]) @ rotation_about(about[1], angles[1]) @ rotation_about(about[0], angles[0])
+    turns = [rotation_about(about[axis], angles[axis]) for axis in (2, 1, 0)]
+    return turns[0] @ turns[1] @ turns[2]
 
 
 def rotation_about(axis: Doubles, angle: float) -> Doubles:

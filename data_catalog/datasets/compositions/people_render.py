@@ -93,7 +93,7 @@ def random_view(rng: np.random.Generator, upright: float = 0.45) -> View:
         rotation = tilt @ rotation_about(about[1], rng.uniform(-np.pi, np.pi))
     else:
         rotation = random_rotation(rng)
-    light = rng.normal(0, 1, 3) + [0, 1.2, 0.6]
+    light = rng.normal((0, 1.2, 0.6), 1)
     return View(rotation, rng.uniform(35, 250), light / np.linalg.norm(light), rng.uniform(0.35, 0.85))
 
 

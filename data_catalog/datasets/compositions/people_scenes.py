@@ -29,7 +29,9 @@ MIN_SEEN: Final = 0.35       # of a person; who is hidden more has no box
 MIN_SIDE_PX: Final = 4
 _THING_PX: Final = 200
 # Folders whose pictures are of people, or of things with people on them.
-_WITH_PEOPLE: Final = ("people", "recreation", "sports", "hobbies", "religion", "clothes", "money", "special", "seasonal")
+_WITH_PEOPLE: Final = (
+    "people", "recreation", "sports", "hobbies", "religion", "clothes", "money", "special", "seasonal",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +84,7 @@ class Composer:
     def __call__(self, rng: np.random.Generator, size_wh: tuple[int, int]) -> Scene:
         """A scene of `size_wh` pixels."""
         if self.ready and rng.random() < self.ready_share:
-            return _cut(self.ready[rng.integers(len(self.ready))], size_wh, rng)
+            return _cut(self.ready[int(rng.integers(len(self.ready)))], size_wh, rng)
         image = self.backgrounds(rng, size_wh)
         for _ in range(rng.integers(0, 4)):
             self._add_thing(image, rng)
@@ -128,7 +130,7 @@ class Composer:
 
     def _add_thing(self, image: Image, rng: np.random.Generator) -> NDArray[np.bool_]:
         height, width = image.shape[:2]
-        thing = self.things[rng.integers(len(self.things))] if self.things else _board(rng)
+        thing = self.things[int(rng.integers(len(self.things)))] if self.things else _board(rng)
         if rng.random() < 0.25:
             thing = _board(rng)
         longer = round(float(np.exp(rng.uniform(np.log(0.05), np.log(0.6)))) * max(width, height))
@@ -143,12 +145,12 @@ def _scale(cutout: Image, longer: int) -> Image:
     alpha = cutout[..., 3:].astype(np.float32) / 255
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     small = cv2.resize(np.dstack([cutout[..., :3] * alpha, alpha * 255]), size, interpolation=way)
-    small[..., :3] /= np.maximum(small[..., 3:] / 255, 1e-3)
-    return np.asarray(np.clip(small, 0, 255), np.uint8)
+    colours = small[..., :3] / np.maximum(small[..., 3:] / np.float32(255), np.float32(1e-3))
+    return np.asarray(np.clip(np.dstack([colours, small[..., 3:]]), 0, 255), np.uint8)
 
 
 def _turn(cutout: Image, rng: np.random.Generator) -> Image:
-    turned = np.rot90(cutout, rng.integers(4)) if rng.random() < 0.3 else cutout
+    turned = np.rot90(cutout, int(rng.integers(4))) if rng.random() < 0.3 else cutout
     return np.ascontiguousarray(turned[:, ::-1] if rng.random() < 0.5 else turned)
 
 
@@ -172,8 +174,8 @@ def _suit(cutout: Image, image: Image, rng: np.random.Generator) -> Image:
     if rng.random() < 0.25:
         return cutout
     share = rng.uniform(0, 0.6)
-    person = np.asarray(cv2.mean(cutout, cv2.compare(cutout[..., 3], 128, cv2.CMP_GT))[:3])
-    around = np.asarray(cv2.mean(image)[:3])
+    person = np.array(cv2.mean(cutout, (cutout[..., 3] > 128).astype(np.uint8))[:3], np.float64)
+    around = np.array(cv2.mean(image)[:3], np.float64)
     gain = ((1 - share) * person + share * around) / np.maximum(person, 8)
     suited = cutout.copy()
     suited[..., :3] = np.clip(cutout[..., :3] * np.clip(gain * rng.uniform(0.75, 1.3), 0.25, 3), 0, 255)
@@ -211,7 +213,8 @@ def _cut(scene: Scene, size_wh: tuple[int, int], rng: np.random.Generator) -> Sc
         low, high_corner = scene.boxes[:, :2].min(axis=0), scene.boxes[:, 2:].max(axis=0)
         x = float(np.clip(np.clip(x, high_corner[0] - wide, low[0]), 0, width - wide))
         y = float(np.clip(np.clip(y, high_corner[1] - high, low[1]), 0, height - high))
-    place = np.float32([[size_wh[0] / wide, 0, -x * size_wh[0] / wide], [0, size_wh[1] / high, -y * size_wh[1] / high]])
+    scale = np.array([size_wh[0] / wide, size_wh[1] / high])
+    place = np.column_stack([np.diag(scale), -scale * [x, y]]).astype(np.float32)
     image = cv2.warpAffine(scene.image, place, size_wh, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
     boxes = scene.boxes * np.tile(np.diag(place[:, :2]), 2) + np.tile(place[:, 2], 2)
     cut = np.clip(boxes, 0, np.tile(size_wh, 2)).astype(np.float32)
