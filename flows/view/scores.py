@@ -6,11 +6,11 @@ block. One question at a time: two networks at work would only slow each other d
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,11 +31,10 @@ from flows.view.artifacts import read_artifact
 from flows.view.clip import recorded
 from flows.view.rows import done_key
 from flows.view.state import DatasetState, Snapshot, ViewState
-from tasks.evaluate import EvaluateConfig, load_weights, predict_clips
+from tasks.evaluate import EvaluateConfig, predict_clips
 from tasks.pack import PackClip, write_pack
-from tasks.predict import action_range, first_batch, needs_difficulty, scorer_of
+from tasks.predict import action_range, build_scorer, first_batch, needs_difficulty, scorer_of
 from tasks.stage import Context
-from tasks.train import build_network
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,22 +148,14 @@ def load_run(workspace: Workspace, run_id: str, weights: str) -> Loaded:
     """A run's network with its weights. Raises CatalogError, ValueError where they don't fit each other."""
     run = find_run(workspace, run_id)
     state = trained_state(workspace, run, weights)
-    reader = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
-    labels = reader.labels
-    scorer = scorer_of(
-        build_network(run.config.model.model_copy(update={"weights": None}), run.config.train.seed),
-        reader,
-        run.config.model,
-        run.config.train,
-        (0.0, 1.0),
-    )
-    load_weights(scorer, "of the run", state)
-    reader.close()
+    with contextlib.closing(PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))) as reader:
+        labels = reader.labels
+        scorer = build_scorer(reader, state, run.config.model, run.config.train, (0.0, 1.0))
     device = Context(workspace, run.config.engine.device).resolved_device
     return Loaded(run, scorer.network.to(device), labels, device)
 
 
-@contextmanager
+@contextlib.contextmanager
 def packed(workspace: Workspace, subject: Subject, run: FinishedRun) -> Iterator[PackReader]:
     """The clip alone in a pack as the run's network reads it."""
     record, config = subject.record, subject.state.config
@@ -186,18 +177,15 @@ def packed(workspace: Workspace, subject: Subject, run: FinishedRun) -> Iterator
     with tempfile.TemporaryDirectory(prefix="tubeflow-view-") as folder:
         path = Path(folder) / "clip.h5"
         write_pack(path, [clip], run.config.pack, config.masks)
-        reader = PackReader(path)
-        try:
+        with contextlib.closing(PackReader(path)) as reader:
             yield reader
-        finally:
-            reader.close()
 
 
 def _frames(workspace: Workspace, key: str) -> NDArray[np.uint8]:
     return decode_frames(read_artifact(workspace, "normalize", key).arrays)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _plainly() -> Iterator[None]:
     """What doesn't fit together is told as something that the user can put right."""
     try:
