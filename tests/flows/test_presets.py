@@ -1,0 +1,186 @@
+"""The papers' presets: every published setting is written in them, and each runs to its report on its own layout."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from official_layouts import write_whole_aqa7, write_whole_frfs, write_whole_mtl
+from tiny_workspace import ThreadRunner
+
+from data_catalog.catalog import Workspace
+from data_catalog.datasets.aqa7 import ACTIONS
+from data_catalog.datasets.procedural import make_dataset
+from flows.config import PRESETS, load_config
+from flows.datasets import ingest
+from flows.execute import RunOptions, execute
+from flows.stages import STAGE_NAMES
+from flows.summary import RunSummary
+from models.metrics import FISHER_LIMIT
+
+# Of the paper (10 segments of 16 out of 103 frames, Adam's settings, epochs) and of the loaders that it builds on.
+EVERYWHERE = {
+    "normalize.width": 455, "normalize.height": 256, "masks.segment_length": 16, "masks.tau": 0.5, "masks.crop": 224,
+    "masks.grid": [14, 14], "masks.stride": 4, "pack.input_size": 224, "model.backbone": "i3d",
+    "model.split": "mixed_4e", "model.weights": "i3d_charades", "model.attention": "tsa", "model.stacks": 1,
+    "train.batch": 4, "train.lr": 1e-4, "train.weight_decay": 1e-5, "train.schedule": "constant",
+}  # fmt: skip
+TEN = [0, 10, 20, 30, 40, 50, 60, 70, 80, 87]
+SCORES = {"masks.starts": TEN, "model.head": "usdl", "train.epochs": 100, "train.flip": 0.5, "train.shift": [0, 6]}
+PUBLISHED = {
+    "aqa7": {**EVERYWHERE, **SCORES, "normalize.length": 103, "train.score_range": "all"},
+    "mtl_aqa": {**EVERYWHERE, **SCORES, "normalize.length": 109, "normalize.window": "tail",
+                "train.score_range": [0, 104.5]},
+    "fr_fs": {**EVERYWHERE, "masks.starts": [0, 16, 32, 48, 64, 80, 87], "model.head": "classification",
+              "train.epochs": 20, "normalize.length": 103},
+}  # fmt: skip
+LAYOUTS = {"aqa7": write_whole_aqa7, "mtl_aqa": write_whole_mtl, "fr_fs": write_whole_frfs}
+# Size alone: the network, its input, the frames, the epochs; and tubes from a file, as nothing may be fetched here.
+SMALL = (
+    "model.backbone=i3d_small", "model.split=", "model.weights=", "pack.input_size=112", "normalize.width=228",
+    "normalize.height=128", "masks.crop=112", "train.epochs=1", "engine.device=cpu", "track.tracker=published",
+)  # fmt: skip
+HELD_OUT = 3
+
+
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_every_published_setting_is_written_down(preset: str) -> None:
+    written = yaml.safe_load((PRESETS / f"{preset}.yaml").read_text())
+    found = {name: written.get(name.partition(".")[0], {}).get(name.partition(".")[2]) for name in PUBLISHED[preset]}
+    assert found == PUBLISHED[preset]
+    read = load_config(preset).model_dump(mode="json")
+    for section, fields in written.items():
+        for field, value in fields.items():
+            assert read[section][field] == value, (section, field)
+
+
+def test_a_shift_finds_its_frames() -> None:
+    """The last segment ends at frame 103; the dives of MTL-AQA have the 6 frames that a shift may reach."""
+    config = load_config("mtl_aqa")
+    assert max(config.masks.starts) + config.masks.segment_length + config.train.shift[1] == config.normalize.length
+    assert load_config("aqa7").train.shift == (0, 6)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven procedural dives that stand in for everything."""
+    folder = tmp_path_factory.mktemp("clips")
+    make_dataset(folder, kind="diving", clips=7, seed=1, size="320x240", workers=1)
+    return folder
+
+
+def headings(report: Path) -> list[str]:
+    return [unescape(text) for text in re.findall(r"<h2[^>]*>([^<]*)</h2>", report.read_text())]
+
+
+def check_report(path: Path, predicted: int, *, classes: bool) -> None:
+    """Every section that such a run can fill, and in it what a stranger would look for."""
+    wanted = ["Metrics", "Stages", "Classes" if classes else "Predicted against true", "Learning curves", "Tubes",
+              "Contact sheets", "Cost", "Settings", "Lineage"]  # fmt: skip
+    found = headings(path)
+    assert [name for name in wanted if name not in found] == []
+    assert ("Score over time" in found) == (not classes)
+    text = path.read_text()
+    assert "i3d_small" in text
+    assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S), re.I)
+    frame = pd.read_parquet(path.parent / "predictions.parquet")
+    last = frame[frame["weights"] == "last"]
+    assert len(last[last["split"] == "test"]) == predicted
+    assert last["predicted"].notna().all()
+    if not classes:
+        links = set(re.findall(r'href="#(clip-[^"]*)"', text))
+        assert links
+        assert links <= set(re.findall(r'id="(clip-[^"]*)"', text))
+
+
+def test_fr_fs_on_threads(clips: Path, tmp_path: Path) -> None:
+    """The fast form: the engine without a Prefect server, clips a quarter as long."""
+    boxes = write_whole_frfs(tmp_path / "FRFS", clips, HELD_OUT)
+    workspace = Workspace.open(tmp_path / "w")
+    ingest(workspace, "frfs", "fr_fs", tmp_path / "FRFS")
+    short = ["normalize.length=26", "masks.starts=[0, 10]", "train.loggers=[csv]"]
+    config = load_config("fr_fs", [*SMALL, f"track.weights={boxes}", *short])
+    summary: RunSummary = execute(config, "frfs", workspace, STAGE_NAMES, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
+    assert summary.failures == []
+    assert set(summary.metrics["last"]["test"]["all"]) == {"accuracy", "f1", "auc"}
+    assert summary.report is not None
+    check_report(Path(summary.report), HELD_OUT, classes=True)
+
+
+@pytest.fixture
+def tubeflow(tmp_path: Path) -> Callable[..., Any]:
+    """The true command line, as a process of its own; gives what it prints as JSON."""
+
+    def call(*words: str) -> Any:
+        environment = os.environ | {"OMP_NUM_THREADS": "2", "PREFECT_HOME": str(tmp_path / "prefect")}
+        command = [sys.executable, "-m", "flows.cli", *words, "--workspace", str(tmp_path / "w")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout) if "--json" in words else done.stdout
+
+    return call
+
+
+def prepared(preset: str, root: Path, clips: Path, tubeflow: Callable[..., Any]) -> list[str]:
+    """Ingest the layout; gives the overrides that make the preset small."""
+    boxes = LAYOUTS[preset](root, clips, HELD_OUT)
+    tubeflow("ingest", preset, "--name", "d", "--root", str(root))
+    return [word for override in (*SMALL, f"track.weights={boxes}") for word in ("-o", override)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("preset", ["mtl_aqa", "fr_fs"])
+def test_a_preset_from_its_layout_to_its_report(
+    preset: str, clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]
+) -> None:
+    small = prepared(preset, tmp_path / "data", clips, tubeflow)
+    summary = tubeflow("run", preset, "--dataset", "d", *small, "--json")
+    assert summary["quarantined"] == []
+    check_report(Path(summary["report"]), HELD_OUT, classes=preset == "fr_fs")
+    assert {stage["hits"] for stage in summary["stages"].values()} == {0}
+    again = tubeflow("run", preset, "--dataset", "d", *small, "--json")
+    assert sum(stage["computed"] for stage in again["stages"].values()) == 0
+    assert again["metrics"] == summary["metrics"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_mtl_aqa_with_judges(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
+    small = prepared("mtl_aqa", tmp_path / "data", clips, tubeflow)
+    summary = tubeflow("run", "mtl_aqa", "--dataset", "d", *small, "-o", "model.head=musdl", "--json")
+    check_report(Path(summary["report"]), HELD_OUT, classes=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_six_actions_in_one_command(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
+    small = prepared("aqa7", tmp_path / "data", clips, tubeflow)
+    record = tubeflow("experiment", "aqa7_six", "--dataset", "d", *small, "--json")
+    assert [cell["changes"]["train.actions"] for cell in record["cells"]] == [[action] for action in sorted(ACTIONS)]
+    computed = [cell["computed"] for cell in record["cells"]]
+    assert computed[0]["pack"] == 1
+    assert [one["pack"] + one["masks"] + one["normalize"] for one in computed[1:]] == [0] * 5
+    for cell in record["cells"]:
+        check_report(tmp_path / "w" / "runs" / cell["run_id"] / "report.html", HELD_OUT, classes=False)
+    rows = {
+        (row["action"], row["metric"]): row["values"][0]
+        for row in record["rows"]
+        if (row["weights"], row["split"]) == ("last", "test")
+    }
+    rhos = [rows[action, "spearman"] for action in ACTIONS]
+    assert all(rho is not None for rho in rhos)
+    drawn_in = [min(max(rho, -FISHER_LIMIT), FISHER_LIMIT) for rho in rhos]
+    assert rows["all", "spearman"] == pytest.approx(math.tanh(sum(map(math.atanh, drawn_in)) / 6))
+    assert rows["all", "r_l2"] == pytest.approx(sum(rows[action, "r_l2"] for action in ACTIONS) / 6)
