@@ -26,6 +26,7 @@ from data_catalog.quarantine import Quarantine
 from data_catalog.schemas import CLIPS, EDITED_CLIPS, REJECTED, read_table, write_table
 from data_catalog.sources import Sources
 from data_catalog.store import ArtifactDamaged, Store
+from data_catalog.truth_table import TruthTable
 from data_catalog.tube_quality import TubeQualityTable
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,10 @@ class Workspace:
     @cached_property
     def tube_quality(self) -> TubeQualityTable:
         return TubeQualityTable(self.catalog / "tube_quality.parquet", self.store, self.notice)
+
+    @cached_property
+    def tube_truth(self) -> TruthTable:
+        return TruthTable(self.catalog / "tube_truth.json", self.notice)
 
     @cached_property
     def datasets(self) -> Datasets:

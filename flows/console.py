@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from data_catalog.tube_quality import TubeQuality
     from flows.summary import RunSummary
     from tasks.plan import StagePlan
+    from tasks.tube_truth import TruthMeans
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -96,6 +97,8 @@ def print_summary(summary: RunSummary) -> None:
         out.print(note, markup=False)
     for row in summary.failures:
         out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)
+    if summary.truth is not None:
+        out.print(truth_sentence(summary.truth), markup=False)
     print_suspicious(summary.suspicious, summary.judged)
     took = f"{summary.seconds:.1f} s, processors {summary.busy:.0%} busy"
     if summary.failed:
@@ -105,6 +108,14 @@ def print_summary(summary: RunSummary) -> None:
     for label, path in (("report", summary.report), ("tubes", summary.contact_sheet)):
         if path is not None:
             out.print(f"{label:>7}  {path}", markup=False, soft_wrap=True)
+
+
+def truth_sentence(truth: TruthMeans) -> str:
+    """`Tubes against the truth: grid IoU .83, rotated IoU .79 (60 clips).`"""
+    shown = {"grid IoU": truth.grid, "rotated IoU": truth.rotated}
+    known = [f"{name} {value:.2f}".replace(" 0.", " .") for name, value in shown.items() if value is not None]
+    clips = f"{truth.clips} clip{'' if truth.clips == 1 else 's'}"
+    return f"Tubes against the truth: {', '.join(known) or 'no athlete is ever in sight'} ({clips})."
 
 
 def print_suspicious(rows: Sequence[TubeQuality], judged: int) -> None:

@@ -21,17 +21,19 @@ from data_catalog.store import Artifact
 from flows.config import PipelineConfig
 from flows.flops import attention_channels, cost_rows, mask_positions
 from flows.views import ClipTube, read_clip
-from models.geometry import polygon_iou
 from models.metrics import spearman
 from tasks.plan import StagePlan
 from tasks.stage import library_versions
 from tasks.train import EpochRow
+from tasks.tube_truth import TruthFigures, means
 
 if TYPE_CHECKING:
     from flows.summary import RunSummary
 
 SHEET_CLIPS = 6
 WORST_SHEETS = 3
+WORST_TUBES = 5
+SUSPICIOUS_ROWS = 20
 HELD_OUT = ("test", "validation")
 NAMES = {
     "spearman": ("Spearman ρ", True, "rank correlation of predicted and true scores"),
@@ -50,8 +52,12 @@ def write_report(
     summary: RunSummary,
     config: PipelineConfig,
     plans: Mapping[str, StagePlan],
+    truth: Mapping[str, TruthFigures],
 ) -> None:
-    """Write predictions.parquet, metrics.json, the contact sheets and report.html, and enter them in the summary."""
+    """Write predictions.parquet, metrics.json, the contact sheets and report.html, and enter them in the summary.
+
+    `truth`: clip → its tubes against the ground truth, empty where the dataset has none.
+    """
     job = plans["evaluate"].jobs.get("")
     if job is None or not workspace.store.exists("evaluate", job.key):
         return
@@ -72,7 +78,7 @@ def write_report(
         title = f"{summary.dataset}: tubes of tracker '{config.track.tracker}'"
         sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
         summary.contact_sheet = str(sheet)
-    data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet)
+    data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet, truth)
     summary.report = str(render_report(folder / "report.html", data))
 
 
@@ -128,6 +134,7 @@ def build_report(
     training: Artifact,
     tubes: Mapping[str, ClipTube],
     sheet: Path | None,
+    truth: Mapping[str, TruthFigures],
 ) -> page.ReportData:
     """Fill the page's tree."""
     info = workspace.datasets.info(summary.dataset)
@@ -168,7 +175,9 @@ def build_report(
         segment_scores=None if classification else segment_scores(folder, shown, tubes, config),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
-        tube_quality=tube_quality(config.track.tracker, tubes),
+        tube_quality=tube_quality(config.track.tracker, truth),
+        tube_overlaps=tube_overlaps(truth),
+        tube_truth="pixel masks" if config.masks.source == "mask" else "rotated boxes",
         cost=cost_table(workspace, config, plans["masks"]),
         settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         lineage=lineage_rows(plans),
@@ -177,6 +186,11 @@ def build_report(
             page.QuarantineRow(row.clip_id, row.stage, row.reason, row.remedy)
             for row in summary.failures
         ),
+        suspicious=tuple(
+            page.SuspiciousTube(row.clip_id, row.suspicion, tuple(row.reasons))
+            for row in summary.suspicious[:SUSPICIOUS_ROWS]
+        ),
+        suspicious_of=(len(summary.suspicious), summary.judged),
         command=command_line(),
     )
 
@@ -268,38 +282,37 @@ def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.P
     return sheets
 
 
-def tube_quality(tracker: str, tubes: Mapping[str, ClipTube]) -> tuple[page.TubeQualityRow, ...]:
-    """Overlap of the drawn clips' tubes with the ground truth, where the dataset has one."""
-    known = {clip: tube for clip, tube in tubes.items() if tube.view.true_quads is not None}
-    if not known:
+def tube_quality(tracker: str, truth: Mapping[str, TruthFigures]) -> tuple[page.TubeQualityRow, ...]:
+    """All tubes against the ground truth, then the worst clips by the cells that they select."""
+    if not truth:
         return ()
-    overlaps = {clip: tube_overlap(tube) for clip, tube in known.items()}
-    rows = [_quality_row(f"tracker {tracker}", list(known.values()), np.concatenate(list(overlaps.values())))]
-    rows += [_quality_row(clip, [known[clip]], overlap) for clip, overlap in overlaps.items()]
-    return tuple(rows)
+    worst = sorted(truth, key=lambda clip: (truth[clip].grid is None, truth[clip].grid or 0.0))[:WORST_TUBES]
+    rows = [_quality_row(f"all, tracker {tracker}", list(truth.values()))]
+    return (*rows, *(_quality_row(clip, [truth[clip]]) for clip in worst if len(truth) > 1))
 
 
-def tube_overlap(tube: ClipTube) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """IoU of quad and true quad for every athlete and frame in which the athlete is visible, (n,) float64."""
-    true = tube.view.true_quads
-    if true is None:
-        raise ValueError(f"clip '{tube.view.clip_id}' has no ground truth")
-    athletes = min(len(true), len(tube.view.quads))
-    visible = np.isfinite(true[:athletes]).all(axis=(2, 3))
-    overlap = polygon_iou(tube.view.quads[:athletes][visible], true[:athletes][visible])
-    return np.asarray(overlap, np.float64)
-
-
-def _quality_row(group: str, tubes: Sequence[ClipTube], overlap: np.ndarray[Any, Any]) -> page.TubeQualityRow:
-    lost = np.concatenate([tube.view.lost.ravel() for tube in tubes if tube.view.lost is not None])
+def _quality_row(group: str, figures: Sequence[TruthFigures]) -> page.TubeQualityRow:
+    found = means(figures)
     return page.TubeQualityRow(
         group=group,
-        clips=len(tubes),
-        mean_iou=float(overlap.mean()) if overlap.size else None,
-        success_half=float((overlap >= 0.5).mean()) if overlap.size else None,
-        lost_share=float(lost.mean()) if lost.size else None,
-        empty_segments=int(sum((~tube.mask.any(axis=(1, 2, 3))).sum() for tube in tubes)),
+        clips=found.clips,
+        grid_iou=found.grid,
+        mean_iou=found.rotated,
+        success_half=found.half,
+        lost_share=found.lost,
+        empty_segments=found.empty_segments,
     )
+
+
+def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None:
+    """What of each clip is drawn: those that have both figures."""
+    known = {
+        clip: (one.grid, one.rotated) for clip, one in truth.items() if one.grid is not None and one.rotated is not None
+    }
+    if len(known) < 2:
+        return None
+    pairs = np.asarray(list(known.values()), np.float64)
+    return page.TubeOverlaps(tuple(known), pairs[:, 0], pairs[:, 1])
 
 
 def cost_table(workspace: Workspace, config: PipelineConfig, masks: StagePlan) -> page.CostTable | None:

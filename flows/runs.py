@@ -17,8 +17,10 @@ import pyarrow as pa
 from data_catalog.catalog import Workspace
 from data_catalog.json_file import write_json
 from data_catalog.schemas import REFERENCES, write_table
+from flows.tube_truth import against_truth
 from tasks.plan import StagePlan
 from tasks.stage import UNKNOWN
+from tasks.tube_truth import means
 
 if TYPE_CHECKING:
     from flows.config import PipelineConfig
@@ -46,10 +48,14 @@ def finish_run(
     folder = workspace.runs / summary.run_id
     folder.mkdir(parents=True, exist_ok=True)
     write_references(folder / "references.parquet", workspace, plans)
+    noticed = len(workspace.notices)
+    truth = against_truth(workspace, summary.dataset, plans, config)
+    summary.notes += workspace.notices[noticed:]
+    summary.truth = means(list(truth.values())) if truth else None
     if "evaluate" in selected and "evaluate" in summary.stages:
         from flows.report import write_report  # draws with matplotlib, which takes a second to import
 
-        write_report(folder, workspace, summary, config, plans)
+        write_report(folder, workspace, summary, config, plans, truth)
     record = {
         "run_id": summary.run_id,
         "dataset": summary.dataset,
@@ -65,6 +71,7 @@ def finish_run(
         "troubles": [asdict(row) for row in summary.troubles],
         "notes": summary.notes,
         "metrics": summary.metrics,
+        "tubes_against_truth": None if summary.truth is None else asdict(summary.truth),
         "report": summary.report,
         "contact_sheet": summary.contact_sheet,
     }

@@ -9,6 +9,7 @@ from data_catalog.quarantine import QuarantineRow
 from data_catalog.tube_quality import TubeQuality
 from tasks.failures import Trouble
 from tasks.stage import ShardReport
+from tasks.tube_truth import TruthMeans
 
 
 @dataclass
@@ -27,6 +28,7 @@ class RunSummary:
     """What a run did; `tubeflow run --json` prints it.
 
     `suspicious` are the tubes at or above `quality.suspicious`, the worst first; `judged` counts all that were judged.
+    `truth` compares the tubes with the ground truth, where the dataset has one.
     `busy` is the share of all processors' time that the run used, from 0 to 1; Prefect's own server isn't counted.
     """
 
@@ -45,6 +47,7 @@ class RunSummary:
     clips: tuple[str, ...] = ()
     suspicious: list[TubeQuality] = field(default_factory=list)
     judged: int = 0
+    truth: TruthMeans | None = None
 
     @property
     def failures(self) -> list[QuarantineRow | Trouble]:
@@ -72,6 +75,7 @@ class RunSummary:
                 {"clip": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
                 for row in self.suspicious
             ],
+            "tubes_against_truth": None if self.truth is None else asdict(self.truth),
             "notes": self.notes,
             "seconds": round(self.seconds, 3),
             "busy": round(self.busy, 3),

@@ -54,10 +54,15 @@ def read_ground_truth(root: Path, clip_id: str) -> GroundTruth:
     """
     from data_catalog.datasets.procedural import read_ground_truth as read_file
 
+    return read_file(ground_truth_file(root, clip_id))
+
+
+def ground_truth_file(root: Path, clip_id: str) -> Path:
+    """Where the truth of one clip lies. Raises DatasetError as `read_ground_truth`."""
     path = root / "ground_truth" / f"{clip_id}.npz"
     if "/" in clip_id or "\\" in clip_id or not path.is_file():
         raise DatasetError(f"there is no ground truth of clip '{clip_id}' under {root}; {WHERE}")
-    return read_file(path)
+    return path
 
 
 def _read_about(root: Path) -> dict[str, object]:

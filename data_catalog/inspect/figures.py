@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.inspect.report_data import Curve, Predictions, SegmentScores
+from data_catalog.inspect.report_data import Curve, Predictions, SegmentScores, TubeOverlaps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,6 +134,29 @@ def segments_svg(data: SegmentScores, prefix: str, size_inches: tuple[float, flo
     )  # fmt: skip
     said = ", ".join(f"{score:.4g}" for score in data.scores)
     return _to_svg(figure, prefix, f"Score of each segment of {data.clip_id} in order of time: {said}", {})
+
+
+def tubes_svg(data: TubeOverlaps, prefix: str) -> str:
+    """Overlap of every clip's tube with the truth, the worst clip first: of cells, and of quads."""
+    figure, axes = _new_figure((4.9, 3.1))
+    order = np.argsort(data.grid, kind="stable")
+    place = np.arange(1, len(order) + 1)
+    titles: dict[str, list[str]] = {}
+    for gid, name, values, colour in (
+        ("rotated", "rotated boxes", data.rotated, _PINK), ("grid", "cells of the grid", data.grid, _BLUE),
+    ):  # fmt: skip
+        points = axes.scatter(place, values[order], s=18, color=colour, alpha=0.8, linewidths=0, label=name)
+        points.set_gid(gid)
+        if len(order) <= _MOST_TITLED_POINTS:
+            titles[gid] = [f"{data.clip_ids[i]}: {name} {values[i]:.3f}" for i in order]
+    axes.set(xlabel="clips, the worst first", ylabel="overlap (IoU)", ylim=(0, 1.02), xlim=(0, len(order) + 1))
+    axes.legend(
+        frameon=False, labelcolor=_INK, fontsize=9.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0),
+        borderaxespad=0.2,
+    )  # fmt: skip
+    least, most = data.grid.min(), data.grid.max()
+    label = f"Overlap of {len(order)} tubes with the truth, from {least:.3f} to {most:.3f} in cells"
+    return _to_svg(figure, prefix, label, titles)
 
 
 def _new_figure(size_inches: tuple[float, float]) -> "tuple[Figure, Axes]":

@@ -195,6 +195,7 @@ class TubeQualityRow:
     Attributes:
         group: What the row is about: "all clips", a tracker, an action, a clip.
         clips: How many clips.
+        grid_iou: Mean overlap of the cells that tube and truth select, over frames with a true cell; None: none.
         mean_iou: Mean overlap of quads with the truth over frames where the athlete is visible; None: no such frame.
         success_half: Share of these frames with an overlap of at least 0.5, in [0, 1].
         lost_share: Share of all frames that the tracker calls lost, in [0, 1]; None where it says nothing.
@@ -203,10 +204,34 @@ class TubeQualityRow:
 
     group: str
     clips: int
+    grid_iou: float | None
     mean_iou: float | None
     success_half: float | None
     lost_share: float | None
     empty_segments: int
+
+
+@dataclass(frozen=True, eq=False)
+class TubeOverlaps:
+    """Tubes of n clips against ground truth, to be drawn.
+
+    Attributes:
+        clip_ids: n names.
+        grid: (n,) float64, overlap of selected cells.
+        rotated: (n,) float64, overlap of quads.
+    """
+
+    clip_ids: tuple[str, ...]
+    grid: NDArray[np.float64]
+    rotated: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Check that the three have one length and all overlaps are numbers."""
+        n = (len(self.clip_ids),)
+        if self.grid.shape != n or self.rotated.shape != n:
+            raise ValueError(f"{n[0]} clips, but overlaps of shape {self.grid.shape} and {self.rotated.shape}")
+        if not (np.isfinite(self.grid).all() and np.isfinite(self.rotated).all()):
+            raise ValueError("an overlap is not finite; leave that clip out")
 
 
 @dataclass(frozen=True)
@@ -268,6 +293,15 @@ class QuarantineRow:
     remedy: str
 
 
+@dataclass(frozen=True)
+class SuspiciousTube:
+    """A tube to be looked at: how suspicious it is, from 0 to 1, and why, in plain sentences."""
+
+    clip_id: str
+    suspicion: float
+    reasons: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything that `render_report` prints.
@@ -288,12 +322,16 @@ class ReportData:
         segment_scores: Per-segment score over time of one clip.
         tubes: The run's contact sheet (`sheet.dataset_sheet`).
         clip_sheets: clip_id → contact sheet; clips named in tables link to theirs.
-        tube_quality: Against ground truth, where there is some.
+        tube_quality: Against ground truth, where there is some: all tubes, then the worst clips.
+        tube_overlaps: The same of every clip, drawn.
+        tube_truth: What the truth's cells are made from, for example "rotated boxes".
         cost: MACs.
         settings: The run's configuration as YAML text.
         lineage: Keys.
         versions: Library → version.
         quarantined: Clips that were set aside.
+        suspicious: Tubes to look at, the worst first; the page may show only the first of them.
+        suspicious_of: How many tubes are suspicious, of how many that were judged.
         command: The command that made this run.
     """
 
@@ -313,9 +351,13 @@ class ReportData:
     tubes: Picture | None = None
     clip_sheets: Mapping[str, Picture] = field(default_factory=dict)
     tube_quality: tuple[TubeQualityRow, ...] = ()
+    tube_overlaps: TubeOverlaps | None = None
+    tube_truth: str = "rotated boxes"
     cost: CostTable | None = None
     settings: str | None = None
     lineage: tuple[LineageRow, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     quarantined: tuple[QuarantineRow, ...] = ()
+    suspicious: tuple[SuspiciousTube, ...] = ()
+    suspicious_of: tuple[int, int] = (0, 0)
     command: str | None = None

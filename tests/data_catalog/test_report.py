@@ -28,6 +28,7 @@ from data_catalog.inspect.report_data import (
     ReportData,
     SegmentScores,
     StageRow,
+    TubeOverlaps,
     TubeQualityRow,
 )
 
@@ -35,7 +36,7 @@ BEST_ON_TEST = "choose the best epoch on the test set itself"
 # What only a full report has, by its heading.
 SECTIONS = (
     "Metrics", "Stages", "Predicted against true", "Classes", "Learning curves", "Score over time", "Tubes",
-    "Contact sheets", "Tube quality", "Cost", "Quarantined clips", "Settings", "Lineage",
+    "Contact sheets", "Tubes against the truth", "Cost", "Quarantined clips", "Settings", "Lineage",
 )  # fmt: skip
 
 
@@ -118,7 +119,9 @@ def full_report(**changes: object) -> ReportData:
         "segment_scores": SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5, picture()),
         "tubes": picture("teal"),
         "clip_sheets": {"b": picture("maroon")},
-        "tube_quality": (TubeQualityRow("all clips", 60, 0.713, 0.934, None, 2),),
+        "tube_quality": (TubeQualityRow("all clips", 60, 0.613, 0.713, 0.934, None, 2),),
+        "tube_overlaps": TubeOverlaps(("a", "b<i>"), np.array([0.9, 0.25]), np.array([0.8, 0.5])),
+        "tube_truth": "pixel masks",
         "cost": CostTable((CostRow("non-local", 2.2e9, 4e9, 1_400_000), CostRow("TSA", 1.32e8)), "non-local"),
         "settings": "masks:\n  tau: 0.5\n",
         "lineage": (LineageRow("masks", 1, "60 clips", "0123abcd" * 8),),
@@ -216,7 +219,10 @@ def test_tables_say_what_was_given(page: Page) -> None:
     assert "1 b 20.00 25.50 +5.50" in page.words.replace("  ", " ")
     assert "1 without a score is left out" in page.words
     assert "TSA 132 M 94.0 %" in page.words
-    assert "all clips 60 0.713 93.4 % –" in page.words
+    assert "all clips 60 0.613 0.713 93.4 % –" in page.words
+    assert "against the truth's pixel masks, and of rotated boxes" in page.words
+    assert "b<i>: cells of the grid 0.250" in page.words   # the worst clip first, and a name that is no markup
+    assert page.words.index("b<i>: cells of the grid 0.250") < page.words.index("a: cells of the grid 0.900")
     assert "0123abcd" * 8 in page.words
     assert "No person was found." in page.words
     assert "Give a box." in page.words
@@ -235,7 +241,7 @@ def test_tables_say_what_was_given(page: Page) -> None:
         ({"segment_scores": None}, "Score over time"),
         ({"tubes": None}, "Tubes"),
         ({"clip_sheets": {}}, "Contact sheets"),
-        ({"tube_quality": ()}, "Tube quality"),
+        ({"tube_quality": ()}, "Tubes against the truth"),
         ({"cost": None}, "Cost"),
         ({"quarantined": ()}, "Quarantined clips"),
         ({"settings": None, "command": None}, "Settings"),
