@@ -117,6 +117,7 @@ class ClipPage {
     const at = this.tube?.stepAt(this.player.frame, this.stage.segment);
     const cell = at && this.tube.middleCell(at.segment, at.step);
     if (cell) this.score.attend({ ...at, ...cell });
+    else this.score.tell('Attention: here the tube covers no cell of the network\'s crop. Go to a frame where it does, and click a cell.');
   }
 
   _scored() {

@@ -8,12 +8,19 @@ export class Frames {
     this.about = about;
     this._pictures = new Map();
     this._whole = null;
+    this._listeners = [];
   }
 
   get count() { return this.about.count; }
 
   /** Fetch everything; `tell(share)` is called as bytes arrive, 0..1. Until then single frames are fetched. */
-  async load(tell) {
+  load(tell) {
+    this._listeners.push(tell);
+    this._loading ??= this._load((share) => this._listeners.forEach((listener) => listener(share)));
+    return this._loading;
+  }
+
+  async _load(tell) {
     const answer = await fetch(`/frames/${this.about.key}/all`);
     if (!answer.ok) throw new Error('The frames of this clip could not be read; reload the page to try again.');
     const reader = answer.body.getReader();
@@ -24,7 +31,7 @@ export class Frames {
       if (place + part.value.length > total) throw new Error('More frames arrived than the clip has; reload the page.');
       whole.set(part.value, place);
       place += part.value.length;
-      tell?.(place / total);
+      tell(place / total);
     }
     this._whole = whole;
   }

@@ -40,12 +40,17 @@ export class RerunPanel extends EventTarget {
     const commands = this.plan?.commands ?? [];
     const running = this.job?.state === 'running';
     this.panel.hidden = !running && !this.result && commands.length === 0 && this.job?.state !== 'failed';
-    const parts = [heading('rerun-title', running ? 'Running' : this.result ? 'Done' : 'To run again')];
+    const later = !running && !this.result && !this.job && !commands.some(({ scope }) => scope === 'clip');
+    this.panel.classList.toggle('later', later);
+    const parts = later ? [] : [heading('rerun-title', running ? 'Running' : this.result ? 'Done' : 'To run again')];
     if (running) parts.push(this._progress());
     else {
       if (this.job && this.job.state !== 'done') parts.push(this._trouble());
       if (this.result) parts.push(this.result);
-      if (commands.length) parts.push(this._stages(), ...(await this._via()), ...commands.map((command, n) => this._command(command, n)));
+      const rows = commands.length ? [this._stages(), ...(await this._via()), ...commands.map((command, n) => this._command(command, n, later))] : [];
+      // Nothing of this clip is to be done, so what the dataset still needs stands back.
+      if (later) parts.push(el('details', {}, el('summary', { id: 'rerun-title' }, 'The network and the report are from before a correction'), ...rows));
+      else parts.push(...rows);
     }
     this.panel.replaceChildren(...parts);
   }
@@ -69,7 +74,7 @@ export class RerunPanel extends EventTarget {
     return [el('label', { class: 'field' }, el('span', {}, 'Run on'), choose)];
   }
 
-  _command({ scope, title, command, about }, number) {
+  _command({ scope, title, command, about }, number, later) {
     const run = async (element) => {
       element.disabled = true;
       try {
@@ -81,7 +86,7 @@ export class RerunPanel extends EventTarget {
     };
     return el('div', { class: 'rerun-command' },
       el('div', { class: 'row spread' }, el('h3', {}, title),
-        button('Run', run, { class: `button${number === 0 && !this.result ? ' primary' : ''}`, 'data-scope': scope, 'aria-label': `Run: ${title}` })),
+        button('Run', run, { class: `button${number === 0 && !this.result && !later ? ' primary' : ''}`, 'data-scope': scope, 'aria-label': `Run: ${title}` })),
       about ? el('p', { class: 'faint' }, about) : '', commandLine(command));
   }
 

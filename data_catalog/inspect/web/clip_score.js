@@ -14,7 +14,8 @@ export class ScorePanel extends EventTarget {
     this.cell = null;
     this.maps = null;
     this.block = 0;
-    this._asked = 0;
+    this._asked = 0;   // how often a score was asked for, so that a late answer is known
+    this._attended = 0;
   }
 
   /** Show a clip; the choice of run and weights is kept if the run is still there. */
@@ -27,6 +28,7 @@ export class ScorePanel extends EventTarget {
     this.score = null;
     this.cell = null;
     this.maps = null;
+    this.attentionProblem = null;
     this._draw();
     if (this.run && data.tube?.masks_key) return this._fetch();
     this.dispatchEvent(new Event('score'));
@@ -107,9 +109,15 @@ export class ScorePanel extends EventTarget {
       : `${where}: outside the tube, so it attends to nothing.`;
   }
 
+  /** Say why nothing is asked. */
+  tell(sentence) {
+    this.attentionProblem = sentence;
+    if (this.score) this._draw();
+  }
+
   /** Ask what a cell {segment, step, row, column} attends to. */
   async attend(cell) {
-    const number = (this._asked += 1);
+    const number = (this._attended += 1);
     this.cell = cell;
     this.maps = null;
     this.attentionProblem = null;
@@ -117,11 +125,11 @@ export class ScorePanel extends EventTarget {
     if (this.score) this._draw();
     try {
       const maps = await get('/api/attention', { ...this.names, run: this.run, weights: this.weights, ...cell });
-      if (number !== this._asked) return;
+      if (number !== this._attended) return;
       this.maps = { ...maps, blocks: maps.blocks.map(({ map, max }) => ({ map: new Int8Array(bytes(map).buffer), max })) };
       this.block = Math.min(this.block, maps.blocks.length - 1);
     } catch (error) {
-      if (number !== this._asked) return;
+      if (number !== this._attended) return;
       this.cell = null;
       this.attentionProblem = error.message;
     }

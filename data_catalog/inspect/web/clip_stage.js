@@ -125,6 +125,7 @@ export class Stage {
 
   _empty() {
     this.canvas.hidden = true;
+    this.canvas.stage = this;
     this.note.textContent = 'This clip has no frames yet: run it with the button on this page.';
   }
 }
