@@ -91,6 +91,8 @@ class Slipping:
 
     def slip(self, truth: NDArray[np.float32]) -> Tube:
         quads = truth.copy()
+        if self.at >= len(quads):
+            return Tube(quads, np.full(len(quads), 0.95, np.float32), np.zeros(len(quads), bool))
         side = np.sqrt(np.prod(np.ptp(quads[self.at], axis=0)))
         way = 0.15 * side * np.asarray([np.cos(self.angle), np.sin(self.angle)])
         for t in range(self.at, len(quads)):

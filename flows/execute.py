@@ -18,7 +18,7 @@ from flows.clips import dataset_clips, left_out
 from flows.config import PipelineConfig
 from flows.datasets import ProceduralSpec
 from flows.engines import task_runner, worker_count
-from flows.quality import measure_tubes, suspicious
+from flows.quality import known_quality, measure_tubes, suspicious
 from flows.runs import finish_run, new_run_id
 from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
@@ -182,18 +182,16 @@ def _run_clips(run: _Run) -> set[str]:
 
 
 def _judge_tubes(run: _Run) -> None:
-    """After tubes were asked for: which of them are to be looked at."""
-    if not {"track", "masks"} & set(run.selected):
-        return
-    workers = worker_count(run.config.engine)
-    rows, notes = measure_tubes(
-        run.context.workspace,
-        run.plans,
-        run.config,
-        workers,
-        lambda done, total: progress.report("quality", done, total),
-    )
-    run.summary.notes += notes
+    """Which tubes are to be looked at; those that a run was asked for are measured, of others what is known is told."""
+    workspace = run.context.workspace
+    if {"track", "masks"} & set(run.selected):
+        workers = worker_count(run.config.engine)
+        rows, notes = measure_tubes(
+            workspace, run.plans, run.config, workers, lambda done, total: progress.report("quality", done, total)
+        )
+        run.summary.notes += notes
+    else:
+        rows = known_quality(workspace, run.plans, run.config)
     run.summary.judged = len(rows)
     run.summary.suspicious = suspicious(rows.values(), run.config.quality)
 

@@ -39,16 +39,18 @@ def _tubes(workspace: Workspace, plans: Plans, config: PipelineConfig) -> dict[s
     """The tubes of a plan that are in the store, by clip."""
     if not {"normalize", "track", "masks"} <= plans.keys():
         return {}
-    there = {name: workspace.store.scan(name) for name in ("normalize", "track", "masks")}
     tubes = {}
     for clip, masks in plans["masks"].jobs.items():
-        normalize, track = plans["normalize"].jobs.get(clip), plans["track"].jobs.get(clip)
-        if normalize is None or track is None:
-            continue
-        if normalize.key in there["normalize"] and track.key in there["track"] and masks.key in there["masks"]:
-            subject = Subject(track.key, masks.key, masks.dataset, clip)
-            tubes[clip] = Tube(subject, normalize.key, config.masks.crop)
+        if all(_there(workspace, plans[name], clip) for name in ("normalize", "track", "masks")):
+            subject = Subject(plans["track"].jobs[clip].key, masks.key, masks.dataset, clip)
+            tubes[clip] = Tube(subject, plans["normalize"].jobs[clip].key, config.masks.crop)
     return tubes
+
+
+def _there(workspace: Workspace, plan: StagePlan, clip: str) -> bool:
+    """Whether a clip has the artifact: it had when this was planned, or it was made since."""
+    job = plan.jobs.get(clip)
+    return job is not None and (clip in plan.hits or workspace.store.exists(plan.stage.name, job.key))
 
 
 def known_quality(workspace: Workspace, plans: Plans, config: PipelineConfig) -> dict[str, TubeQuality]:

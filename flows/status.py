@@ -11,11 +11,13 @@ from flows.clips import clip_count, dataset_clips, left_out
 from flows.config import ConfigError
 from flows.console import out
 from flows.inspect import last_config, last_where
+from flows.quality import known_quality, suspicious
 from flows.runs import read_runs
 from flows.stages import make_plan
 from tasks.plan import Planner
 
 LAST_RUNS = 5
+SHOWN_TUBES = 5
 
 
 def read_status(workspace: Workspace) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def read_status(workspace: Workspace) -> dict[str, Any]:
 
 
 def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
-    status: dict[str, Any] = {"clips": clip_count(workspace, name), "stages": {}, "quarantined": []}
+    status: dict[str, Any] = {"clips": clip_count(workspace, name), "stages": {}, "quarantined": [], "suspicious": []}
     status["left_out"] = left_out(workspace, name)
     status["rejected"] = [str(row) for row in workspace.datasets.rejected(name)]
     try:
@@ -42,6 +44,12 @@ def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
         plans = make_plan(Planner(workspace, name, clips), config)
     except (CatalogError, ConfigError) as exc:
         return status | {"note": str(exc)}
+    rows = known_quality(workspace, plans, config)
+    status["judged"] = len(rows)
+    status["suspicious"] = [
+        {"clip_id": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
+        for row in suspicious(rows.values(), config.quality)
+    ]
     for stage, plan in plans.items():
         status["stages"][stage] = {"wanted": len(plan.jobs), "done": len(plan.hits)}
         for row in plan.quarantined.values():
@@ -65,6 +73,12 @@ def print_status(status: dict[str, Any]) -> None:
             out.print(f"  ✗ {name}/{row['clip_id']} {row['stage']}: {row['reason']} {row['remedy']}", markup=False)
         for sentence in [*one["rejected"], *one["left_out"]]:
             out.print(f"  – {name}: {sentence}", markup=False)
+        for row in one["suspicious"][:SHOWN_TUBES]:
+            why = " ".join(row["reasons"])
+            out.print(f"  ! {name}/{row['clip_id']} {row['suspicion']:.2f}: {why}", markup=False, soft_wrap=True)
+        if len(one["suspicious"]) > SHOWN_TUBES:
+            count = f"{len(one['suspicious'])} of {one['judged']}"
+            out.print(f"  … {count} tubes of {name} are to be looked at", markup=False)
         if "note" in one:
             out.print(f"  {name}: {one['note']}", markup=False)
     for run in status["runs"]:
