@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.table import Table
 from data_catalog.tracking_clips import TrackingClip
 from data_catalog.tracks import TrackFile, fill_absent, read_tracks, write_tracks
 from flows.config import ConfigError
+from models.trackers import Tube
 from models.tracking_metrics import paired_difference
 from tasks.track_evaluation import (
     SPREAD,
@@ -26,10 +28,15 @@ from tasks.track_evaluation import (
     existing_tube,
     load_sample,
     measure,
+    quad_overlaps,
     run_clip,
+    to_frame,
+    true_tube,
 )  # fmt: skip
 
 logger = logging.getLogger(__name__)
+
+TRUTH = "truth"  # a candidate that is always right, at the size that is tracked at
 
 # What the tables show, in order: attribute of ClipFigures, heading.
 COLUMNS = {
@@ -57,7 +64,7 @@ class Candidate:
 
 
 def parse_candidate(text: str) -> Candidate:
-    """`NAME`, `NAME:WEIGHTS`, `NAME:WEIGHTS@PRESET`, or a folder of results.
+    """`NAME`, `NAME:WEIGHTS`, `NAME:WEIGHTS@PRESET`, a folder of results, or `truth`, the most that can be reached.
 
     Raises:
         ConfigError: there is no such tracker.
@@ -68,9 +75,11 @@ def parse_candidate(text: str) -> Candidate:
         return Candidate(label=f"{Path(text).name} (results)", results=Path(text))
     named, _, preset = text.partition("@")
     name, _, weights = named.partition(":")
+    if text == TRUTH:
+        return Candidate(TRUTH, TRUTH)
     if name not in TRACKERS:
         raise ConfigError(
-            f"'{text}' is neither a folder of results nor a tracker (NAME or NAME:WEIGHTS); "
+            f"'{text}' is neither a folder of results nor a tracker (NAME or NAME:WEIGHTS) nor {TRUTH}; "
             f"trackers are {', '.join(sorted(TRACKERS))}."
         )
     label = f"{name}:{Path(weights).stem}" if weights else name
@@ -83,8 +92,15 @@ def evaluate(
     config: EvaluationConfig,
     device: str,
     weights: Path = Path("workspace/weights"),
+    pictures: Path | None = None,
 ) -> dict[str, list[ClipResult]]:
-    """Run every candidate on every clip; a clip is decoded once. `weights`: folder that names of weights are sought in.
+    """Run every candidate on every clip; a clip is decoded once.
+
+    Args:
+        candidates, clips, config: who is evaluated, on what, and how.
+        device: where trackers that use torch run.
+        weights: folder that names of weights are sought in.
+        pictures: a PNG of every clip goes to `pictures/CANDIDATE/CLIP.png`; None: nowhere.
 
     Raises:
         ConfigError: weights are missing, or a clip or results do not fit; one sentence.
@@ -96,16 +112,19 @@ def evaluate(
         trackers = {
             one.label: build_tracker(one.tracker, weights=_find(one, weights), device=device, preset=one.preset)
             for one in candidates
-            if one.tracker
+            if one.tracker and one.tracker != TRUTH
         }
         tracks = {one.label: read_tracks(one.results, "pysot") for one in candidates if one.results}
         for clip in clips:
             sample = load_sample(clip, config)
             for one in candidates:
+                look = partial(_picture, pictures / file_name(one.label), sample, one.label) if pictures else _ignore
                 if one.results:
-                    result = _read_result(sample, tracks[one.label], one.results)
+                    result = _read_result(sample, tracks[one.label], one.results, look)
+                elif one.tracker == TRUTH:
+                    result = _read_truth(sample, look)
                 else:
-                    result = run_clip(sample, trackers[one.label], config)
+                    result = run_clip(sample, trackers[one.label], config, look)
                 found[one.label].append(result)
                 logger.info("%s on clip '%s': overlap %.3f", one.label, clip.name, result.figures.overlap)
     except ValueError as exc:
@@ -122,18 +141,51 @@ def _find(one: Candidate, folder: Path) -> Path | None:
     return resolve_weights(one.weights, folder, suffixes=weight_suffixes(one.tracker))
 
 
-def _read_result(sample: Sample, tracks: TrackFile, folder: Path) -> ClipResult:
+Look = Callable[[Tube], None]
+
+
+def _ignore(tube: Tube) -> None:
+    """No picture is wanted."""
+
+
+def _picture(folder: Path, sample: Sample, label: str, tube: Tube) -> None:
+    """Draw a tube that is in pixels of the tracked frames."""
+    from data_catalog.inspect.tracking_sheet import TrackedClip, tracking_sheet
+
+    overlaps = quad_overlaps(sample, tube)
+    title = f"{sample.name}: {label}, rotated IoU {np.nanmean(overlaps):.3f}"
+    true_quads = to_frame(sample, sample.quads)
+    drawn = TrackedClip(
+        title, sample.frames, true_quads, tube.quads, overlaps, tube.lost, sample.masks, tube.masks
+    )
+    tracking_sheet(drawn, folder / f"{sample.name}.png")
+
+
+def _read_truth(sample: Sample, look: Look) -> ClipResult:
+    tube = true_tube(sample)
+    look(tube)
+    return measure(sample, tube)
+
+
+def _read_result(sample: Sample, tracks: TrackFile, folder: Path, look: Look) -> ClipResult:
     if sample.name not in tracks.tubes:
         raise ValueError(f"{folder} has no usable {sample.name}.txt")
     filled, absent = fill_absent(tracks.tubes[sample.name])
-    return measure(sample, existing_tube(sample, filled, absent, folder), in_source=True)
+    tube = existing_tube(sample, filled, absent, folder)
+    look(replace(tube, quads=to_frame(sample, tube.quads.astype(np.float64)).astype(np.float32)))
+    return measure(sample, tube, in_source=True)
 
 
 def export_results(folder: Path, found: Mapping[str, Sequence[ClipResult]]) -> None:
     """Write boxes of every run as FOLDER/TRACKER/CLIP.txt, pysot-toolkit's format, in pixels of the source."""
     for label, results in found.items():
         tubes = {result.figures.clip: result.quads.astype(np.float32) for result in results}
-        write_tracks(folder / label.replace(":", "_").replace("@", "_"), tubes, "pysot")
+        write_tracks(folder / file_name(label), tubes, "pysot")
+
+
+def file_name(label: str) -> str:
+    """A candidate's label as the name of a folder."""
+    return label.replace(":", "_").replace("@", "_")
 
 
 def mean_figures(figures: Sequence[ClipFigures]) -> dict[str, float | None]:

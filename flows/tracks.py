@@ -33,7 +33,7 @@ def tracks_evaluate(
     root: Annotated[Path, typer.Argument(help="Folder of clips with ground truth: csv, OTB, VOT or DAVIS layout.")],
     trackers: Annotated[
         list[str],
-        typer.Option("--tracker", "-t", help="NAME, NAME:WEIGHTS, NAME:WEIGHTS@PRESET, or a folder. Repeatable."),
+        typer.Option("--tracker", "-t", help="NAME, NAME:WEIGHTS, NAME:WEIGHTS@PRESET, a folder, truth. Repeatable."),
     ] = NO_TRACKERS,
     compare: Annotated[
         tuple[str, str] | None, typer.Option("--compare", help="Two of them: adds paired differences.")
@@ -43,7 +43,7 @@ def tracks_evaluate(
     size: Annotated[str, typer.Option(help="Size that is tracked at, WxH, or source.")] = "455x256",
     jitter: Annotated[int, typer.Option(help="Further runs from boxes moved by 5 %, resized by 8 %.")] = 0,
     results: Annotated[Path | None, typer.Option("--results", help="Write boxes here, pysot-toolkit's format.")] = None,
-    plots: Annotated[Path | None, typer.Option("--plots", help="Write success and precision curves here.")] = None,
+    plots: Annotated[Path | None, typer.Option("--plots", help="Write curves and a picture of each clip here.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +68,7 @@ def tracks_evaluate(
         raise ConfigError(" ".join(str(exc).split())) from exc
     if not clips:
         raise ConfigError(f"{root} has none of the clips {', '.join(clip_names)}.")
-    found = evaluation.evaluate(candidates, clips, config, device)
+    found = evaluation.evaluate(candidates, clips, config, device, pictures=plots)
     if results is not None:
         evaluation.export_results(results, found)
     if plots is not None:

@@ -6,7 +6,7 @@ no workspace and writes nothing.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_catalog.tracking_clips import TrackingClip
 from data_catalog.video import probe, read_frames
-from models.geometry import quad_to_box
+from models.geometry import polygon_iou, quad_to_box
 from models.raster_overlap import raster_overlap
 from models.trackers import Tracker, Tube
 from models.tracking_metrics import (
@@ -136,8 +136,12 @@ def load_sample(clip: TrackingClip, config: EvaluationConfig) -> Sample:
     )
 
 
-def run_clip(sample: Sample, tracker: Tracker, config: EvaluationConfig) -> ClipResult:
+def run_clip(
+    sample: Sample, tracker: Tracker, config: EvaluationConfig, look: Callable[[Tube], None] = lambda tube: None
+) -> ClipResult:
     """Track a clip from its first true box, and `jitter_runs` times from boxes nearby.
+
+    `look` is given the first of these tubes, in pixels of the tracked frames.
 
     Raises:
         ValueError: the first true box is outside the frame.
@@ -145,6 +149,7 @@ def run_clip(sample: Sample, tracker: Tracker, config: EvaluationConfig) -> Clip
     start = time.perf_counter()
     tube = _track(sample, tracker, sample.boxes[0])
     seconds = time.perf_counter() - start
+    look(tube)
     rng = np.random.default_rng(0)
     nearby = [
         measure(sample, _track(sample, tracker, jittered(sample.boxes[0], rng))).figures
@@ -223,6 +228,38 @@ def _cells_by_mask(grid: Grid, tube: Tube, by_quad: NDArray[np.bool_]) -> NDArra
         if mask is not None and mask.any():
             cells[number] = grid.selected_by_mask(mask[None])[0]
     return cells
+
+
+def quad_overlaps(sample: Sample, tube: Tube) -> NDArray[np.float64]:
+    """IoU (L,) of true and found quad, of a tube in pixels of the tracked frames; NaN where nothing is true."""
+    known = np.isfinite(sample.quads).all(axis=(1, 2))
+    overlaps = np.full(len(known), np.nan)
+    overlaps[known] = polygon_iou(sample.quads[known], to_source(sample, tube.quads)[known])
+    return overlaps
+
+
+def to_frame(sample: Sample, quads: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Quads (L, 4, 2) in pixels of the source → of the tracked frames."""
+    height, width = sample.frames.shape[1:3]
+    return quads * (np.asarray([width, height]) / sample.source_wh)
+
+
+def true_tube(sample: Sample) -> Tube:
+    """The truth as a tube in pixels of the tracked frames: the most that a tracker could reach there.
+
+    A frame without a true quad has the one before, marked lost. Masks are brought to the tracked size.
+    """
+    import cv2  # whoever decoded the clip has loaded it
+
+    known = np.isfinite(sample.quads).all(axis=(1, 2))
+    last = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(np.argmax(known))))
+    quads = to_frame(sample, sample.quads)[last].astype(np.float32)
+    masks: list[NDArray[np.bool_] | None] | None = None
+    if sample.masks is not None:
+        size_wh = sample.frames.shape[2], sample.frames.shape[1]
+        grey = (mask.astype(np.uint8) * 255 for mask in sample.masks)
+        masks = [np.asarray(cv2.resize(mask, size_wh, interpolation=cv2.INTER_AREA) >= 128) for mask in grey]
+    return Tube(quads, known.astype(np.float32), ~known, masks)
 
 
 def existing_tube(sample: Sample, track: NDArray[np.float32], absent: NDArray[np.bool_], name: Path) -> Tube:

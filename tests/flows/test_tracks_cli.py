@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
+from data_catalog.inspect.tracking_sheet import FOUND_COLOUR, TRUE_COLOUR
 from data_catalog.tracks import read_tracks
 from flows.cli import app
 from flows.clips import dataset_clips
@@ -57,8 +58,8 @@ def test_evaluate_writes_results_that_evaluate_to_the_same(clips, tmp_path):
     )
     assert "clip0" in said
     assert "mean" in said
-    assert {file.name for file in (tmp_path / "plots").iterdir()} == {
-        "success.png", "precision.png", "norm_precision.png"
+    assert {str(file.relative_to(tmp_path / "plots")) for file in (tmp_path / "plots").rglob("*.png")} == {
+        "success.png", "precision.png", "norm_precision.png", "mil/clip0.png", "mil/clip1.png",
     }  # fmt: skip
     compared = tubeflow("evaluate", clips, "--compare", "mil", tmp_path / "out" / "mil", *options, "--json")
     whole = json.loads(compared)
@@ -80,6 +81,29 @@ def test_evaluate_tables_and_spread(clips):
         assert (spread[name]["mean"], spread[name]["deviation"]) == pytest.approx((runs.mean(), runs.std()))
         assert spread[name]["exact"] == pytest.approx(np.mean([row[name] for row in rows]))
         assert spread[name]["least"] <= spread[name]["mean"] <= spread[name]["most"]
+
+
+def test_the_truth_can_stand_in_a_trackers_place(clips):
+    """What a perfect tracker reaches: everything, so that whatever is less is the tracker's doing."""
+    whole = json.loads(tubeflow("evaluate", clips, "-t", "truth", "--length", "6", "--json"))
+    mean = whole["trackers"]["truth"]["mean"]
+    assert (mean["overlap"], mean["rotated"], mean["grid"]) == pytest.approx((1, 1, 1), abs=1e-5)
+    assert mean["mask_grid"] is None
+
+
+def test_pictures_have_the_truth_in_green_and_the_tracker_in_orange(clips, tmp_path):
+    """A result that stands aside from the truth by half the square's width: both outlines are to be seen."""
+    (tmp_path / "aside").mkdir()
+    rows = [f"{20 + 2 * k + 12},30,24,30" for k in range(6)]
+    (tmp_path / "aside" / "clip0.txt").write_text("\n".join(rows) + "\n")
+    options = ("--length", "6", "--size", "source", "--clip", "clip0", "--plots", tmp_path / "plots")
+    tubeflow("evaluate", clips, "-t", tmp_path / "aside", *options)
+    sheet = cv2.imread(str(tmp_path / "plots" / "aside (results)" / "clip0.png"))[..., ::-1].astype(int)
+    picture = sheet[34 : 34 + 270, 8 : 8 + 360]   # frame 0 of 120 x 90 px, three times as large
+    for colour, left in ((TRUE_COLOUR, 20), (FOUND_COLOUR, 32)):
+        near = (np.abs(picture - colour).max(axis=2) < 30)[3 * 40 : 3 * 50]   # between the squares' ends
+        found = np.flatnonzero(near.mean(axis=0) > 0.5)
+        np.testing.assert_allclose([found.min(), found.max()], [3 * left, 3 * (left + 24)], atol=3)
 
 
 def test_import_and_back(tmp_path):
