@@ -1,7 +1,8 @@
 """Claim to be tested: attention inside the athlete's tube scores better than none, at a fraction of Non-local's cost.
 
     python -m benchmarks.procedural_aqa --workspace W            # draws, runs, prints; again: from the cache
-    python -m benchmarks.procedural_aqa --workspace W --read     # prints what was run last
+    python -m benchmarks.procedural_aqa --workspace W --read     # prints what was run
+    python -m benchmarks.procedural_aqa --workspace W --seed 0   # a part of it; parts that were run are joined
     python -m benchmarks.procedural_aqa --workspace W --gpu      # the full I3D at the paper's lengths
 
 The models are rows of three matrices, `flows/matrices/procedural*.yaml`, run through the pipeline itself, so a run that
@@ -30,7 +31,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.cli import run_pipeline
 from flows.compare import Question, compare
 from flows.compare_print import figure
-from flows.contenders import Contender, experiment_records, find_contenders
+from flows.contenders import SEED, Contender, experiment_records, find_contenders, join_seeds
 from flows.datasets import ProceduralSpec, make_procedural
 from flows.experiment import dataset_actions, expand, load_matrix, run_matrix, summarise
 from flows.flops import attention_channels
@@ -103,10 +104,12 @@ def prepare(workspace: Workspace, study: Study, workers: int | None) -> None:
             write_quads(path, true_tubes(workspace, study.dataset, jitter=drift))
 
 
-def run(workspace: Workspace, study: Study, overrides: Sequence[str]) -> str:
-    """Run every cell of the study's matrix; give the experiment's id."""
-    actions = dataset_actions(workspace, study.dataset)
-    cells = expand(load_matrix(study.matrix), overrides, actions)
+def run(workspace: Workspace, study: Study, overrides: Sequence[str], seeds: Sequence[int] | None = None) -> str:
+    """Run every cell of the study's matrix, or those of some seeds; give the experiment's id."""
+    matrix = load_matrix(study.matrix)
+    if seeds:
+        matrix = matrix.model_copy(update={"matrix": {**matrix.matrix, SEED: list(seeds)}})
+    cells = expand(matrix, overrides, dataset_actions(workspace, study.dataset))
     whole: dict[str, Any] = {"only": None, "start": None, "until": None}
     record = run_matrix(
         workspace,
@@ -121,12 +124,12 @@ def run(workspace: Workspace, study: Study, overrides: Sequence[str]) -> str:
     return str(record["experiment_id"])
 
 
-def latest(workspace: Workspace, study: Study) -> str:
-    """The newest experiment of the study's matrix. Raises CatalogError where it was never run."""
+def experiments(workspace: Workspace, study: Study) -> list[str]:
+    """All experiments of the study's matrix, oldest first. Raises CatalogError where it was never run."""
     found = [one["experiment_id"] for one in experiment_records(workspace) if one["matrix"] == study.matrix]
     if not found:
         raise CatalogError(f"The matrix '{study.matrix}' was not run in this workspace yet; leave out --read.")
-    return str(found[-1])
+    return found
 
 
 def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> AttentionCost:
@@ -174,12 +177,21 @@ def baseline_of(label: str) -> str | None:
     return PLAIN if label in AGAINST_PLAIN else TSA
 
 
-def table(workspace: Workspace, experiment: str, repetitions: int) -> list[list[str]]:
-    """The table's cells: one row a contender, in the order of the matrix, after a row of headings."""
-    contenders = find_contenders(workspace, experiment)
+def table(workspace: Workspace, names: Sequence[str], repetitions: int) -> list[list[str]]:
+    """The table's cells: one row a contender, in the order of the matrix, after a row of headings.
+
+    Args:
+        workspace: the workspace.
+        names: experiments of one matrix; where they ran different seeds, a row has all of them.
+        repetitions: bootstrap draws.
+    """
+    contenders = join_seeds(one for name in names for one in find_contenders(workspace, name))
+    labels = [one.label for one in contenders]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise CatalogError(f"Row '{twice[0]}' was run with different settings in {', '.join(names)}; use --experiment.")
     spread = seed_spread(contenders)
     found = {
-        name: compare(workspace, [experiment], Question(repetitions=repetitions, baseline=name))["metrics"]
+        name: compare(workspace, names, Question(repetitions=repetitions, baseline=name))["metrics"]
         for name in (PLAIN, TSA)
     }
     by_label = {
@@ -224,27 +236,30 @@ def main() -> int:
     """Command line: draw, run and print, or print only."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
-    parser.add_argument("--read", action="store_true", help="print the newest results, run nothing")
+    parser.add_argument("--read", action="store_true", help="print what was run, run nothing")
+    parser.add_argument("--experiment", action="append", help="print this one only, run nothing; repeatable")
+    parser.add_argument("--seed", type=int, action="append", help="this seed only; repeatable")
     parser.add_argument("--gpu", action="store_true", help="full I3D, 103 frames, ten segments, 40 epochs, on CUDA")
     parser.add_argument("--only", choices=[study.dataset for study in STUDIES], help="one of the studies")
     parser.add_argument("--workers", type=int, help="processes that draw, clips at once; all cores if not given")
     parser.add_argument("--repetitions", type=int, default=2000, help="bootstrap draws and permutations")
     parser.add_argument("-o", "--override", action="append", default=[], help="section.field=value for all rows")
     options = parser.parse_args()
+    if options.experiment and not options.only:
+        parser.error("--experiment goes with --only, which says whose experiment it is")
     if options.gpu and not torch.cuda.is_available():
         parser.error("--gpu was asked, but PyTorch sees no CUDA device here")
     workspace = Workspace.open(options.workspace)
     for study in STUDIES:
         if options.only not in (None, study.dataset):
             continue
-        if options.read:
-            experiment = latest(workspace, study)
-        else:
+        if not (options.read or options.experiment):
             prepare(workspace, study, options.workers)
             workers = [f"engine.workers={options.workers}"] if options.workers else []
-            experiment = run(workspace, study, [*(GPU if options.gpu else ()), *workers, *options.override])
-        print(f"\n{study.dataset}, {experiment}: {study.spec.clips} clips, a quarter held out\n")
-        print(markdown(table(workspace, experiment, options.repetitions)))
+            run(workspace, study, [*(GPU if options.gpu else ()), *workers, *options.override], options.seed)
+        print(f"\n{study.dataset}: {study.spec.clips} clips, a quarter held out\n")
+        names = options.experiment or experiments(workspace, study)
+        print(markdown(table(workspace, names, options.repetitions)))
     return 0
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import ConfigError
-from flows.contenders import Contender, find_contenders
+from flows.contenders import Contender, find_contenders, join_seeds
 from flows.published import missing_figures, published, published_rows
 from flows.tube_compare import compare_tubes
 from models.comparison import (
@@ -53,7 +53,7 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
     """
     if question.weights not in ("last", "best"):
         raise ConfigError(f"A run keeps the weights 'last' and 'best', not '{question.weights}'.")
-    contenders = _distinct(contender for name in names for contender in find_contenders(workspace, name))
+    contenders = _distinct(join_seeds(one for name in names for one in find_contenders(workspace, name)))
     contenders = _baseline_first(contenders, question.baseline)
     dataset = _same_dataset(contenders)
     heads = {contender.first.config.model.head == "classification" for contender in contenders}

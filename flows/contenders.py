@@ -9,7 +9,7 @@ name.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,19 @@ def find_contenders(workspace: Workspace, name: str) -> list[Contender]:
     if not found:
         raise CatalogError(f"No cell of experiment '{name}' is complete; run it again to see why.")
     return found
+
+
+def join_seeds(contenders: Iterable[Contender]) -> list[Contender]:
+    """Rows of one name whose configs differ in chance alone become one row, whatever experiments they come from.
+
+    A seed that was trained twice counts once, as the later experiment has it.
+    """
+    rows: dict[tuple[str, str], dict[int, tuple[FinishedRun, ...]]] = {}
+    for one in contenders:
+        config = one.first.config.model_dump(mode="json", exclude={"engine": True, "train": {"seed", "actions"}})
+        seeds = rows.setdefault((one.label, json.dumps(config, sort_keys=True)), {})
+        seeds |= {runs[0].config.train.seed: runs for runs in one.seeds}
+    return [Contender(label, tuple(seeds.values())) for (label, _), seeds in rows.items()]
 
 
 def group_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:

@@ -23,7 +23,7 @@ from flows.cli import app
 from flows.clips import dataset_clips
 from flows.compare import Question, align, compare
 from flows.config import ConfigError, PipelineConfig
-from flows.contenders import find_contenders, group_cells
+from flows.contenders import Contender, find_contenders, group_cells, join_seeds
 from flows.execute import RunOptions, execute
 from flows.experiment import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
 from flows.finished import find_run
@@ -239,6 +239,65 @@ def test_a_seed_without_one_of_its_actions_is_left_out() -> None:
     assert group_cells(cells) == {"all": [["r1", "r2"]]}
     apart = [{**one, "per_action": False} for one in cells[:2]]
     assert group_cells(apart) == {'train.actions=["a"]': [["r1"]], 'train.actions=["b"]': [["r2"]]}
+
+
+VARIED = {
+    "preset": "demo",
+    "variants": {"plain": {"model.attention": "none"}, "two blocks": {"model.stacks": 2}},
+    "matrix": {"train.seed": [0, 1]},
+}
+
+
+def test_seeds_of_several_experiments_are_joined(workspace: Workspace, record: dict[str, Any]) -> None:
+    """Equal but for the seed: one row. The same name with another config stays a row of its own."""
+    [whole] = find_contenders(workspace, record["experiment_id"])
+    parts = [Contender("all", (seed,)) for seed in whole.seeds]
+    [joined] = join_seeds([*parts, parts[0]])
+    assert joined.seeds == whole.seeds
+    run = whole.first
+    masks = run.config.masks.model_copy(update={"tau": 0.3})
+    other = replace(run, config=run.config.model_copy(update={"masks": masks}))
+    assert [len(one.seeds) for one in join_seeds([whole, Contender("all", ((other,),))])] == [2, 1]
+    twice = compare(workspace, [record["experiment_id"]] * 2, Question(repetitions=100))
+    assert [len(one["seeds"]) for one in twice["contenders"]] == [2]
+
+
+def test_variants_are_combined_with_the_matrix() -> None:
+    cells = expand(Matrix.model_validate(VARIED), ["model.stacks=3", "train.epochs=5"], [])
+    assert [cell.shown for cell in cells] == [
+        "plain, train.seed=0", "two blocks, train.seed=0", "plain, train.seed=1", "two blocks, train.seed=1"
+    ]  # fmt: skip
+    assert [(c.config.model.attention, c.config.model.stacks, c.config.train.epochs) for c in cells[:2]] == [
+        ("none", 3, 5), ("tsa", 2, 5)
+    ]  # fmt: skip
+    told = [{"variant": c.variant, "changes": dict(c.changes), "per_action": False, "run_id": c.shown} for c in cells]
+    assert group_cells(told) == {
+        "plain": [["plain, train.seed=0"], ["plain, train.seed=1"]],
+        "two blocks": [["two blocks, train.seed=0"], ["two blocks, train.seed=1"]],
+    }
+    more = group_cells([one | {"changes": one["changes"] | {"masks.tau": 0.3}} for one in told])
+    assert list(more) == ["plain, masks.tau=0.3", "two blocks, masks.tau=0.3"]
+
+
+def test_variants_that_do_not_fit_are_refused() -> None:
+    twice = VARIED | {"variants": {"late": {"train.seed": 7}}}
+    with pytest.raises(ConfigError, match=r"variants: late: train\.seed varies in the matrix already"):
+        expand(Matrix.model_validate(twice), [], [])
+    wrong = VARIED | {"variants": {"plain": {"model.attentoin": "none"}}}
+    with pytest.raises(ConfigError, match=r"variants: plain: Unknown key 'model\.attentoin'"):
+        expand(Matrix.model_validate(wrong), [], [])
+
+
+def test_another_row_as_the_baseline(workspace: Workspace, record: dict[str, Any]) -> None:
+    name, one = record["experiment_id"], record["cells"][0]["run_id"]
+    usual, turned = (
+        compare(workspace, [name, one], Question(repetitions=100, baseline=label)) for label in ("all", one)
+    )
+    assert [row["label"] for row in turned["contenders"]] == [one, "all"]
+    there, back = (found["metrics"]["mse"][1]["differences"]["all"]["value"] for found in (usual, turned))
+    assert there == pytest.approx(-back)
+    with pytest.raises(CatalogError, match=f"no row 'nobody'; rows: all; {one}"):
+        compare(workspace, [name, one], Question(baseline="nobody"))
 
 
 def test_matrix_files(tmp_path: Path) -> None:
