@@ -84,7 +84,7 @@ def _measure(
         visible=known.visible[:, index],
         masks=known.masks[:, index] if config.source == "mask" else None,
     )
-    arrays = track.arrays | masks.arrays
+    arrays = {**track.arrays, **masks.arrays}
     return compare_with_truth(
         arrays["quads"], arrays["coverage"], arrays["mask"], arrays["lost"], truth, frame_wh, config
     )

@@ -232,7 +232,7 @@ def _cells_by_mask(grid: Grid, tube: Tube, by_quad: NDArray[np.bool_]) -> NDArra
 
 def quad_overlaps(sample: Sample, tube: Tube) -> NDArray[np.float64]:
     """IoU (L,) of true and found quad, of a tube in pixels of the tracked frames; NaN where nothing is true."""
-    known = np.isfinite(sample.quads).all(axis=(1, 2))
+    known = np.asarray(np.isfinite(sample.quads).all(axis=(1, 2)))
     overlaps = np.full(len(known), np.nan)
     overlaps[known] = polygon_iou(sample.quads[known], to_source(sample, tube.quads)[known])
     return overlaps
@@ -251,7 +251,7 @@ def true_tube(sample: Sample) -> Tube:
     """
     import cv2  # whoever decoded the clip has loaded it
 
-    known = np.isfinite(sample.quads).all(axis=(1, 2))
+    known = np.asarray(np.isfinite(sample.quads).all(axis=(1, 2)))
     last = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(np.argmax(known))))
     quads = to_frame(sample, sample.quads)[last].astype(np.float32)
     masks: list[NDArray[np.bool_] | None] | None = None
@@ -259,7 +259,7 @@ def true_tube(sample: Sample) -> Tube:
         size_wh = sample.frames.shape[2], sample.frames.shape[1]
         grey = (mask.astype(np.uint8) * 255 for mask in sample.masks)
         masks = [np.asarray(cv2.resize(mask, size_wh, interpolation=cv2.INTER_AREA) >= 128) for mask in grey]
-    return Tube(quads, known.astype(np.float32), ~known, masks)
+    return Tube(quads, known.astype(np.float32), np.asarray(~known), masks)
 
 
 def existing_tube(sample: Sample, track: NDArray[np.float32], absent: NDArray[np.bool_], name: Path) -> Tube:
