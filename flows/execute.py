@@ -18,7 +18,7 @@ from flows.clips import dataset_clips, left_out
 from flows.config import PipelineConfig
 from flows.datasets import ProceduralSpec
 from flows.engines import task_runner, worker_count
-from flows.quality import known_quality, measure_tubes, suspicious
+from flows.quality import known_quality, measure_tubes, suspicious, worst_first
 from flows.runs import finish_run, new_run_id
 from flows.scheduler import collect, make_shards, run_clip_stages, submit_shard
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
@@ -29,6 +29,8 @@ from tasks.plan import Planner, StagePlan, resolve_sources
 from tasks.stage import Context, Job, ShardReport
 
 logger = logging.getLogger(__name__)
+
+SHOWN_TUBES = 6  # that a run's page draws
 
 
 class RunOptions(StageConfig):
@@ -194,6 +196,7 @@ def _judge_tubes(run: _Run) -> None:
         rows = known_quality(workspace, run.plans, run.config)
     run.summary.judged = len(rows)
     run.summary.suspicious = suspicious(rows.values(), run.config.quality)
+    run.summary.worst = worst_first(rows.values())[:SHOWN_TUBES]
 
 
 def _count_waiting(plan: StagePlan, summary: RunSummary) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment
 from prefect.states import Completed, Failed
@@ -22,9 +21,9 @@ from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets import make_procedural
 from flows.execute import RunOptions, execute
 from flows.quality import suspicious_sentence
+from flows.run_page import show_run
 from flows.setup import make_own_gpu_slot
 from flows.stages import EXPERIMENT, PREPROCESS, StageName, select_stages
-from flows.summary import RunSummary
 from flows.temporary_server import end_own_server_with_us
 
 DEFAULT_CONFIG = PipelineConfig()
@@ -55,7 +54,7 @@ def run_stages(
     except OSError as exc:
         trouble = CatalogError(os_sentence(exc))
         return Failed(message=str(trouble), data=trouble)
-    show_failures(summary)
+    show_run(summary, opened)
     if summary.failed and (options.strict or summary.nothing_left):
         return Failed(message=f"{summary.failed} clips failed", data=summary)
     if summary.suspicious and options.strict:
@@ -69,19 +68,6 @@ def _lasting(workspace: Path) -> Path:
     if deployment.id and not workspace.is_absolute():
         raise CatalogError(f"A worker needs the whole path of the workspace, got '{workspace}'; set it and run again.")
     return workspace
-
-
-def show_failures(summary: RunSummary) -> None:
-    """A table on the run's page: which clips failed, where, why, and what to do."""
-    rows = summary.failures
-    if rows:
-        create_table_artifact(
-            key="quarantined",
-            description=f"Clips of dataset {summary.dataset} without a result",
-            table=[
-                {"clip": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy} for row in rows
-            ],
-        )
 
 
 @flow(flow_run_name="{dataset}", persist_result=False)

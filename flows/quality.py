@@ -150,8 +150,12 @@ def _sentence(troubles: Sequence[tuple[str, str]]) -> str:
 
 def suspicious(rows: Iterable[TubeQuality], config: QualityConfig) -> list[TubeQuality]:
     """Those at or above `quality.suspicious`, the worst first."""
-    found = [row for row in rows if row.suspicion >= config.suspicious]
-    return sorted(found, key=lambda row: (-row.suspicion, row.clip_id))
+    return worst_first(row for row in rows if row.suspicion >= config.suspicious)
+
+
+def worst_first(rows: Iterable[TubeQuality]) -> list[TubeQuality]:
+    """The most suspicious first."""
+    return sorted(rows, key=lambda row: (-row.suspicion, row.clip_id))
 
 
 def suspicious_sentence(rows: Sequence[TubeQuality]) -> str:

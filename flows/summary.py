@@ -27,7 +27,8 @@ class StageCount:
 class RunSummary:
     """What a run did; `tubeflow run --json` prints it.
 
-    `suspicious` are the tubes at or above `quality.suspicious`, the worst first; `judged` counts all that were judged.
+    `suspicious` are the tubes at or above `quality.suspicious`, the worst first; `judged` counts all
+    that were judged, `worst` are the first few of them, suspicious or not.
     `truth` compares the tubes with the ground truth, where the dataset has one.
     `busy` is the share of all processors' time that the run used, from 0 to 1; Prefect's own server isn't counted.
     """
@@ -47,6 +48,7 @@ class RunSummary:
     clips: tuple[str, ...] = ()
     suspicious: list[TubeQuality] = field(default_factory=list)
     judged: int = 0
+    worst: list[TubeQuality] = field(default_factory=list)
     truth: TruthMeans | None = None
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import subprocess
 from collections import Counter, defaultdict
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from PIL import Image
 from prefect_server import PrefectServer, serving, working
 from tiny_workspace import SETTINGS
 from video_files import numbered_frames, write_video
@@ -69,6 +72,12 @@ def run_deployment(server: PrefectServer, name: str, **parameters: Any) -> Run:
     return Run(command, new[0], tasks)
 
 
+def artifacts_of(server: PrefectServer, run: Run) -> dict[str, dict[str, Any]]:
+    """What a run shows on its page, by key."""
+    found = server.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run.record["id"]]}})
+    return {one["key"]: one for one in found}
+
+
 @pytest.fixture(scope="module")
 def demo(server: PrefectServer) -> Run:
     """The first run on an empty workspace."""
@@ -85,6 +94,23 @@ def test_demo_draws_clips_and_ends_completed(server: PrefectServer, demo: Run) -
     expected = {stage: Counter(Completed=2) for stage in CLIP_STAGES}
     expected |= {stage: Counter(Completed=1) for stage in DATASET_STAGES}
     assert demo.states == expected
+
+
+def test_the_run_page_shows_stages_metrics_and_tubes(server: PrefectServer, demo: Run) -> None:
+    artifacts = artifacts_of(server, demo)
+    kinds = {key: one["type"] for key, one in artifacts.items()}
+    assert kinds == {"stages": "table", "metrics": "table", "tubes": "table", "tube-pictures": "image"}
+    stages = json.loads(artifacts["stages"]["data"])
+    assert [(row["stage"], row["clips"]) for row in stages][:4] == [(stage, 4) for stage in CLIP_STAGES]
+    tubes = json.loads(artifacts["tubes"]["data"])
+    assert sorted(row["clip"] for row in tubes) == [f"diving_{n:04d}" for n in range(4)]
+    assert [row["suspicion"] for row in tubes] == sorted((row["suspicion"] for row in tubes), reverse=True)
+    kind, _, picture = artifacts["tube-pictures"]["data"].partition(";base64,")
+    shown = Image.open(io.BytesIO(base64.b64decode(picture)))
+    assert kind in ("data:image/png", "data:image/jpeg")
+    assert (shown.width, shown.height > 4 * 60) == (1100, True)
+    file = Path(artifacts["tube-pictures"]["description"].split("the file is ")[1])
+    assert Image.open(file).width >= shown.width
 
 
 def test_second_run_shows_cached_stages(server: PrefectServer, demo: Run) -> None:
@@ -114,9 +140,9 @@ def test_bad_clip_is_a_row_on_the_run_page(server: PrefectServer, demo: Run, tmp
     run = run_deployment(server, "stage/demo", stage="normalize", dataset="spoiled", overrides=SMALL)
     assert run.record["state_name"] == "Completed"
     assert run.record["state"]["message"].startswith("completed with 1 quarantined")
-    tables = server.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run.record["id"]]}})
-    assert [table["type"] for table in tables] == ["table"]
-    (row,) = json.loads(tables[0]["data"])
+    artifacts = artifacts_of(server, run)
+    assert {key: one["type"] for key, one in artifacts.items()} == {"quarantined": "table", "stages": "table"}
+    (row,) = json.loads(artifacts["quarantined"]["data"])
     assert (row["clip"], row["stage"]) == ("torn", "normalize")
     assert "torn.mp4" in row["reason"]
     assert row["remedy"]
