@@ -130,6 +130,10 @@ def departures(frames: Sequence[Frame], path: CameraPath) -> NDArray[np.float32]
     return np.asarray(cv2.resize(heat, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
+def _grey(frame: Frame) -> Frame:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
 def _shrunk(frame: Frame, size: tuple[int, int]) -> Frame:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -141,6 +145,11 @@ def _change(first: Frame, later: Frame, there: Matrix) -> NDArray[np.float32]:
     pixels = np.linalg.inv(to_centres) @ there @ to_centres   # OpenCV counts from the centre of pixel 0
     ways = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpPerspective(later, pixels, size, flags=ways, borderMode=cv2.BORDER_REPLICATE)
+    # Errors of the chain add up from frame to frame; what is left of them shows between these two.
+    rest = scene_motion(_grey(first), _grey(np.asarray(laid, np.uint8)))
+    if rest is not None:
+        pixels = pixels @ np.linalg.inv(to_centres) @ rest @ to_centres
+        laid = cv2.warpPerspective(later, pixels, size, flags=ways, borderMode=cv2.BORDER_REPLICATE)
     seen = cv2.warpPerspective(np.ones(first.shape[:2], np.uint8), pixels, size, flags=ways)
     best = np.full(first.shape[:2], 255.0, np.float32)
     for down in SEARCH_PX:

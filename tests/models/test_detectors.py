@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from data_catalog.video import read_frames
-from models.detectors import DETECTORS, Detections, Detector, build_detector
+from models.detectors import Detections, Detector, build_detector, detector_weights
 from models.detectors.base import sorted_detections
 from models.detectors.letterbox import Letterbox
 from models.detectors.select import choose_athletes
@@ -22,11 +23,21 @@ from models.weight_files import WeightsNotFound
 
 
 def test_unknown_detector_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"no detector is called 'hog'; there are annotation, nanodet, yolo"):
-        build_detector("hog", weights=None)
+    known = "there are annotation, athlete-n, hog, nanodet, yolo"
+    with pytest.raises(ValueError, match=f"no detector is called 'dpm'; {known}"):
+        build_detector("dpm", weights=None)
 
 
-@pytest.mark.parametrize("name", sorted(DETECTORS))
+def test_hog_needs_no_file_but_an_opencv_that_has_it() -> None:
+    assert detector_weights("hog", None) is None
+    if hasattr(cv2, "HOGDescriptor"):
+        assert len(build_detector("hog").detect([np.zeros((256, 455, 3), np.uint8)])[0].scores) == 0
+    else:
+        with pytest.raises(ValueError, match="has no HOG people detector, OpenCV 4 has"):
+            build_detector("hog")
+
+
+@pytest.mark.parametrize("name", ["nanodet", "yolo"])
 @pytest.mark.parametrize("weights", [None, "yolo11n.pt", "/absent/yolo11n.pt"])
 def test_missing_weights_say_where_to_put_them(name: str, weights: str | None, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFound) as caught:

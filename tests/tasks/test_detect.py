@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.video import read_frames
 from models.detectors import Detections, build_detector
+from tasks import detect
 from tasks.detect import STAGE, DetectConfig, DetectResult, FirstFrame, detect_athletes
 from tasks.errors import BadClip
 
@@ -126,3 +128,50 @@ def test_nanodet_finds_the_tennis_player(shared: Path) -> None:
     x, y, w, h = 306, 113, 162, 247   # what SOURCE.md says, in source pixels
     expected = np.asarray([x, y, x + w, y + h]) * np.tile([455 / 854, 256 / 480], 2)
     np.testing.assert_allclose(result.chosen_boxes[0], expected, atol=4)
+
+
+# ---- select ----
+
+
+def test_followed_chooses_by_the_heat_and_keeps_every_box() -> None:
+    boxes = [[20, 60, 60, 160], [200, 80, 240, 190], [300, 80, 302, 190]]
+    heat = np.zeros((256, 455), np.float32)
+    heat[80:190, 200:240] = 0.9
+    config = DetectConfig(detector="athlete-n", select="followed", min_score=0.05)
+    (result,) = detect_athletes([replace(first(), heat=heat)], config, Listed(boxes, [0.9, 0.2, 0.1]))
+    assert isinstance(result, DetectResult)
+    assert (result.chosen.tolist(), len(result.boxes), result.chosen_by) == ([1], 3, "model")
+
+
+def test_only_followed_reads_later_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+    monkeypatch.setattr(detect, "decode_frames", lambda arrays, indices: (seen.append(list(indices)), clip[indices])[1])
+    clip = np.random.default_rng(0).integers(0, 255, (13, 64, 96, 3), np.uint8)
+    attrs = {"source_width": 96, "source_height": 64}
+    parent = SimpleNamespace(arrays={"frame_offsets": np.arange(14)}, attrs=attrs)
+    monkeypatch.setattr(detect, "read_parent", lambda job, stage, context: parent)
+    job = SimpleNamespace(clip=None, clip_id="c1")
+    read = [
+        detect._first_frame(job, DetectConfig(detector="athlete-n", select=select), None)  # type: ignore[arg-type]
+        for select in ("score", "followed", "annotation")
+    ]
+    assert seen == [[0], [0, 3, 6, 9, 12], [0]]
+    assert [one.heat is not None for one in read] == [False, True, False]
+    np.testing.assert_array_equal(read[1].frame, clip[0])
+
+
+def test_both_ways_to_ask_for_the_labels_are_one() -> None:
+    ways = [DetectConfig(), DetectConfig(detector="athlete-n", select="annotation")]
+    results = [detect_athletes([first(boxes=[[100, 50, 300, 250]])], way)[0] for way in ways]
+    assert all(isinstance(one, DetectResult) and one.chosen_by == "annotation" for one in results)
+    assert ways[0].key_view() == ways[1].key_view()
+    assert STAGE.weights(ways[1], Path("nowhere")) == {}
+    nobody = DetectConfig(detector="none", select="annotation")
+    assert nobody.key_view() != ways[0].key_view()
+    assert not nobody.labels_decide
+
+
+def test_athlete_n_has_its_own_weights_and_their_digest_counts() -> None:
+    files = STAGE.weights(DetectConfig(detector="athlete-n"), Path("nowhere"))
+    assert list(files) == ["athlete_n.pth"]
+    assert STAGE.weights(DetectConfig(detector="hog"), Path("nowhere")) == {}
