@@ -149,7 +149,7 @@ def splash_places(story: Storyboard) -> list[float]:
 
 
 def test_distractors_leave_the_athletes_dive_as_it_is() -> None:
-    for index in range(4):
+    for index in range(2):
         alone, beside = (plan_clip("diving", index, 0, "320x240", Setting(count)) for count in (0, 2))
         assert alone.facts == {k: v for k, v in beside.facts.items() if k != "distractors"}
         entries = [float(one["entry_sec"]) for one in beside.facts["distractors"]]
@@ -160,7 +160,7 @@ def test_distractors_leave_the_athletes_dive_as_it_is() -> None:
 
 
 def test_distractors_say_nothing_about_the_score() -> None:
-    stories = [plan_clip("diving", index, 0, "320x240", Setting(1)) for index in range(40)]
+    stories = [plan_clip("diving", index, 0, "320x240", Setting(1)) for index in range(24)]
     theirs = [float(story.facts["distractors"][0]["splash"]) for story in stories]
     own = [story.splashes[0].size for story in stories]
     assert abs(np.corrcoef(own, theirs)[0, 1]) < 0.3
@@ -171,11 +171,11 @@ def test_who_follows_the_group_does_not_tell_who_is_judged() -> None:
     """The athlete is left of the middle as often as right of it; a camera on the athlete keeps them in the middle."""
     sides = {}
     for camera in ("athlete", "group"):
-        stories = [plan_clip("diving", index, 0, "640x360", Setting(1, camera=camera)) for index in range(24)]
+        stories = [plan_clip("diving", index, 0, "320x240", Setting(1, camera=camera)) for index in range(12)]
         sides[camera] = np.array([splash_places(story)[0] / story.size[0] - 0.5 for story in stories])
-    assert np.abs(sides["athlete"]).max() < 0.12
+    assert np.abs(sides["athlete"]).max() < 0.2
     assert np.median(np.abs(sides["group"])) > 1.4 * np.median(np.abs(sides["athlete"]))
-    assert 6 <= (sides["group"] > 0).sum() <= 18
+    assert 3 <= (sides["group"] > 0).sum() <= 9
 
 
 def test_distractors_are_in_the_picture_and_not_in_the_truth() -> None:
