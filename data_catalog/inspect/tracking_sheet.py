@@ -88,8 +88,8 @@ def _paint(clip: TrackedClip, index: int) -> Canvas:
         inside = _resized(clip.true_masks[index], canvas)
         inner = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0).astype(bool)
         canvas[inside & ~inner] = TRUE_COLOUR
-    paint_quad(canvas, np.asarray(clip.true_quads[index]) * scale, TRUE_COLOUR)
-    paint_quad(canvas, np.asarray(clip.quads[index]) * scale, FOUND_COLOUR, dashed=bool(clip.lost[index]))
+    paint_quad(canvas, np.asarray(clip.true_quads[index]) * scale, TRUE_COLOUR, thickness=1)
+    paint_quad(canvas, np.asarray(clip.quads[index]) * scale, FOUND_COLOUR, thickness=1, dashed=bool(clip.lost[index]))
     return canvas
 
 
