@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data_catalog.atomic import replacing
 from models.backbones.checkpoint import read_tensors
+from models.safetensors_file import write_safetensors
 from models.trackers.siammask.learning import losses
 from models.trackers.siammask.mobilenet import fold_classifier
 from models.trackers.siammask.small import SmallSiamMask
@@ -148,12 +149,10 @@ def save_weights(network: SmallSiamMask, path: Path) -> None:
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
-    from safetensors.torch import save_file
-
     tensors = {
-        name: (value.half() if value.is_floating_point() else value).contiguous()
+        name: value.half() if value.is_floating_point() else value
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
     with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata={"network": "siammask-s", "made by": "tubeflow pretrain tracker"})
+        write_safetensors(tensors, temporary, {"network": "siammask-s", "made by": "tubeflow pretrain tracker"})

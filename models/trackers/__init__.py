@@ -51,9 +51,9 @@ TRACKERS: dict[str, TrackerEntry] = {
     "siammask": TrackerEntry(
         "models.trackers.siammask:SiamMaskTracker",
         ("",),
-        "Checkpoints come from github.com/foolwood/SiamMask (SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from "
-        "pysot's model zoo (siammask_r50_l3).",
-        ("base", "davis", "vot", "vot18", "pysot"),
+        "siammask-s ships with Tubeflow; larger checkpoints come from github.com/foolwood/SiamMask "
+        "(SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from pysot's model zoo (siammask_r50_l3).",
+        ("base", "davis", "vot", "vot18", "pysot", "small"),
         segments=True,
     ),
     "vit": TrackerEntry(

@@ -63,8 +63,17 @@ PRESETS: dict[str, SiamMaskSettings] = {
     "vot": SiamMaskSettings(penalty=0.04, window=0.42, rate=0.25, mask_threshold=0.30),
     "vot18": SiamMaskSettings(penalty=0.10, window=0.41, rate=0.32, mask_threshold=0.15),
     "pysot": SiamMaskSettings(0.10, 0.41, 0.32, 0.15, outside=0.0, half_up=True),
-    "small": SiamMaskSettings(penalty=0.10, window=0.40, rate=0.50, mask_threshold=0.50),
+    # Our own, for siammask-s: tuned on four real clips, see docs/trackers.md.
+    "small": SiamMaskSettings(penalty=0.10, window=0.40, rate=0.50, mask_threshold=0.20),
 }
+
+# siammask-s is sparing with scores: where people look alike, 0.1 is usual for the right one.
+_LOST = {"small": LostSettings(below=0.02, found_above=0.20)}
+
+
+def lost_settings(preset: str) -> LostSettings:
+    """When a target counts as lost with a preset's weights."""
+    return _LOST.get(preset, LostSettings())
 
 
 def find_preset(name: str) -> SiamMaskSettings:

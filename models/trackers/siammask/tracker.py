@@ -14,7 +14,7 @@ from models.trackers.base import TrackStep, Tube, box_inside, rectangle
 from models.trackers.siammask.checkpoint import load_siammask
 from models.trackers.siammask.lockstep import Found, Search, Siamese, Targets
 from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask, rectangle_to_quad
-from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, find_preset
+from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, find_preset, lost_settings
 
 # Targets that share a forward pass: beyond, a pass only takes more memory (some 60 MB a target in float32).
 MAX_TOGETHER = 32
@@ -67,7 +67,8 @@ class SiamMaskTracker:
         lost: LostSettings | None = None,
     ) -> None:
         loaded = load_siammask(files[0])
-        self._use(loaded.network.to(device), find_preset(preset or loaded.preset), lost or LostSettings(), device)
+        chosen = preset or loaded.preset
+        self._use(loaded.network.to(device), find_preset(chosen), lost or lost_settings(chosen), device)
 
     @classmethod
     def around(

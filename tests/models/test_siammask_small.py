@@ -1,0 +1,191 @@
+"""siammask-s: the backbone is the classifier's, learning aims where decoding looks, and the shipped weights track."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch.nn import functional
+
+from data_catalog.datasets.procedural import make_dataset, read_ground_truth
+from data_catalog.video import read_frames
+from data_catalog.weight_registry import load_registry
+from data_catalog.weights import list_weights, resolve_weights, verify
+from models.safetensors_file import read_safetensors, write_safetensors
+from models.trackers import ManyTracker, Tube, build_tracker
+from models.trackers.siammask.decode import outline_window
+from models.trackers.siammask.learning import Batch, losses, outline_of, position_at
+from models.trackers.siammask.mobilenet import MobileNetStride8, fold_classifier
+from models.trackers.siammask.outline import outline_to_mask
+from models.trackers.siammask.settings import PRESETS
+from models.trackers.siammask.small import SmallSiamMask
+from models.tracking_metrics import Grid, mean_grid_iou
+
+SHIPPED = "siammask-s"
+
+
+def random_classifier() -> torchvision.models.MobileNetV2:
+    torch.manual_seed(1)
+    network = torchvision.models.mobilenet_v2().eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.2)
+    return network
+
+
+@torch.inference_mode()
+def test_folding_changes_nothing() -> None:
+    network, ours = random_classifier(), MobileNetStride8().eval()
+    ours.load_state_dict(fold_classifier(network.state_dict()))
+    crop = torch.rand(2, 3, 63, 63) * 255
+    maps = ours(crop)
+    mean, deviation = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    x = (crop.flip(1) / 255 - mean) / deviation   # BGR of 0 to 255 → what torchvision's transforms give
+    strides = 1
+    for number, part in enumerate(network.features[:14]):
+        for module in part.modules():
+            if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (3, 3):
+                strides *= module.stride[0]
+                if module.stride == (2, 2) and strides <= 8:
+                    module.padding = (0, 0)
+                elif strides > 8:   # what the classifier would shrink, the tracker dilates
+                    dilation = 1 if module.stride == (2, 2) else 2
+                    module.stride, module.dilation, module.padding = (1, 1), (dilation,) * 2, (dilation,) * 2
+        x = part(x)
+        for index, found in ((1, maps.stem), (3, maps.layer1), (6, maps.layer2), (13, maps.layer3[:, -96:])):
+            if number == index:
+                assert torch.allclose(x, found, atol=1e-4 * float(x.abs().max()))
+
+
+def test_a_classifier_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"not torchvision's mobilenet_v2: features.0.1.weight is missing"):
+        fold_classifier({"features.0.0.weight": torch.zeros(1)})
+
+
+def test_crops_become_the_published_maps() -> None:
+    network = SmallSiamMask().eval()
+    with torch.inference_mode():
+        template = network.template(torch.zeros(1, 3, 127, 127))
+        for pixels, side in ((255, 25), (287, 29)):
+            response = network.search(torch.zeros(1, 3, pixels, pixels), template)
+            assert response.cls.shape == (1, 2, side, side)
+            assert response.loc.shape == (1, 4, side, side)
+            assert network.outline(response, torch.tensor([[0, side - 1]])).shape == (1, 63, 63)
+        with pytest.raises(ValueError, match="127 \\+ 8 n pixels, got 256"):
+            network.search(torch.zeros(1, 3, 256, 256), template)
+
+
+@pytest.mark.parametrize("centre", [(127.5, 127.5), (60.0, 170.0), (200.0, 90.0)])
+def test_a_learned_outline_decodes_to_its_mask(centre: tuple[float, float]) -> None:
+    mask = cv2.ellipse(np.zeros((255, 255), np.uint8), tuple(round(c) for c in centre), (40, 22), 30, 0, 360, 1, -1) > 0
+    position = position_at(np.asarray(centre) - 127.5, 25)
+    outline = outline_of(mask, position)
+    at = torch.tensor([[127.5, 127.5]], dtype=torch.float64)
+    window = outline_window(at, torch.tensor([255.0], dtype=torch.float64), torch.from_numpy(position)[None], 255)
+    again = outline_to_mask(outline.astype(np.float32), window[0].numpy(), (255, 255), PRESETS["small"])
+    assert (mask & again).sum() / (mask | again).sum() > 0.95
+
+
+def test_perfect_answers_are_no_error_and_shifted_ones_are() -> None:
+    from models.trackers.siammask.learning import _box_loss, _regions, _score_loss
+
+    boxes = torch.tensor([[-30.0, -50.0, 34.0, 40.0]])
+    inside, outside = _regions(boxes, 25)
+    assert inside[0, 12, 12]
+    assert outside[0, 0, 0]
+    assert not (inside & outside).any()
+    places = (torch.arange(25) - 12) * 8.0
+    middle, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    loc = torch.zeros(1, 4, 25, 25)
+    loc[:, 0], loc[:, 1] = (middle[0, 0] - places[None, :]) / 64, (middle[0, 1] - places[:, None]) / 64
+    loc[:, 2:] = (size / 64).log()[..., None, None]
+    assert float(_box_loss(loc, boxes, inside)) < 1e-5
+    assert float(_box_loss(loc + 0.2, boxes, inside)) > 0.2
+    cls = torch.stack([(~inside).float(), inside.float()], dim=1) * 20
+    assert float(_score_loss(cls, inside, outside)) < 1e-5
+    assert float(_score_loss(cls.flip(1), inside, outside)) > 10
+    assert float(_score_loss(cls, torch.zeros_like(inside), torch.ones_like(outside))) > 1   # a stranger was found
+
+
+def test_learning_lowers_the_error() -> None:
+    torch.manual_seed(0)
+    network = SmallSiamMask()
+    deep = torch.randn(2, 192, 31, 31)
+    batch = Batch(
+        target=deep[..., 12:19, 12:19],
+        deep=deep,
+        boxes=torch.tensor([[-30.0, -20.0, 30.0, 20.0]] * 2),
+        positions=torch.full((2, 2), 12),
+        windows=(deep[..., 8:23, 8:23], torch.randn(2, 24, 31, 31), torch.randn(2, 16, 63, 63)),
+        outlines=functional.pad(torch.ones(2, 21, 31), (16, 16, 21, 21)),
+        present=torch.tensor([True, True]),
+    )
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    found = []
+    for _ in range(6):
+        optimizer.zero_grad()
+        parts = losses(network, batch)
+        parts["all"].backward()
+        optimizer.step()
+        found.append({name: float(value.detach()) for name, value in parts.items()})
+    for name in ("score", "box", "outline", "all"):
+        assert found[-1][name] < found[0][name], name
+
+
+def test_safetensors_are_read_as_written_and_damage_is_told(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.randn(2, 3).half(), "b": torch.arange(5), "c": torch.randn(4, dtype=torch.float64),
+        "none": torch.empty(0, 3), "one": torch.tensor(3.5),
+    }  # fmt: skip
+    path = tmp_path / "net.safetensors"
+    write_safetensors(tensors, path, {"made": "here"})
+    found = read_safetensors(path)
+    assert found.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor)
+    whole = path.read_bytes()
+    for damaged in (whole[:-3], whole[:20], b"", b"\xff" * 64, whole.replace(b'"F16"', b'"F99"'),
+                    whole.replace(b"[2,3]", b"[2,4]")):  # fmt: skip
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"net\.safetensors is not a whole safetensors file"):
+            read_safetensors(path)
+
+
+def test_the_shipped_weights_need_no_setup(tmp_path: Path) -> None:
+    file = resolve_weights(SHIPPED, tmp_path / "weights")
+    assert file.stat().st_size <= 8_000_000
+    assert resolve_weights(file.name, tmp_path / "weights") == file
+    [row] = [row for row in list_weights(tmp_path / "weights") if row.name == SHIPPED]
+    assert row.state == "present"
+    registry = {SHIPPED: load_registry()[SHIPPED]}
+    assert [(row.file, row.state) for row in verify(tmp_path / "weights", registry)] == [(file.name, "verified")]
+    assert isinstance(build_tracker("siammask", weights=file), ManyTracker)
+
+
+@pytest.fixture(scope="module")
+def dives(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Two procedural clips as the pipeline tracks them: frames (L, H, W, 3), true quads (L, 4, 2), and boxes (1, 4)."""
+    folder = make_dataset(tmp_path_factory.mktemp("dives"), clips=2, seed=5, size="320x240", workers=1)
+    clips = []
+    for path in sorted((folder / "videos").glob("*.mp4")):
+        truth = read_ground_truth(folder / "ground_truth" / f"{path.stem}.npz")
+        quads = truth.quads[0]
+        index = np.flatnonzero(np.isfinite(quads).all(axis=(1, 2)))
+        index = index[np.rint(np.linspace(0, len(index) - 1, 30)).astype(int)]
+        frames = read_frames(path, index, (320, 240))
+        box = np.concatenate([quads[index[0]].min(axis=0), quads[index[0]].max(axis=0)])
+        clips.append((frames, quads[index], box[None].astype(np.float32)))
+    return clips
+
+
+def grid_overlap(tube: Tube, quads: np.ndarray) -> float:
+    grid = Grid((320, 240))
+    found = mean_grid_iou(grid.selected(quads), grid.selected(tube.quads.astype(np.float64)))
+    assert found is not None
+    return found
