@@ -2,7 +2,8 @@
 
     csv    NAME.mp4 (or another container, or a folder of images) and NAME_gt.csv: frame, x, y, w, h and, where known,
            x1 … y4; NAME_mask.npz with `bits` (packed along x) and `shape` where there are pixel masks
-    otb    NAME/img/*.jpg and NAME/groundtruth_rect.txt, which counts pixels from 1
+    otb    NAME/img/*.jpg and NAME/groundtruth_rect.txt, which counts pixels from 1; groundtruth_rect.K.txt where
+           several targets are told of, clip NAME-K then; of some sequences a part is told of (`OTB_FIRST_IMAGE`)
     vot    NAME/color/*.jpg (or NAME/*.jpg) and NAME/groundtruth.txt with polygons or boxes; NAME/ATTRIBUTE.tag or
            .label with a number a frame
     davis  JPEGImages/SIZE/NAME/*.jpg and Annotations/SIZE/NAME/*.png; every object counts as foreground
@@ -37,6 +38,8 @@ class TrackingClip:
         boxes: (F, 4) float64 x, y, w, h, continuous pixels of the source, NaN where the target is not in sight.
         quads: (F, 4, 2) float64 corners, clockwise; the boxes' own where nothing better is known.
         attributes: what the benchmark says of the clip.
+        first: frame of the source that the first of these is; as many follow as there are boxes.
+        part: the source may have frames after the last of these.
         read_masks: gives (F, H, W) bool pixels of the target, or None where only boxes are known.
     """
 
@@ -45,6 +48,8 @@ class TrackingClip:
     boxes: NDArray[np.float64]
     quads: NDArray[np.float64]
     attributes: frozenset[str] = frozenset()
+    first: int = 0
+    part: bool = False
     read_masks: Callable[[], Masks] | None = field(default=None, repr=False)
 
 
@@ -58,7 +63,7 @@ def find_tracking_clips(root: Path) -> list[TrackingClip]:
         raise TrackFileError(f"there is no folder {root}")
     clips = [
         *(_csv_clip(file) for file in sorted(root.glob("*_gt.csv"))),
-        *(_text_clip(file, "otb") for file in sorted(root.glob("*/groundtruth_rect.txt"))),
+        *(_text_clip(file, "otb") for file in sorted(root.glob("*/groundtruth_rect*.txt"))),
         *(_text_clip(file, "vot") for file in sorted(root.glob("*/groundtruth.txt"))),
         *(_davis_clip(folder) for folder in sorted(root.glob("Annotations/*/*")) if folder.is_dir()),
     ]
@@ -109,7 +114,30 @@ def _text_clip(file: Path, style: TextFormat) -> TrackingClip:
     quads[np.isnan(boxes).any(axis=1)] = np.nan
     labels = [*folder.glob("*.tag"), *folder.glob("*.label")]
     said = frozenset(label.stem for label in labels if any(float(v) > 0 for v in label.read_text().split()))
-    return TrackingClip(folder.name, source, boxes, _clockwise(quads), said)
+    number = file.stem.partition(".")[2]   # of the target, where there are several
+    name = f"{folder.name}-{number}" if number else folder.name
+    first = _first_image(folder.name, source) if style == "otb" else None
+    part = first is not None
+    return TrackingClip(name, source, boxes, _clockwise(quads), said, first=first or 0, part=part)
+
+
+# Sequences of OTB-100 whose truth is of some of their images: number of the first one, as the benchmark lists them.
+OTB_FIRST_IMAGE = {
+    "BlurCar1": 247, "BlurCar3": 3, "BlurCar4": 18, "David": 300, "Diving": 1, "Football1": 1, "Freeman3": 1,
+    "Freeman4": 1,
+}  # fmt: skip
+
+
+def _first_image(name: str, source: Path) -> int | None:
+    """Place among the images of the one that the truth begins with; None where it is of all images."""
+    if name not in OTB_FIRST_IMAGE or not source.is_dir():
+        return None
+    numbers = [int(image.stem) if image.stem.isdecimal() else None for image in list_images(source)]
+    if OTB_FIRST_IMAGE[name] not in numbers:
+        raise TrackFileError(
+            f"{source} has no image number {OTB_FIRST_IMAGE[name]}, with which the ground truth of OTB's {name} begins"
+        )
+    return numbers.index(OTB_FIRST_IMAGE[name])
 
 
 def _davis_clip(folder: Path) -> TrackingClip:

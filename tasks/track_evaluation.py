@@ -115,20 +115,21 @@ def load_sample(clip: TrackingClip, config: EvaluationConfig) -> Sample:
         ValueError: ground truth and video have different lengths, or no frame has a box.
     """
     info = probe(clip.source)
-    if info.num_frames != len(clip.boxes):
+    end = clip.first + len(clip.boxes)
+    if end > info.num_frames or (end < info.num_frames and not clip.part):
         raise ValueError(
-            f"clip '{clip.name}' has {info.num_frames} frames and ground truth for {len(clip.boxes)}; "
+            f"clip '{clip.name}' has {info.num_frames - clip.first} frames and ground truth for {len(clip.boxes)}; "
             "give the ground truth of this video"
         )
     seen = np.flatnonzero(np.isfinite(clip.boxes).all(axis=1))
     if not len(seen):
         raise ValueError(f"clip '{clip.name}' has no true box in any frame")
-    index = np.rint(np.linspace(seen[0], info.num_frames - 1, config.length)).astype(np.int64)
+    index = np.rint(np.linspace(seen[0], len(clip.boxes) - 1, config.length)).astype(np.int64)
     masks = clip.read_masks()[index] if clip.read_masks else None
     return Sample(
         name=clip.name,
         attributes=clip.attributes | attributes_of(clip.boxes),
-        frames=read_frames(clip.source, index, config.size_wh or (info.width, info.height)),
+        frames=read_frames(clip.source, index + clip.first, config.size_wh or (info.width, info.height)),
         source_wh=(info.width, info.height),
         boxes=clip.boxes[index],
         quads=clip.quads[index],

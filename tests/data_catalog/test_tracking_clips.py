@@ -8,6 +8,7 @@ import pytest
 
 from data_catalog.track_text import TrackFileError
 from data_catalog.tracking_clips import find_tracking_clips, mask_boxes
+from tasks.track_evaluation import EvaluationConfig, load_sample
 
 
 def images(folder: Path, count: int = 3, end: str = "jpg") -> None:
@@ -40,6 +41,38 @@ def test_otb_counts_from_one(tmp_path):
     np.testing.assert_array_equal(clip.quads[1], [[2, 0], [22, 0], [22, 10], [2, 10]])
     assert np.isnan(clip.quads[2]).all()
     assert clip.read_masks is None
+
+
+def test_otb_tells_of_several_targets_in_files_of_their_own(tmp_path):
+    images(tmp_path / "Jogging" / "img")
+    for number in (1, 2):
+        (tmp_path / "Jogging" / f"groundtruth_rect.{number}.txt").write_text(f"{number},1,20,10\n" * 3)
+    clips = find_tracking_clips(tmp_path)
+    assert [clip.name for clip in clips] == ["Jogging-1", "Jogging-2"]
+    assert [clip.boxes[0, 0] for clip in clips] == [0, 1]
+    assert {clip.source for clip in clips} == {tmp_path / "Jogging" / "img"}
+
+
+@pytest.mark.parametrize(("begins", "first"), [(298, 2), (300, 0)])
+def test_otb_tells_of_a_part_of_some_sequences(tmp_path, begins, first):
+    """David's truth begins with image 300, whether or not the images before it are there."""
+    folder = tmp_path / "David" / "img"
+    folder.mkdir(parents=True)
+    for k in range(begins, 306):
+        cv2.imwrite(str(folder / f"{k:04d}.png"), np.full((40, 60, 3), k - 290, np.uint8))
+    (tmp_path / "David" / "groundtruth_rect.txt").write_text("5,5,20,10\n" * 4)   # of images 300 to 303
+    [clip] = find_tracking_clips(tmp_path)
+    assert (clip.first, clip.part) == (first, True)
+    sample = load_sample(clip, EvaluationConfig(length=4, size_wh=None))
+    assert sample.frames[:, 0, 0, 0].tolist() == [10, 11, 12, 13]
+    (tmp_path / "David" / "groundtruth_rect.txt").write_text("5,5,20,10\n" * 7)
+    [longer] = find_tracking_clips(tmp_path)
+    with pytest.raises(ValueError, match="'David' has 6 frames and ground truth for 7"):
+        load_sample(longer, EvaluationConfig(length=4, size_wh=None))
+    for image in sorted(folder.iterdir())[: first + 1]:
+        image.unlink()
+    with pytest.raises(TrackFileError, match="has no image number 300, with which the ground truth of OTB's David"):
+        find_tracking_clips(tmp_path)
 
 
 def test_vot_polygons_and_tags(tmp_path):
