@@ -140,7 +140,7 @@ def prepared(preset: str, root: Path, clips: Path, tubeflow: Callable[..., Any])
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("preset", ["mtl_aqa", "fr_fs"])
 def test_a_preset_from_its_layout_to_its_report(
     preset: str, clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]
@@ -156,7 +156,7 @@ def test_a_preset_from_its_layout_to_its_report(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_mtl_aqa_with_judges(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
     small = prepared("mtl_aqa", tmp_path / "data", clips, tubeflow)
     summary = tubeflow("run", "mtl_aqa", "--dataset", "d", *small, "-o", "model.head=musdl", "--json")
@@ -164,7 +164,7 @@ def test_mtl_aqa_with_judges(clips: Path, tmp_path: Path, tubeflow: Callable[...
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_six_actions_in_one_command(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
     small = prepared("aqa7", tmp_path / "data", clips, tubeflow)
     record = tubeflow("experiment", "aqa7_six", "--dataset", "d", *small, "--json")
