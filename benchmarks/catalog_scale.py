@@ -64,10 +64,10 @@ def do_nothing(jobs: Sequence[Job], config: Any, context: Context) -> Iterator[O
         yield job, Product({"quads": QUADS}, {"width": 455, "height": 256})
 
 
-def fill(root: Path) -> None:
+def fill(root: Path, where: str | None = WHERE) -> None:
     """Have every artifact of the selection up to masks, under the keys that the real stages give."""
     workspace, config = Workspace.open(root), load_config("demo")
-    planner = Planner(workspace, DATASET, dataset_clips(workspace, DATASET, WHERE))
+    planner = Planner(workspace, DATASET, dataset_clips(workspace, DATASET, where))
     resolve_sources(planner)
     plans = {}
     for stage in stages.CLIP_STAGES:
@@ -81,7 +81,7 @@ def fill(root: Path) -> None:
     workspace.index.save()
     workspace.store.close()
     selected = tuple(plans)
-    finish_run(workspace, RunSummary(new_run_id(), DATASET, where=WHERE), config, plans, selected)
+    finish_run(workspace, RunSummary(new_run_id(), DATASET, where=where), config, plans, selected)
 
 
 def seconds_of(*command: str) -> tuple[float, str]:

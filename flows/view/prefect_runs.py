@@ -39,6 +39,8 @@ def _client() -> SyncPrefectClient:
 
 def _deployment() -> tuple[UUID, str]:
     """Id and name of the pipeline's deployment. Raises CatalogError where there is none, or no server answers."""
+    if own_server():  # asking would start a server of its own
+        raise CatalogError("No Prefect server is named; set PREFECT_API_URL before tubeflow view, or run it here.")
     url = get_current_settings().api.url
     try:
         with _client() as client:

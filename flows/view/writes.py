@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -102,7 +103,8 @@ def write_routes(state: ViewState, jobs: Jobs) -> APIRouter:
             follow_prefect(job, run_id)
             finished()
 
-        threading.Thread(target=follow, daemon=True).start()
+        # With this thread's settings of Prefect, which decide what server it asks.
+        threading.Thread(target=contextvars.copy_context().run, args=(follow,), daemon=True).start()
         return job.as_json()
 
     @router.get("/jobs")
