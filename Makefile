@@ -15,7 +15,9 @@ test: .venv/installed  ## fast tests, the style checks among them
 test-slow: .venv/installed  ## the long forms: fault injection, every preset, the GPU-free benchmarks' floors
 	$(BIN)/python -m pytest -m slow
 
+# The browser is the system's: apt-get install chromium, or TUBEFLOW_CHROMIUM=/path/to/chrome. None is downloaded.
 test-browser: .venv/installed  ## pages in a real Chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,browser]'
 	$(BIN)/python -m pytest -m browser
 
 lint: .venv/installed
