@@ -33,7 +33,7 @@ def shot(x: float, y: float, zoom: float = 1.0, angle: float = 0.0) -> tuple[Fra
     """What a camera sees, and the matrix (3, 3) from the panorama's continuous pixels to the frame's."""
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     view = np.vstack([np.column_stack([turn, -turn @ [x, y]]), [0, 0, 1]])
-    centres = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])   # OpenCV counts from the centre of pixel 0
+    centres = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])  # OpenCV counts from the centre of pixel 0
     drawn = cv2.warpPerspective(PANORAMA, np.linalg.inv(centres) @ view @ centres, (WIDTH, HEIGHT))
     return np.asarray(drawn, np.uint8), view
 
@@ -50,9 +50,7 @@ def farthest_apart(found: NDArray[np.float64], true: NDArray[np.float64]) -> flo
 
 
 @settings(max_examples=25, deadline=None)
-@given(
-    across=st.floats(-30, 30), down=st.floats(-20, 20), zoom=st.floats(0.95, 1.06), angle=st.floats(-0.05, 0.05)
-)
+@given(across=st.floats(-30, 30), down=st.floats(-20, 20), zoom=st.floats(0.95, 1.06), angle=st.floats(-0.05, 0.05))
 def test_the_cameras_motion_is_found(across: float, down: float, zoom: float, angle: float) -> None:
     earlier, first = shot(400, 150)
     later, second = shot(400 + across, 150 + down, zoom, angle)
@@ -64,7 +62,7 @@ def test_the_cameras_motion_is_found(across: float, down: float, zoom: float, an
 def test_what_moves_by_itself_does_not_count() -> None:
     earlier, first = shot(400, 150)
     later, second = shot(408, 150)
-    for frame, x in ((earlier, 100), (later, 160)):   # a fifth of the picture goes its own way
+    for frame, x in ((earlier, 100), (later, 160)):  # a fifth of the picture goes its own way
         frame[30:230, x : x + 120] = texture(9, 200, 120)
     found = scene_motion(grey(earlier), grey(later))
     assert found is not None
@@ -89,7 +87,7 @@ def test_a_cut_ends_the_path() -> None:
 
 # ---- who is followed ----
 
-STANDING = (60, 90, 90, 190)    # x0, y0, x1, y1 in frame 0
+STANDING = (60, 90, 90, 190)  # x0, y0, x1, y1 in frame 0
 ATHLETE = (210, 80, 245, 185)
 SPECTATOR, MOVER = texture(21, 100, 30), texture(22, 105, 35)
 
@@ -133,7 +131,9 @@ def test_where_the_mover_is_near_the_edge_and_the_spectator_in_the_middle() -> N
     frames = [np.ascontiguousarray(np.roll(frame, 170, axis=1)) for frame in clip(0, 0.1)]
     for number, frame in enumerate(frames):
         put(frame, texture(30, 90, 40), 20 + 5 * number, 60)
-    found = Detections(np.asarray([[230, 90, 260, 190], [20, 60, 60, 150]], np.float32), np.asarray([0.6, 0.6], np.float32))
+    found = Detections(
+        np.asarray([[230, 90, 260, 190], [20, 60, 60, 150]], np.float32), np.asarray([0.6, 0.6], np.float32)
+    )
     assert choose_athletes(found, "followed", 1, (WIDTH, HEIGHT), departed(frames)).tolist() == [1]
 
 

@@ -5,6 +5,7 @@ The file's name says what it holds (how many, which seed, which renderer), so a 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class PeoplePool:
             with np.load(file) as stored:
                 self._bytes: NDArray[np.uint8] = stored["bytes"]
                 self._ends: NDArray[np.int64] = stored["ends"]
-        except (ValueError, KeyError) as exc:
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
             raise PeopleError(f"the pool of people {file} is damaged ({exc}); delete it and run again") from exc
 
     def __len__(self) -> int:
