@@ -114,7 +114,7 @@ def test_prepare_draws_once(tmp_path: Path) -> None:
 
 
 def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) -> None:
-    """Two networks, two seeds, six held-out clips: figures of the right runs in the right places."""
+    """Three rows, six held-out clips: figures of the right runs in the right places."""
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "ws"))
     clips = dataset_clips(workspace, DATASET)
     records = [
@@ -126,7 +126,7 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
         "preset": "demo",
         "override": [*SETTINGS, "train.epochs=1"],
         "variants": {PLAIN: {"model.attention": "none"}, TSA: {}, "TSA-Net, tau 0.25": {"masks.tau": 0.25}},
-        "matrix": {"train.seed": [0, 1]},
+        "matrix": {"train.seed": [0]},
     }
 
     def run(config: PipelineConfig) -> Any:
@@ -142,6 +142,7 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     rows = {line[0]: dict(zip(head, line, strict=True)) for line in body}
     assert list(rows) == [PLAIN, TSA, "TSA-Net, tau 0.25"]
     assert [rows[name]["against"] for name in rows] == ["", PLAIN, TSA]
+    assert all(row["seeds"].endswith("(± –)") for row in rows.values())
     assert rows[PLAIN]["positions"] == "0"
     assert int(rows["TSA-Net, tau 0.25"]["positions"]) > int(rows[TSA]["positions"]) > 0
     mean = {
