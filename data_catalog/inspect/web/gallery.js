@@ -30,6 +30,7 @@ let generation = null;
 let layout = { columns: 1, width: 0, height: 0 };
 let current = 0; // the card that the keyboard is on
 let stages = [];
+let severalDatasets = true;
 
 /** Filters as the address and the API name them. */
 function readForm() {
@@ -48,13 +49,15 @@ function writeAddress() {
 async function reload(keepPlace = false) {
   filters = readForm();
   pages = new Map();
-  clearCards();
   current = keepPlace ? current : 0;
-  const first = await page(0);
+  const first = await page(keepPlace ? Math.floor(firstInSight() / PAGE) : 0);
   if (!first) return;
+  const focused = keepPlace && grid.contains(document.activeElement);
+  clearCards();
   if (!keepPlace) window.scrollTo(0, 0);
   measure();
   draw();
+  if (focused) cards.get(current)?.focus({ preventScroll: true });
 }
 
 /** One page of rows; null where other filters were chosen meanwhile. */
@@ -74,6 +77,7 @@ async function page(number) {
       total = answer.total;
       pages.set(number, answer.rows);
       showCounts(answer);
+      if (answer.refreshing) askAgain();
       return answer.rows;
     },
     (error) => {
@@ -84,6 +88,14 @@ async function page(number) {
   );
   pages.set(number, pending);
   return pending;
+}
+
+let again = null;
+
+/** The server is reading the workspace anew: what it finds is shown once it is there. */
+function askAgain() {
+  clearTimeout(again);
+  again = setTimeout(() => reload(true), 1200);
 }
 
 function tell(sentence, kind = "") {
@@ -119,6 +131,11 @@ function measure() {
   layout = { columns, width: card, height: Math.round((card * 9) / 16) + TEXT };
   const rows = Math.ceil(total / columns);
   grid.style.height = `${Math.max(0, rows * (layout.height + GAP) - GAP)}px`;
+}
+
+function firstInSight() {
+  const top = Math.max(0, -grid.getBoundingClientRect().top);
+  return Math.min(Math.max(total - 1, 0), Math.floor(top / (layout.height + GAP)) * layout.columns);
 }
 
 function clearCards() {
@@ -192,7 +209,7 @@ function makeCard(row, index) {
     meter.style.width = `${Math.round(100 * row.suspicion)}%`;
     picture.append(meter);
   }
-  const what = [row.dataset, row.split, row.action].filter(Boolean).join(" · ");
+  const what = [severalDatasets && row.dataset, row.split, row.action].filter(Boolean).join(" · ");
   const card = el(
     "a",
     {
@@ -234,7 +251,8 @@ function badge(row) {
   if (row.state === "missing") return el("span", { class: "badge plain" }, "not made");
   if (row.suspicion === null) return null;
   const kind = row.suspicion >= 0.5 ? "alarm" : row.suspicion > 0.15 ? "warn" : "good";
-  return el("span", { class: `badge ${kind}` }, `${Math.round(100 * row.suspicion)} %`);
+  const share = `${Math.round(100 * row.suspicion)} %`;
+  return el("span", { class: `badge ${kind}`, title: `Suspicion ${share}: ${why(row)}` }, share);
 }
 
 function dots(row) {
@@ -356,6 +374,7 @@ async function start() {
   try {
     const found = await session();
     stages = found.stages;
+    severalDatasets = found.datasets.length > 1;
     const said = found.datasets.filter((one) => one.note).map((one) => `${one.name}: ${one.note}`);
     notes.textContent = said.join(" ");
     notes.hidden = !said.length;
