@@ -5,6 +5,7 @@ Read `tracker` for the course of things, `lockstep` for one frame, `network` for
 
 from models.trackers.siammask.network import SiamMask
 from models.trackers.siammask.settings import NEVER_LOST, PRESETS, LostSettings, SiamMaskSettings
+from models.trackers.siammask.small import SmallSiamMask
 from models.trackers.siammask.tracker import SiamMaskTracker
 
-__all__ = ["NEVER_LOST", "PRESETS", "LostSettings", "SiamMask", "SiamMaskSettings", "SiamMaskTracker"]
+__all__ = ["NEVER_LOST", "PRESETS", "LostSettings", "SiamMask", "SiamMaskSettings", "SiamMaskTracker", "SmallSiamMask"]
