@@ -16,7 +16,8 @@ _LEFT = {
     "lowerleg02": ("lowerleg01", (1, -6, 0), (1, -8, 0)), "foot": ("lowerleg02", (1, -8, 0), (1, -8.3, 1)),
     "breast": ("spine02", (0.5, 3, 0), (0.5, 3, 0.8)), "clavicle": ("spine01", (0.2, 4.5, 0), (1, 4.6, 0)),
     "shoulder01": ("clavicle", (1, 4.6, 0), (1.6, 4.6, 0)), "upperarm01": ("shoulder01", (1.6, 4.6, 0), (2.6, 3.6, 0)),
-    "upperarm02": ("upperarm01", (2.6, 3.6, 0), (3.4, 2.8, 0)), "lowerarm01": ("upperarm02", (3.4, 2.8, 0), (4.2, 2, 0)),
+    "upperarm02": ("upperarm01", (2.6, 3.6, 0), (3.4, 2.8, 0)),
+    "lowerarm01": ("upperarm02", (3.4, 2.8, 0), (4.2, 2, 0)),
     "lowerarm02": ("lowerarm01", (4.2, 2, 0), (5, 1.2, 0)), "wrist": ("lowerarm02", (5, 1.2, 0), (5.5, 0.8, 0)),
 }  # fmt: skip
 _MIDDLE = {
@@ -103,7 +104,8 @@ def _hair(head: list[int]) -> dict[str, Any]:
     return {
         "vertices": np.ravel(above).tolist(), "faces": [10, 0, 1, 2, 0, 0, 1, 2, 11, 0, 2, 3, 1, 0, 0, 1, 2, 3],
         "ref_vIdxs": [head[:3]] * 4, "weights": [[1, 0, 0]] * 4, "offsets": [[0, 1.6, 0]] * 4,
-        "skinIndices": [sorted(bones()).index("head"), 0, 0] * 4, "skinWeights": [1, 0, 0] * 4, "influencesPerVertex": 3,
+        "skinIndices": [sorted(bones()).index("head"), 0, 0] * 4, "skinWeights": [1, 0, 0] * 4,
+        "influencesPerVertex": 3,
     }  # fmt: skip
 
 

@@ -93,7 +93,7 @@ SPECTATOR, MOVER = texture(21, 100, 30), texture(22, 105, 35)
 
 
 def clip(pan: float, runs: float, starts: int = 0, frames: int = 36) -> list[Frame]:
-    """A camera that pans by `pan` px a frame; the mover runs by `runs` px a frame against the scene from `starts` on."""
+    """A camera pans by `pan` px a frame; the mover runs by `runs` px a frame against the scene, from `starts` on."""
     made = []
     for number in range(frames):
         frame, _ = shot(300 + pan * number, 150)
