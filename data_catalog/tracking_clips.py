@@ -4,8 +4,8 @@
            x1 … y4; NAME_mask.npz with `bits` (packed along x) and `shape` where there are pixel masks
     otb    NAME/img/*.jpg and NAME/groundtruth_rect.txt, which counts pixels from 1; groundtruth_rect.K.txt where
            several targets are told of, clip NAME-K then; of some sequences a part is told of (`OTB_FIRST_IMAGE`)
-    vot    NAME/color/*.jpg (or NAME/*.jpg) and NAME/groundtruth.txt with polygons or boxes; NAME/ATTRIBUTE.tag or
-           .label with a number a frame
+    vot    NAME/color/*.jpg (or NAME/*.jpg) and NAME/groundtruth.txt with polygons, boxes or masks;
+           NAME/ATTRIBUTE.tag or .label with a number a frame
     davis  JPEGImages/SIZE/NAME/*.jpg and Annotations/SIZE/NAME/*.png; every object counts as foreground
 
 Which one a folder has shows in its files.
@@ -21,8 +21,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.frame_folder import list_images
+from data_catalog.frame_folder import list_images, read_image
 from data_catalog.track_text import TextFormat, TrackFileError, read_text_track
+from data_catalog.vot_masks import holds_masks, read_regions, whole_masks
 
 CONTAINERS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 Masks = NDArray[np.bool_]
@@ -109,16 +110,37 @@ def _packed_masks(file: Path) -> Masks:
 def _text_clip(file: Path, style: TextFormat) -> TrackingClip:
     folder = file.parent
     source = next((folder / name for name in ("img", "color") if (folder / name).is_dir()), folder)
+    if style == "vot" and holds_masks(file):
+        return _vot_mask_clip(file, source)
     quads = np.asarray(read_text_track(file, style), np.float64)
     boxes = _absent(np.concatenate([quads.min(axis=1), quads.max(axis=1) - quads.min(axis=1)], axis=1))
     quads[np.isnan(boxes).any(axis=1)] = np.nan
-    labels = [*folder.glob("*.tag"), *folder.glob("*.label")]
-    said = frozenset(label.stem for label in labels if any(float(v) > 0 for v in label.read_text().split()))
+    said = _tags(folder)
     number = file.stem.partition(".")[2]   # of the target, where there are several
     name = f"{folder.name}-{number}" if number else folder.name
     first = _first_image(folder.name, source) if style == "otb" else None
     part = first is not None
     return TrackingClip(name, source, boxes, _clockwise(quads), said, first=first or 0, part=part)
+
+
+def _tags(folder: Path) -> frozenset[str]:
+    labels = [*folder.glob("*.tag"), *folder.glob("*.label")]
+    return frozenset(label.stem for label in labels if any(float(v) > 0 for v in label.read_text().split()))
+
+
+def _vot_mask_clip(file: Path, source: Path) -> TrackingClip:
+    regions = read_regions(file)
+    found = [mask_boxes(region.mask) for region in regions]
+    corner = np.asarray([(region.left, region.top) for region in regions], np.float64)
+    boxes = np.stack([box for box, _ in found])
+    boxes[:, :2] += corner
+    quads = np.stack([quad for _, quad in found]) + corner[:, None]
+
+    def read_masks() -> Masks:
+        height, width = read_image(list_images(source)[0]).shape[:2]
+        return whole_masks(read_regions(file), (width, height))
+
+    return TrackingClip(file.parent.name, source, boxes, quads, _tags(file.parent), read_masks=read_masks)
 
 
 # Sequences of OTB-100 whose truth is of some of their images: number of the first one, as the benchmark lists them.

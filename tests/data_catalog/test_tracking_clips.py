@@ -87,6 +87,31 @@ def test_vot_polygons_and_tags(tmp_path):
     assert np.isnan(clip.boxes[2]).all()
 
 
+def vot_mask(mask: np.ndarray, left: int, top: int, width: int, height: int) -> str:
+    """A mask (H, W) as VOT writes what lies in a rectangle: runs row by row, beginning with zeros."""
+    flat, runs, value = mask[top : top + height, left : left + width].ravel(), [0], False
+    for pixel in flat:
+        if bool(pixel) != value:
+            runs.append(0)
+            value = not value
+        runs[-1] += 1
+    return "m" + ",".join(map(str, [left, top, width, height, *runs]))
+
+
+def test_vot_masks(tmp_path):
+    images(tmp_path / "ball" / "color")
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 15:40] = True
+    mask[12, 20] = False
+    lines = [vot_mask(mask, 15, 10, 25, 10), vot_mask(mask, 10, 4, 45, 30), "m0,0,0,0"]
+    (tmp_path / "ball" / "groundtruth.txt").write_text("\n".join(lines) + "\n")
+    [clip] = find_tracking_clips(tmp_path)
+    np.testing.assert_array_equal(clip.read_masks(), [mask, mask, np.zeros_like(mask)])
+    np.testing.assert_array_equal(clip.boxes, [[15, 10, 25, 10], [15, 10, 25, 10], [np.nan] * 4])
+    np.testing.assert_allclose(sorted(clip.quads[1].tolist()), [[15, 10], [15, 20], [40, 10], [40, 20]], atol=1e-4)
+    assert np.isnan(clip.quads[2]).all()
+
+
 def test_davis_masks(tmp_path):
     images(tmp_path / "JPEGImages" / "480p" / "dog")
     folder = tmp_path / "Annotations" / "480p" / "dog"
@@ -118,6 +143,8 @@ def test_a_rotated_rectangle_holds_whole_pixels():
         ({"a_gt.csv": "frame,x,y,w,h\n0,1,2,3,4\n2,1,2,3,4\n", "a.mp4": ""}, "every frame in order"),
         ({"a_gt.csv": "frame,x,y,w,h\n0,1,2,three,4\n", "a.mp4": ""}, "not 5 numbers"),
         ({"s/groundtruth_rect.txt": "1,2,3\n"}, "has 3 numbers; 4"),
+        ({"s/groundtruth.txt": "m1,2,3,four\n"}, "line 1 is no mask: 'm1,2,3,four'"),
+        ({"s/groundtruth.txt": "m1,2,3,4,0,12\nm1,2,3,4,0,13\n"}, "line 2 has runs of 13 pixels in a rect"),
         ({"Annotations/480p/s/0.png": ""}, "have no images at"),
     ],
 )
