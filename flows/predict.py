@@ -120,7 +120,8 @@ def prediction_config(run: FinishedRun, request: Request, overrides: Sequence[st
     if not config.detect.needs_model and not request.boxes:
         raise ConfigError(
             "Who is to be followed? Run '" + run.run_id + "' took first-frame boxes from labels; give one with "
-            "--box x,y,w,h, or a detector: -o detect.detector=athlete-n -o detect.select=followed -o detect.min_score=0.05"
+            "--box x,y,w,h, or a detector: -o detect.detector=athlete-n -o detect.select=followed "
+            "-o detect.min_score=0.05"
         )
     return config
 
