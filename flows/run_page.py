@@ -83,7 +83,9 @@ def tube_rows(rows: Sequence[TubeQuality]) -> list[dict[str, Any]]:
 
 def show_tubes(summary: RunSummary, workspace: Workspace) -> None:
     """The most suspicious tubes as a picture; what can't be read is left out."""
-    tubes = [tube for row in summary.worst if (tube := read_tube(workspace, row)) is not None]
+    clips = workspace.datasets.clips(summary.dataset, [row.clip_id for row in summary.worst])
+    scores = {clip.clip_id: clip.score for clip in clips}
+    tubes = [tube for row in summary.worst if (tube := read_tube(workspace, row, scores.get(row.clip_id))) is not None]
     if not tubes:
         return
     path = workspace.runs / summary.run_id / "tubes.png"
@@ -101,8 +103,8 @@ def image_uri(path: Path) -> str:
     return data_uri(load_picture(path, path.name, width=PICTURE_WIDTH))
 
 
-def read_tube(workspace: Workspace, row: TubeQuality) -> ClipTube | None:
-    """What is drawn of a judged tube; None where one of its artifacts is gone or damaged."""
+def read_tube(workspace: Workspace, row: TubeQuality, score: float | None) -> ClipTube | None:
+    """What is drawn of a judged tube of a clip with that score; None where one of its artifacts is gone or damaged."""
     store = workspace.store
     try:
         track, masks = store.read("track", row.track_key), store.read("masks", row.masks_key)
@@ -112,4 +114,4 @@ def read_tube(workspace: Workspace, row: TubeQuality) -> ClipTube | None:
         return None
     settings = masks.lineage.config["masks"]
     found = {"normalize": source, "track": track, "masks": masks}
-    return draw_from(workspace, row.dataset, row.clip_id, found, (settings["crop"], settings["tau"]), None)
+    return draw_from(workspace, row.dataset, row.clip_id, found, (settings["crop"], settings["tau"]), score)
