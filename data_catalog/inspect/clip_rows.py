@@ -65,7 +65,7 @@ class ClipRow:
             return "quarantined"
         return "done" if self.stages and all(state == "hit" for state in self.stages.values()) else "missing"
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """What a search looks through."""
         odd = " ".join(self.reasons)
@@ -109,18 +109,15 @@ def choose(rows: Iterable[ClipRow], query: RowQuery) -> list[ClipRow]:
 
 def count_facets(rows: Sequence[ClipRow], query: RowQuery) -> dict[str, dict[str, int]]:
     """For dataset, split and state: how many rows each value would leave, all other filters kept."""
-    tests = _tests(query)
-    facets: dict[str, dict[str, int]] = {}
-    values: dict[str, Callable[[ClipRow], str]] = {
-        "dataset": lambda row: row.dataset,
-        "split": lambda row: row.split,
-        "state": lambda row: row.state,
-    }
-    for name, value in values.items():
-        others = [test for kind, test in tests.items() if kind != name]
-        counts = Counter(value(row) for row in rows if all(test(row) for test in others))
-        facets[name] = dict(sorted(counts.items()))
-    return facets
+    tests = list(_tests(query).items())
+    counts: dict[str, Counter[str]] = {name: Counter() for name in ("dataset", "split", "state")}
+    for row in rows:
+        failed = [name for name, test in tests if not test(row)]
+        if len(failed) > 1 or (failed and failed[0] not in counts):
+            continue
+        for name in failed or counts:  # a filter of its own doesn't count against a facet
+            counts[name][getattr(row, name)] += 1
+    return {name: dict(sorted(found.items())) for name, found in counts.items()}
 
 
 def _tests(query: RowQuery) -> dict[str, Callable[[ClipRow], bool]]:
@@ -179,7 +176,7 @@ def row_json(row: ClipRow, thumb: str | None, page: str) -> dict[str, Any]:
         "clip": row.clip,
         "split": row.split,
         "action": row.action,
-        "score": row.score,
+        "score": row.score if row.score is None or math.isfinite(row.score) else None,
         "label": row.label,
         "bad": row.bad,
         "athletes": row.athletes,

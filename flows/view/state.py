@@ -197,7 +197,8 @@ class ViewState:
             before = self._snapshot or self._renew()
             alone = since is not None and since == before.fingerprint
             state = before.dataset(dataset)
-            workspace = Workspace(self.root)
+            # Labels don't touch the index; a run does, and then it is read again.
+            workspace = before.workspace if alone else Workspace(self.root)
             clips = every_clip(workspace, dataset, only=[clip])
             if not clips:
                 raise UnknownClip(f"Dataset '{dataset}' has no clip '{clip}'.")
