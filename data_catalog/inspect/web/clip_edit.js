@@ -1,7 +1,7 @@
 // The panel that corrects a clip: first-frame boxes, where the clip begins and ends, and whether it is used at all.
 
-import { el, post, toast } from './base.js';
-import { badge, button, heading, numberField } from './clip_dom.js';
+import { el, post, toast } from "./base.js";
+import { badge, button, heading, numberField } from "./clip_dom.js";
 
 /** Tells with the event `saved` (detail: {edits, plan}) what changed, and with `editing` that drawing began or ended. */
 export class EditPanel extends EventTarget {
@@ -14,7 +14,7 @@ export class EditPanel extends EventTarget {
   constructor(places, boxes, player, names) {
     super();
     Object.assign(this, { ...places, boxes, player, names, editing: false, cut: null });
-    boxes.addEventListener('change', () => this._showBoxes());
+    boxes.addEventListener("change", () => this._showBoxes());
   }
 
   /** Show a clip as /api/clip gives it. */
@@ -30,11 +30,13 @@ export class EditPanel extends EventTarget {
     this.player.pause();
     this.player.seek(0);
     const { detections } = this.data;
-    const people = detections?.chosen_by === 'model'
-      ? detections.boxes.map((box, i) => ({ box, score: detections.scores[i], number: i })) : [];
+    const people =
+      detections?.chosen_by === "model"
+        ? detections.boxes.map((box, i) => ({ box, score: detections.scores[i], number: i }))
+        : [];
     this._draw();
     this.boxes.begin(startBoxes(this.data), people);
-    this.dispatchEvent(new Event('editing'));
+    this.dispatchEvent(new Event("editing"));
     this.boxes.focusSelected();
   }
 
@@ -42,12 +44,12 @@ export class EditPanel extends EventTarget {
     if (!this.editing) return;
     this.editing = false;
     this._draw();
-    this.dispatchEvent(new Event('editing'));
-    this.panel.querySelector('#edit-box')?.focus();
+    this.dispatchEvent(new Event("editing"));
+    this.panel.querySelector("#edit-box")?.focus();
   }
 
   _draw() {
-    const parts = [heading('edit-title', 'Correct')];
+    const parts = [heading("edit-title", "Correct")];
     if (this.data.frames) parts.push(this.editing ? this._boxForm() : this._boxSummary());
     if (!this.editing) parts.push(this._cutForm(), this._badForm());
     this.panel.replaceChildren(...parts);
@@ -56,19 +58,32 @@ export class EditPanel extends EventTarget {
 
   _boxSummary() {
     const count = startBoxes(this.data).length;
-    const who = { annotation: 'the labels', person: 'a person', model: `the detector (${this.data.detections?.detector})` };
+    const who = {
+      annotation: "the labels",
+      person: "a person",
+      model: `the detector (${this.data.detections?.detector})`,
+    };
     const from = this.data.labels.boxes_by_person ? who.person : who[this.data.detections?.chosen_by];
-    const words = count === 0 ? 'No box in the first frame yet.'
-      : `${count === 1 ? 'One athlete is' : `${count} athletes are`} followed${from ? `, chosen by ${from}` : ''}.`;
-    return el('div', { class: 'edit-part' },
-      el('h3', {}, 'Who is followed'),
-      el('p', { class: 'faint' }, words),
-      button(count ? 'Edit the first-frame box' : 'Draw the first-frame box', () => this.begin(), { class: 'button primary', id: 'edit-box', 'aria-keyshortcuts': 'e' }));
+    const words =
+      count === 0
+        ? "No box in the first frame yet."
+        : `${count === 1 ? "One athlete is" : `${count} athletes are`} followed${from ? `, chosen by ${from}` : ""}.`;
+    return el(
+      "div",
+      { class: "edit-part" },
+      el("h3", {}, "Who is followed"),
+      el("p", { class: "faint" }, words),
+      button(count ? "Edit the first-frame box" : "Draw the first-frame box", () => this.begin(), {
+        class: "button primary",
+        id: "edit-box",
+        "aria-keyshortcuts": "e",
+      }),
+    );
   }
 
   _boxForm() {
-    this.list = el('div', { class: 'box-list' });
-    return el('div', { class: 'edit-part editing' }, el('h3', {}, 'Who is followed'), this.list);
+    this.list = el("div", { class: "box-list" });
+    return el("div", { class: "edit-part editing" }, el("h3", {}, "Who is followed"), this.list);
   }
 
   /** What stands below the picture while boxes are drawn. */
@@ -76,10 +91,22 @@ export class EditPanel extends EventTarget {
     this.bar.hidden = !this.editing;
     if (!this.editing) return;
     this.bar.replaceChildren(
-      el('p', { class: 'faint' }, 'Drag on the picture to draw a box round the athlete. Drag a box to move it, a corner to resize it.'),
-      button('Add athlete', () => { this.boxes.add(); this.boxes.focusSelected(); }, { id: 'add-athlete' }),
-      button('Cancel', () => this.end()),
-      button('Save', () => this._saveBoxes(), { class: 'button primary', id: 'save-boxes' }));
+      el(
+        "p",
+        { class: "faint" },
+        "Drag on the picture to draw a box round the athlete. Drag a box to move it, a corner to resize it.",
+      ),
+      button(
+        "Add athlete",
+        () => {
+          this.boxes.add();
+          this.boxes.focusSelected();
+        },
+        { id: "add-athlete" },
+      ),
+      button("Cancel", () => this.end()),
+      button("Save", () => this._saveBoxes(), { class: "button primary", id: "save-boxes" }),
+    );
   }
 
   _showBoxes() {
@@ -92,13 +119,15 @@ export class EditPanel extends EventTarget {
       this.list.replaceChildren(...rows, ...this._peopleRow());
       this._rows = boxes.length;
     }
-    this.bar.querySelector('#save-boxes').disabled = boxes.length === 0;
+    this.bar.querySelector("#save-boxes").disabled = boxes.length === 0;
   }
 
   _refill() {
-    this.list.querySelectorAll('fieldset').forEach((fieldset, index) => {
-      fieldset.classList.toggle('chosen', index === this.boxes.selected);
-      fieldset.querySelectorAll('input').forEach((input, n) => { input.value = Math.round(asRectangle(this.boxes.boxes[index])[n] * 10) / 10; });
+    this.list.querySelectorAll("fieldset").forEach((fieldset, index) => {
+      fieldset.classList.toggle("chosen", index === this.boxes.selected);
+      fieldset.querySelectorAll("input").forEach((input, n) => {
+        input.value = Math.round(asRectangle(this.boxes.boxes[index])[n] * 10) / 10;
+      });
     });
   }
 
@@ -110,21 +139,40 @@ export class EditPanel extends EventTarget {
       const [x, y, w, h] = wanted;
       this.boxes.place(index, [x, y, x + w, y + h]);
     };
-    const fields = ['left', 'top', 'width', 'height'].map((name, n) => numberField(name, Math.round(rectangle[n] * 10) / 10, set(n), { step: 'any' }));
-    const row = el('fieldset', { class: `athlete${index % 4}${index === this.boxes.selected ? ' chosen' : ''}` },
-      el('legend', {}, `Athlete ${index + 1}`), el('div', { class: 'box-fields' }, ...fields),
-      button('Remove', () => this.boxes.remove(index), { class: 'button small', 'aria-label': `Remove athlete ${index + 1}` }));
-    row.addEventListener('focusin', () => { if (this.boxes.selected !== index) this.boxes.select(index); });
+    const fields = ["left", "top", "width", "height"].map((name, n) =>
+      numberField(name, Math.round(rectangle[n] * 10) / 10, set(n), { step: "any" }),
+    );
+    const row = el(
+      "fieldset",
+      { class: `athlete${index % 4}${index === this.boxes.selected ? " chosen" : ""}` },
+      el("legend", {}, `Athlete ${index + 1}`),
+      el("div", { class: "box-fields" }, ...fields),
+      button("Remove", () => this.boxes.remove(index), {
+        class: "button small",
+        "aria-label": `Remove athlete ${index + 1}`,
+      }),
+    );
+    row.addEventListener("focusin", () => {
+      if (this.boxes.selected !== index) this.boxes.select(index);
+    });
     return row;
   }
 
   _peopleRow() {
     const { people } = this.boxes;
     if (!people.length) return [];
-    return [el('div', { class: 'people', role: 'group', 'aria-label': 'People found in the first frame' },
-      el('p', { class: 'faint' }, 'Or choose who was found (dashed in the picture):'),
-      ...people.map(({ score }, number) =>
-        button(`Person ${number + 1} · ${score.toFixed(2)}`, () => this.boxes.usePerson(number), { class: 'button small' })))];
+    return [
+      el(
+        "div",
+        { class: "people", role: "group", "aria-label": "People found in the first frame" },
+        el("p", { class: "faint" }, "Or choose who was found (dashed in the picture):"),
+        ...people.map(({ score }, number) =>
+          button(`Person ${number + 1} · ${score.toFixed(2)}`, () => this.boxes.usePerson(number), {
+            class: "button small",
+          }),
+        ),
+      ),
+    ];
   }
 
   async _saveBoxes() {
@@ -134,53 +182,107 @@ export class EditPanel extends EventTarget {
 
   _cutForm() {
     const { video } = this.data;
-    if (!video) return el('div');
+    if (!video) return el("div");
     const draw = () => {
-      const field = (name, label, hint) => numberField(label, this.cut[name], (value) => { this.cut[name] = value; }, { most: video.total ?? null, hint });
-      const here = (name, words, plus) => button(words, () => {
-        const source = video.source_index?.[this.player.frame] ?? null;
-        if (source === null) throw new Error('The frames of this clip are not made yet, so there is no frame to take.');
-        this.cut[name] = source + plus;
-        draw();
-      }, { class: 'button small' });
+      const field = (name, label, hint) =>
+        numberField(
+          label,
+          this.cut[name],
+          (value) => {
+            this.cut[name] = value;
+          },
+          { most: video.total ?? null, hint },
+        );
+      const here = (name, words, plus) =>
+        button(
+          words,
+          () => {
+            const source = video.source_index?.[this.player.frame] ?? null;
+            if (source === null)
+              throw new Error("The frames of this clip are not made yet, so there is no frame to take.");
+            this.cut[name] = source + plus;
+            draw();
+          },
+          { class: "button small" },
+        );
       form.replaceChildren(
-        el('div', { class: 'cut-row' }, field('start_frame', 'In: first frame', `${video.start ?? 0}`), here('start_frame', 'Set to here', 0)),
-        el('div', { class: 'cut-row' }, field('end_frame', 'Out: one past the last', 'end'), here('end_frame', 'Set to here', 1)),
-        el('div', { class: 'row' }, button('Save in and out', () => this._save({ ...this.cut }), { id: 'save-cut' })));
+        el(
+          "div",
+          { class: "cut-row" },
+          field("start_frame", "In: first frame", `${video.start ?? 0}`),
+          here("start_frame", "Set to here", 0),
+        ),
+        el(
+          "div",
+          { class: "cut-row" },
+          field("end_frame", "Out: one past the last", "end"),
+          here("end_frame", "Set to here", 1),
+        ),
+        el(
+          "div",
+          { class: "row" },
+          button("Save in and out", () => this._save({ ...this.cut }), { id: "save-cut" }),
+        ),
+      );
     };
-    const form = el('div', {});
+    const form = el("div", {});
     draw();
-    return el('details', { class: 'edit-part' }, el('summary', {}, 'Where the clip begins and ends'),
-      el('p', { class: 'faint' }, 'In frames of the video, from 0. Empty means its first, its last. Another beginning has another first frame: look at the box again.'), form);
+    return el(
+      "details",
+      { class: "edit-part" },
+      el("summary", {}, "Where the clip begins and ends"),
+      el(
+        "p",
+        { class: "faint" },
+        "In frames of the video, from 0. Empty means its first, its last. Another beginning has another first frame: look at the box again.",
+      ),
+      form,
+    );
   }
 
   _badForm() {
     const { bad, bad_reason: reason } = this.data.labels;
     if (bad) {
-      return el('div', { class: 'edit-part' }, badge('marked bad', 'alarm'),
-        el('p', { class: 'faint' }, reason ? `Left out of every run: ${reason}` : 'Left out of every run.'),
-        button('Use this clip again', () => this._save({ bad: false }), { id: 'mark-good' }));
+      return el(
+        "div",
+        { class: "edit-part" },
+        badge("marked bad", "alarm"),
+        el("p", { class: "faint" }, reason ? `Left out of every run: ${reason}` : "Left out of every run."),
+        button("Use this clip again", () => this._save({ bad: false }), { id: "mark-good" }),
+      );
     }
-    const input = el('input', { type: 'text', id: 'bad-reason', maxlength: 200, placeholder: 'such as: two dives in one clip' });
+    const input = el("input", {
+      type: "text",
+      id: "bad-reason",
+      maxlength: 200,
+      placeholder: "such as: two dives in one clip",
+    });
     const mark = async () => {
       const words = input.value.trim();
-      if (!words) { input.focus(); throw new Error('Say why this clip is bad, for whoever finds it next.'); }
+      if (!words) {
+        input.focus();
+        throw new Error("Say why this clip is bad, for whoever finds it next.");
+      }
       await this._save({ bad: true, reason: words });
     };
-    return el('details', { class: 'edit-part' }, el('summary', {}, 'Leave this clip out'),
-      el('label', { class: 'field' }, el('span', {}, 'Reason'), input),
-      el('div', { class: 'row' }, button('Mark as bad', mark, { id: 'mark-bad' })));
+    return el(
+      "details",
+      { class: "edit-part" },
+      el("summary", {}, "Leave this clip out"),
+      el("label", { class: "field" }, el("span", {}, "Reason"), input),
+      el("div", { class: "row" }, button("Mark as bad", mark, { id: "mark-bad" })),
+    );
   }
 
   /** Save labels; says whether anything was written. */
   async _save(change) {
-    const answer = await post('/api/labels', { ...this.names, ...change });
+    const answer = await post("/api/labels", { ...this.names, ...change });
     if (answer.edits.length === 0) {
-      toast('Nothing changed, so nothing was saved.', 'warn');
+      toast("Nothing changed, so nothing was saved.", "warn");
       return true;
     }
-    toast('Saved. See what has to run again.', 'good');
-    this.dispatchEvent(new CustomEvent('saved', { detail: answer }));
+    toast("Saved. See what has to run again.", "good");
+    this.dispatchEvent(new CustomEvent("saved", { detail: answer }));
     return true;
   }
 }
@@ -191,33 +293,6 @@ function startBoxes({ detections, label_boxes: labelled, labels }) {
   return detections ? detections.chosen.map((index) => detections.boxes[index]) : [];
 }
 
-function asRectangle([x0, y0, x1, y1]) { return [x0, y0, x1 - x0, y1 - y0]; }
-
-/** Fill the panel with who changed what, newest first; each row can be taken back by setting the old value again. */
-export function showHistory(panel, history, names, saved) {
-  const rows = [...history].reverse().map((edit) => {
-    const row = el('li', {},
-      el('span', { class: 'history-what' }, el('b', {}, WORDS[edit.field] ?? edit.field), ` ${plain(edit.old)} → ${plain(edit.new)}`),
-      el('span', { class: 'faint' }, `${edit.who}, ${new Date(edit.when).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'short' })}`));
-    const back = takenBack(edit);
-    if (back) {
-      row.append(button('Take back', async () => saved(await post('/api/labels', { ...names, ...back })), { class: 'button small', 'aria-label': `Take back: ${edit.field} to ${plain(edit.old)}` }));
-    }
-    return row;
-  });
-  panel.replaceChildren(heading('history-title', 'History'),
-    rows.length ? el('ol', { class: 'history' }, ...rows) : el('p', { class: 'faint' }, 'Nobody has corrected this clip.'));
-}
-
-const WORDS = { boxes: 'box', start_frame: 'in', end_frame: 'out', bad: 'bad', bad_reason: 'reason' };
-
-function takenBack({ field, old }) {
-  if (field === 'boxes') return { source_boxes: old ?? [] };
-  return ['bad', 'start_frame', 'end_frame'].includes(field) ? { [field]: old } : null;
-}
-
-function plain(value) {
-  if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) return 'none';
-  if (Array.isArray(value)) return value.map((item) => (Array.isArray(item) ? `[${item.map((n) => Math.round(n * 10) / 10).join(', ')}]` : item)).join(' and ');
-  return typeof value === 'boolean' ? (value ? 'yes' : 'no') : String(value);
+function asRectangle([x0, y0, x1, y1]) {
+  return [x0, y0, x1 - x0, y1 - y0];
 }

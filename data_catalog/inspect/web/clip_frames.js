@@ -1,6 +1,6 @@
 // The frames of a clip: one request for all JPEG streams, pictures decoded when they are shown.
 
-const KEPT_PICTURES = 160;   // decoded frames kept; at 455×256 some 75 MB
+const KEPT_PICTURES = 160; // decoded frames kept; at 455×256 some 75 MB
 
 export class Frames {
   /** @param {{key: string, count: number, width: number, height: number, offsets: number[]}} about */
@@ -11,7 +11,9 @@ export class Frames {
     this._listeners = [];
   }
 
-  get count() { return this.about.count; }
+  get count() {
+    return this.about.count;
+  }
 
   /** Fetch everything; `tell(share)` is called as bytes arrive, 0..1. Until then single frames are fetched. */
   load(tell) {
@@ -22,13 +24,13 @@ export class Frames {
 
   async _load(tell) {
     const answer = await fetch(`/frames/${this.about.key}/all`);
-    if (!answer.ok) throw new Error('The frames of this clip could not be read; reload the page to try again.');
+    if (!answer.ok) throw new Error("The frames of this clip could not be read; reload the page to try again.");
     const reader = answer.body.getReader();
     const total = this.about.offsets.at(-1);
     const whole = new Uint8Array(total);
     let place = 0;
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
-      if (place + part.value.length > total) throw new Error('More frames arrived than the clip has; reload the page.');
+      if (place + part.value.length > total) throw new Error("More frames arrived than the clip has; reload the page.");
       whole.set(part.value, place);
       place += part.value.length;
       tell(place / total);
@@ -40,7 +42,7 @@ export class Frames {
   async picture(t) {
     const known = this._pictures.get(t);
     if (known) {
-      this._pictures.delete(t);   // put last: the one least recently shown is dropped first
+      this._pictures.delete(t); // put last: the one least recently shown is dropped first
       this._pictures.set(t, known);
       return known;
     }
@@ -55,12 +57,14 @@ export class Frames {
   }
 
   /** Frame t if it is decoded already, for drawing without waiting. */
-  ready(t) { return this._pictures.get(t) ?? null; }
+  ready(t) {
+    return this._pictures.get(t) ?? null;
+  }
 
   async _stream(t) {
     if (this._whole) {
       const { offsets } = this.about;
-      return new Blob([this._whole.subarray(offsets[t], offsets[t + 1])], { type: 'image/jpeg' });
+      return new Blob([this._whole.subarray(offsets[t], offsets[t + 1])], { type: "image/jpeg" });
     }
     const answer = await fetch(`/frames/${this.about.key}/${t}.jpg`);
     if (!answer.ok) throw new Error(`Frame ${t} could not be read; reload the page to try again.`);

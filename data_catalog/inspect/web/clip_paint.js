@@ -6,11 +6,14 @@ export function colours() {
   const one = (name) => style.getPropertyValue(name).trim();
   return {
     tubes: [0, 1, 2, 3].map((n) => one(`--tube${n}`)),
-    cell: one('--cell'), crop: one('--crop'), truth: one('--truth'), before: '#ff8478',
+    cell: one("--cell"),
+    crop: one("--crop"),
+    truth: one("--truth"),
+    before: "#ff8478",
   };
 }
 
-const DARK = 'rgba(8, 10, 14, 0.75)';   // under every line, so that it stands out on any picture
+const DARK = "rgba(8, 10, 14, 0.75)"; // under every line, so that it stands out on any picture
 
 /**
  * Paint frame t with its layers.
@@ -25,35 +28,57 @@ export function paint(context, scene) {
   const { tube, t, layers, scale, size } = scene;
   const palette = colours();
   context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.imageSmoothingQuality = 'high';
+  context.imageSmoothingQuality = "high";
   context.drawImage(scene.picture, 0, 0, size.width, size.height);
   if (tube?.hasGrid) {
-    if (layers.has('crop')) paintCrop(context, tube, size, palette, scale);
-    if (layers.has('grid')) paintCoverage(context, tube, t, palette, scale);
-    if (layers.has('tube')) paintTubeMask(context, tube, t, scene.segment, palette, scale);
-    if (layers.has('attention')) paintHeat(context, tube, scene.heat, scene.cell, scale);
+    if (layers.has("crop")) paintCrop(context, tube, size, palette, scale);
+    if (layers.has("grid")) paintCoverage(context, tube, t, palette, scale);
+    if (layers.has("tube")) paintTubeMask(context, tube, t, scene.segment, palette, scale);
+    if (layers.has("attention")) paintHeat(context, tube, scene.heat, scene.cell, scale);
   }
-  if (tube && layers.has('athlete')) paintAthletes(context, tube, t, palette);
-  if (layers.has('truth') && scene.truth) scene.truth.forEach((quads) => outline(context, quads[t], palette.truth, 1.5, scale));
-  if (layers.has('before') && scene.before) scene.before.forEach((quads) => outline(context, quads[t], palette.before, 2, scale, [5, 4]));
-  if (layers.has('people') && t === 0) scene.people?.forEach((box) => outline(context, corners(box), palette.truth, 1.5, scale, [3, 3]));
-  if (tube && layers.has('quad')) {
-    tube.quads.forEach((quads, a) => outline(context, quads[t], palette.tubes[(a + (scene.firstColour ?? 0)) % 4], 2.5, scale, tube.lost[a][t] ? [7, 5] : []));
+  if (tube && layers.has("athlete")) paintAthletes(context, tube, t, palette);
+  if (layers.has("truth") && scene.truth)
+    scene.truth.forEach((quads) => outline(context, quads[t], palette.truth, 1.5, scale));
+  if (layers.has("before") && scene.before)
+    scene.before.forEach((quads) => outline(context, quads[t], palette.before, 2, scale, [5, 4]));
+  if (layers.has("people") && t === 0)
+    scene.people?.forEach((box) => outline(context, corners(box), palette.truth, 1.5, scale, [3, 3]));
+  if (tube && layers.has("quad")) {
+    tube.quads.forEach((quads, a) =>
+      outline(
+        context,
+        quads[t],
+        palette.tubes[(a + (scene.firstColour ?? 0)) % 4],
+        2.5,
+        scale,
+        tube.lost[a][t] ? [7, 5] : [],
+      ),
+    );
   }
 }
 
 /** The four corners of a box [x0, y0, x1, y1]. */
-export function corners([x0, y0, x1, y1]) { return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]]; }
+export function corners([x0, y0, x1, y1]) {
+  return [
+    [x0, y0],
+    [x1, y0],
+    [x1, y1],
+    [x0, y1],
+  ];
+}
 
 /** A closed line through four corners, `width` in CSS-like pixels whatever the scale; nothing where a corner is unknown. */
 export function outline(context, quad, colour, width, scale, dash = []) {
   if (!quad || quad.some((corner) => !corner || corner.some((value) => value === null))) return;
-  const thin = (Math.max(1, scale * 0.6) / scale);
-  for (const [stroke, thick] of [[DARK, width + 1.5], [colour, width]]) {
+  const thin = Math.max(1, scale * 0.6) / scale;
+  for (const [stroke, thick] of [
+    [DARK, width + 1.5],
+    [colour, width],
+  ]) {
     context.beginPath();
     quad.forEach(([x, y], n) => (n ? context.lineTo(x, y) : context.moveTo(x, y)));
     context.closePath();
-    context.lineJoin = 'round';
+    context.lineJoin = "round";
     context.lineWidth = thick * thin;
     context.setLineDash(dash.map((part) => part * thin * 1.2));
     context.strokeStyle = stroke;
@@ -64,11 +89,11 @@ export function outline(context, quad, colour, width, scale, dash = []) {
 
 function paintCrop(context, tube, size, palette, scale) {
   const { left, top, size: side } = tube.crop;
-  context.fillStyle = 'rgba(8, 10, 14, 0.55)';
+  context.fillStyle = "rgba(8, 10, 14, 0.55)";
   context.beginPath();
   context.rect(0, 0, size.width, size.height);
   context.rect(left, top, side, side);
-  context.fill('evenodd');
+  context.fill("evenodd");
   context.lineWidth = 1.25 / Math.max(1, scale / 2);
   context.strokeStyle = palette.crop;
   context.strokeRect(left, top, side, side);
@@ -91,12 +116,13 @@ function paintCoverage(context, tube, t, palette, scale) {
   const { left, top, size } = tube.crop;
   const [rows, columns] = tube.grid;
   context.beginPath();
-  for (let row = 0; row <= rows; row += 1) line(context, left, top + (size * row) / rows, left + size, top + (size * row) / rows);
+  for (let row = 0; row <= rows; row += 1)
+    line(context, left, top + (size * row) / rows, left + size, top + (size * row) / rows);
   for (let column = 0; column <= columns; column += 1) {
     line(context, left + (size * column) / columns, top, left + (size * column) / columns, top + size);
   }
   context.lineWidth = 1 / scale;
-  context.strokeStyle = 'rgba(255, 255, 255, 0.4)';
+  context.strokeStyle = "rgba(255, 255, 255, 0.4)";
   context.stroke();
 }
 
@@ -114,7 +140,9 @@ function paintTubeMask(context, tube, t, wanted, palette, scale) {
     row >= 0 && row < rows && column >= 0 && column < columns && tube.selected(at.segment, at.step, row, column);
   context.fillStyle = palette.cell;
   context.globalAlpha = 0.26;
-  eachCell(tube, (row, column) => { if (on(row, column)) context.fillRect(...tube.cellRect(row, column)); });
+  eachCell(tube, (row, column) => {
+    if (on(row, column)) context.fillRect(...tube.cellRect(row, column));
+  });
   context.globalAlpha = 1;
   context.beginPath();
   eachCell(tube, (row, column) => {
@@ -152,7 +180,10 @@ function paintHeat(context, tube, heat, cell, scale) {
   }
   if (!cell) return;
   const [x, y, w, h] = tube.cellRect(cell.row, cell.column);
-  for (const [stroke, width] of [[DARK, 4], ['#fff', 2]]) {
+  for (const [stroke, width] of [
+    [DARK, 4],
+    ["#fff", 2],
+  ]) {
     context.lineWidth = width * (Math.max(1, scale * 0.6) / scale);
     context.strokeStyle = stroke;
     context.strokeRect(x, y, w, h);
@@ -161,7 +192,7 @@ function paintHeat(context, tube, heat, cell, scale) {
 
 /** A CSS colour as [red, green, blue], 0..255. */
 function parseColour(text) {
-  const probe = new OffscreenCanvas(1, 1).getContext('2d');
+  const probe = new OffscreenCanvas(1, 1).getContext("2d");
   probe.fillStyle = text;
   probe.fillRect(0, 0, 1, 1);
   return [...probe.getImageData(0, 0, 1, 1).data].slice(0, 3);

@@ -15,7 +15,7 @@ export class Player extends EventTarget {
     const wanted = Math.min(this.count - 1, Math.max(0, Math.round(frame)));
     if (wanted === this.frame) return;
     this.frame = wanted;
-    this.dispatchEvent(new Event('frame'));
+    this.dispatchEvent(new Event("frame"));
   }
 
   step(frames) {
@@ -28,17 +28,20 @@ export class Player extends EventTarget {
     if (this.frame === this.count - 1) this.seek(0);
     this.playing = true;
     this._began = { at: performance.now(), frame: this.frame };
-    this.dispatchEvent(new Event('state'));
+    this.dispatchEvent(new Event("state"));
     requestAnimationFrame((now) => this._tick(now));
   }
 
   pause() {
     if (!this.playing) return;
     this.playing = false;
-    this.dispatchEvent(new Event('state'));
+    this.dispatchEvent(new Event("state"));
   }
 
-  toggle() { if (this.playing) this.pause(); else this.play(); }
+  toggle() {
+    if (this.playing) this.pause();
+    else this.play();
+  }
 
   setSpeed(speed) {
     this.speed = speed;
@@ -57,11 +60,11 @@ export class Player extends EventTarget {
 
 /** The keys that move, in words for the list of keys: [keys, what they do]. */
 export const MOVING_KEYS = [
-  [['←', '→'], 'one frame back, on'],
-  [['Shift', '←', '→'], 'ten frames back, on'],
-  [['Home'], 'first frame'],
-  [['End'], 'last frame'],
-  [['Space'], 'play, pause'],
+  [["←", "→"], "one frame back, on"],
+  [["Shift", "←", "→"], "ten frames back, on"],
+  [["Home"], "first frame"],
+  [["End"], "last frame"],
+  [["Space"], "play, pause"],
 ];
 
 /** Let a key move the player; says whether it did. */
@@ -72,7 +75,7 @@ export function moveByKey(player, event) {
     ArrowRight: () => player.step(step),
     Home: () => player.step(-player.count),
     End: () => player.step(player.count),
-    ' ': () => player.toggle(),
+    " ": () => player.toggle(),
   };
   const action = actions[event.key];
   if (!action || event.ctrlKey || event.metaKey || event.altKey) return false;
@@ -84,7 +87,7 @@ export function moveByKey(player, event) {
 export function keyBelongsElsewhere(event) {
   const element = event.target;
   if (!(element instanceof Element)) return false;
-  if (element.closest('[data-own-keys]')) return true;
-  if (element.matches('select, textarea, [contenteditable], input:not([type=range]):not([type=checkbox])')) return true;
-  return event.key === ' ' && element.matches('button, a, summary, input, label');
+  if (element.closest("[data-own-keys]")) return true;
+  if (element.matches("select, textarea, [contenteditable], input:not([type=range]):not([type=checkbox])")) return true;
+  return event.key === " " && element.matches("button, a, summary, input, label");
 }

@@ -1,7 +1,7 @@
 // The plot below the picture: tracker score and tube area over time, odd moments, segments; all follow the cursor.
 
-import { dragAlong, onWidth, path, range, short, svg } from './clip_svg.js';
-import { moments } from './clip_tube.js';
+import { dragAlong, onWidth, path, range, short, svg } from "./clip_svg.js";
+import { moments } from "./clip_tube.js";
 
 const LANE = { score: 62, area: 48, marks: 14, segments: 40, gap: 16 };
 
@@ -20,7 +20,7 @@ export class Plot {
     this.tube = null;
     this.before = null;
     this._redraw = onWidth(host, (width) => this._draw(width));
-    player.addEventListener('frame', () => this._follow());
+    player.addEventListener("frame", () => this._follow());
   }
 
   /** Show this tube; `before` is an older one drawn faintly behind it. */
@@ -41,25 +41,33 @@ export class Plot {
     this._redraw();
   }
 
-  _x(frame) { return ((frame + 0.5) / this.player.count) * this.width; }
+  _x(frame) {
+    return ((frame + 0.5) / this.player.count) * this.width;
+  }
 
   _draw(width) {
     this.width = width;
     const { tube } = this;
-    if (!tube) { this.host.replaceChildren(); return; }
-    const picture = svg('svg', { role: 'img', 'aria-label': this._summary(), class: 'plot-picture', width });
+    if (!tube) {
+      this.host.replaceChildren();
+      return;
+    }
+    const picture = svg("svg", { role: "img", "aria-label": this._summary(), class: "plot-picture", width });
     let y = LANE.gap;
-    y = this._lane(picture, 'tracker score', tube.scores, this.before?.scores, y, LANE.score);
+    y = this._lane(picture, "tracker score", tube.scores, this.before?.scores, y, LANE.score);
     const share = (areas) => areas?.map((one) => one.map((area) => (100 * area) / (tube.width * tube.height)));
-    y = this._lane(picture, 'tube area, % of the frame', share(tube.area), share(this.before?.area), y, LANE.area, 0);
+    y = this._lane(picture, "tube area, % of the frame", share(tube.area), share(this.before?.area), y, LANE.area, 0);
     y = this._marks(picture, y - LANE.gap + 6);
     if (tube.segments) y = this._segments(picture, y);
     this.height = y;
-    picture.setAttribute('height', y);
-    picture.setAttribute('viewBox', `0 0 ${width} ${y}`);
-    this.cursor = svg('line', { class: 'plot-cursor', y1: LANE.gap - 4, y2: y });
+    picture.setAttribute("height", y);
+    picture.setAttribute("viewBox", `0 0 ${width} ${y}`);
+    this.cursor = svg("line", { class: "plot-cursor", y1: LANE.gap - 4, y2: y });
     picture.append(this.cursor);
-    dragAlong(picture, (x) => { this.player.pause(); this.player.seek((x / this.width) * this.player.count - 0.5); });
+    dragAlong(picture, (x) => {
+      this.player.pause();
+      this.player.seek((x / this.width) * this.player.count - 0.5);
+    });
     this.host.replaceChildren(picture);
     this._follow();
   }
@@ -69,15 +77,16 @@ export class Plot {
     const [low, high] = range([values, before ?? []], least);
     const place = (value) => (value === null ? null : y + height - ((value - low) / (high - low)) * height);
     picture.append(
-      svg('rect', { class: 'plot-lane', x: 0, y, width: this.width, height, rx: 4 }),
-      svg('text', { class: 'plot-title', x: 4, y: y - 5 }, `${title}, ${short(low)} to ${short(high)}`),
+      svg("rect", { class: "plot-lane", x: 0, y, width: this.width, height, rx: 4 }),
+      svg("text", { class: "plot-title", x: 4, y: y - 5 }, `${title}, ${short(low)} to ${short(high)}`),
     );
-    const lines = (list, kind) => list?.forEach((one, a) => {
-      const points = one.map((value, t) => [this._x(t), place(value)]);
-      picture.append(svg('path', { class: `${kind} athlete${a % 4}`, d: path(points) }));
-    });
-    lines(before, 'plot-line plot-before');
-    lines(values, 'plot-line');
+    const lines = (list, kind) =>
+      list?.forEach((one, a) => {
+        const points = one.map((value, t) => [this._x(t), place(value)]);
+        picture.append(svg("path", { class: `${kind} athlete${a % 4}`, d: path(points) }));
+      });
+    lines(before, "plot-line plot-before");
+    lines(values, "plot-line");
     return y + height + LANE.gap;
   }
 
@@ -86,8 +95,13 @@ export class Plot {
       const x = (from / this.player.count) * this.width;
       const wide = Math.max(3, ((to - from + 1) / this.player.count) * this.width);
       const when = from === to ? `frame ${from}` : `frames ${from} to ${to}`;
-      picture.append(svg('rect', { class: `plot-mark tone-${tone}`, x, y, width: wide, height: LANE.marks - 5, rx: 2 },
-        svg('title', {}, `${label}, ${when}`)));
+      picture.append(
+        svg(
+          "rect",
+          { class: `plot-mark tone-${tone}`, x, y, width: wide, height: LANE.marks - 5, rx: 2 },
+          svg("title", {}, `${label}, ${when}`),
+        ),
+      );
     }
     return y + LANE.marks;
   }
@@ -103,19 +117,32 @@ export class Plot {
       const wide = (tube.segment_length / this.player.count) * this.width - 2;
       const empty = tube.omega[n] === 0;
       const score = scores[n] ?? null;
-      const label = `segment ${n}, frames ${start} to ${start + tube.segment_length - 1}`
-        + `${empty ? ', no cell selected' : ''}${score === null ? '' : `, score ${short(score)}`}`;
-      const classes = ['plot-segment', empty ? 'empty' : '', this.segment === n ? 'chosen' : ''].join(' ').trim();
+      const label =
+        `segment ${n}, frames ${start} to ${start + tube.segment_length - 1}` +
+        `${empty ? ", no cell selected" : ""}${score === null ? "" : `, score ${short(score)}`}`;
+      const classes = ["plot-segment", empty ? "empty" : "", this.segment === n ? "chosen" : ""].join(" ").trim();
       const top = y + (n % 2) * row;
-      const group = svg('g', { class: classes, 'data-segment': n }, svg('title', {}, label),
-        svg('rect', { class: 'plot-bar', x, y: top + 1, width: Math.max(2, wide), height: row - 3, rx: 3 }));
+      const group = svg(
+        "g",
+        { class: classes, "data-segment": n },
+        svg("title", {}, label),
+        svg("rect", { class: "plot-bar", x, y: top + 1, width: Math.max(2, wide), height: row - 3, rx: 3 }),
+      );
       if (score !== null) {
-        group.append(svg('rect', {
-          class: 'plot-fill', x, y: top + 1, width: Math.max(2, wide * ((score - low) / (high - low))), height: row - 3, rx: 3 }));
+        group.append(
+          svg("rect", {
+            class: "plot-fill",
+            x,
+            y: top + 1,
+            width: Math.max(2, wide * ((score - low) / (high - low))),
+            height: row - 3,
+            rx: 3,
+          }),
+        );
       }
       const text = wide > 44 && score !== null ? short(score) : String(n);
-      group.append(svg('text', { class: 'plot-number', x: x + wide / 2, y: top + row / 2 + 3.5 }, text));
-      group.addEventListener('pointerdown', (event) => {
+      group.append(svg("text", { class: "plot-number", x: x + wide / 2, y: top + row / 2 + 3.5 }, text));
+      group.addEventListener("pointerdown", (event) => {
         event.stopPropagation();
         this.choose(this.segment === n ? null : n);
       });
@@ -127,13 +154,13 @@ export class Plot {
   _follow() {
     if (!this.cursor || !this.tube) return;
     const x = this._x(this.player.frame);
-    this.cursor.setAttribute('x1', x);
-    this.cursor.setAttribute('x2', x);
+    this.cursor.setAttribute("x1", x);
+    this.cursor.setAttribute("x2", x);
   }
 
   _summary() {
     const odd = moments(this.tube.quality);
-    const list = odd.map(({ from, label }) => `${label} at frame ${from}`).join('; ');
-    return `Tracker score and tube area over ${this.player.count} frames. ${odd.length ? `Odd moments: ${list}.` : 'No odd moments.'}`;
+    const list = odd.map(({ from, label }) => `${label} at frame ${from}`).join("; ");
+    return `Tracker score and tube area over ${this.player.count} frames. ${odd.length ? `Odd moments: ${list}.` : "No odd moments."}`;
   }
 }

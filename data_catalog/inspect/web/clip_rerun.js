@@ -1,10 +1,15 @@
 // What a correction invalidates: the stages that run again, the command for it, a button that runs it, and its progress.
 
-import { el, get, post, session } from './base.js';
-import { badge, button, commandLine, heading, seconds } from './clip_dom.js';
+import { el, get, post, session } from "./base.js";
+import { badge, button, commandLine, heading, seconds } from "./clip_dom.js";
 
 const POLL_MS = 400;
-const STATES = { hit: ['kept', 'plain'], missing: ['runs again', 'warn'], waiting: ['waits', 'warn'], quarantined: ['set aside', 'alarm'] };
+const STATES = {
+  hit: ["kept", "plain"],
+  missing: ["runs again", "warn"],
+  waiting: ["waits", "warn"],
+  quarantined: ["set aside", "alarm"],
+};
 
 /** Tells with the event `done` (detail: the job) that a run ended well. */
 export class RerunPanel extends EventTarget {
@@ -14,13 +19,13 @@ export class RerunPanel extends EventTarget {
     this.names = names;
     this.job = null;
     this.result = null;
-    this.via = 'local';
+    this.via = "local";
   }
 
   /** Show a plan; nothing is shown where nothing is to be done and no run was watched. */
   show(plan) {
     this.plan = plan;
-    if (this.job?.state !== 'running') this._draw();
+    if (this.job?.state !== "running") this._draw();
   }
 
   /** Show what a finished run changed: an element. */
@@ -31,25 +36,40 @@ export class RerunPanel extends EventTarget {
 
   /** Watch a run that was started before this page was opened. */
   async resume() {
-    const jobs = await get('/api/jobs');
-    const mine = jobs.find((job) => job.state === 'running' && job.dataset === this.names.dataset && (job.clip === this.names.clip || job.scope === 'all'));
+    const jobs = await get("/api/jobs");
+    const mine = jobs.find(
+      (job) =>
+        job.state === "running" &&
+        job.dataset === this.names.dataset &&
+        (job.clip === this.names.clip || job.scope === "all"),
+    );
     if (mine) await this._watch(mine);
   }
 
   async _draw() {
     const commands = this.plan?.commands ?? [];
-    const running = this.job?.state === 'running';
-    this.panel.hidden = !running && !this.result && commands.length === 0 && this.job?.state !== 'failed';
-    const later = !running && !this.result && !this.job && !commands.some(({ scope }) => scope === 'clip');
-    this.panel.classList.toggle('later', later);
-    const parts = later ? [] : [heading('rerun-title', running ? 'Running' : this.result ? 'Done' : 'To run again')];
+    const running = this.job?.state === "running";
+    this.panel.hidden = !running && !this.result && commands.length === 0 && this.job?.state !== "failed";
+    const later = !running && !this.result && !this.job && !commands.some(({ scope }) => scope === "clip");
+    this.panel.classList.toggle("later", later);
+    const parts = later ? [] : [heading("rerun-title", running ? "Running" : this.result ? "Done" : "To run again")];
     if (running) parts.push(this._progress());
     else {
-      if (this.job && this.job.state !== 'done') parts.push(this._trouble());
+      if (this.job && this.job.state !== "done") parts.push(this._trouble());
       if (this.result) parts.push(this.result);
-      const rows = commands.length ? [this._stages(), ...(await this._via()), ...commands.map((command, n) => this._command(command, n, later))] : [];
+      const rows = commands.length
+        ? [this._stages(), ...(await this._via()), ...commands.map((command, n) => this._command(command, n, later))]
+        : [];
       // Nothing of this clip is to be done, so what the dataset still needs stands back.
-      if (later) parts.push(el('details', {}, el('summary', { id: 'rerun-title' }, 'The network and the report are from before a correction'), ...rows));
+      if (later)
+        parts.push(
+          el(
+            "details",
+            {},
+            el("summary", { id: "rerun-title" }, "The network and the report are from before a correction"),
+            ...rows,
+          ),
+        );
       else parts.push(...rows);
     }
     this.panel.replaceChildren(...parts);
@@ -57,21 +77,31 @@ export class RerunPanel extends EventTarget {
 
   _stages() {
     const stages = [...this.plan.stages, ...this.plan.dataset];
-    return el('ol', { class: 'stages', 'aria-label': 'Stages' }, ...stages.map(({ stage, state, why }) => {
-      const [words, tone] = STATES[state] ?? [state, 'plain'];
-      return el('li', { title: why ?? '' }, el('span', {}, stage), badge(words, tone));
-    }));
+    return el(
+      "ol",
+      { class: "stages", "aria-label": "Stages" },
+      ...stages.map(({ stage, state, why }) => {
+        const [words, tone] = STATES[state] ?? [state, "plain"];
+        return el("li", { title: why ?? "" }, el("span", {}, stage), badge(words, tone));
+      }),
+    );
   }
 
   async _via() {
     const { rerun } = await session();
     if (!rerun.prefect?.server) return [];
-    if (!rerun.prefect.deployment) return [el('p', { class: 'faint' }, rerun.prefect.note ?? '')];
-    const choose = el('select', {}, el('option', { value: 'local' }, 'this machine'),
-      el('option', { value: 'prefect' }, `Prefect: ${rerun.prefect.deployment}`));
+    if (!rerun.prefect.deployment) return [el("p", { class: "faint" }, rerun.prefect.note ?? "")];
+    const choose = el(
+      "select",
+      {},
+      el("option", { value: "local" }, "this machine"),
+      el("option", { value: "prefect" }, `Prefect: ${rerun.prefect.deployment}`),
+    );
     choose.value = this.via;
-    choose.addEventListener('change', () => { this.via = choose.value; });
-    return [el('label', { class: 'field' }, el('span', {}, 'Run on'), choose)];
+    choose.addEventListener("change", () => {
+      this.via = choose.value;
+    });
+    return [el("label", { class: "field" }, el("span", {}, "Run on"), choose)];
   }
 
   _command({ scope, title, command, about }, number, later) {
@@ -79,50 +109,95 @@ export class RerunPanel extends EventTarget {
       element.disabled = true;
       try {
         this.result = null;
-        await this._watch(await post('/api/rerun', { ...this.names, scope, via: this.via }));
+        await this._watch(await post("/api/rerun", { ...this.names, scope, via: this.via }));
       } finally {
         element.disabled = false;
       }
     };
-    return el('div', { class: 'rerun-command' },
-      el('div', { class: 'row spread' }, el('h3', {}, title),
-        button('Run', run, { class: `button${number === 0 && !this.result && !later ? ' primary' : ''}`, 'data-scope': scope, 'aria-label': `Run: ${title}` })),
-      about ? el('p', { class: 'faint' }, about) : '', commandLine(command));
+    return el(
+      "div",
+      { class: "rerun-command" },
+      el(
+        "div",
+        { class: "row spread" },
+        el("h3", {}, title),
+        button("Run", run, {
+          class: `button${number === 0 && !this.result && !later ? " primary" : ""}`,
+          "data-scope": scope,
+          "aria-label": `Run: ${title}`,
+        }),
+      ),
+      about ? el("p", { class: "faint" }, about) : "",
+      commandLine(command),
+    );
   }
 
   _progress() {
     const { job } = this;
-    const bar = el('progress', { 'aria-label': 'Progress of the run' });
-    if (job.total) { bar.max = job.total; bar.value = job.done ?? 0; }
-    const words = [job.stage ?? 'starting', job.total ? `${job.done} of ${job.total}` : '', seconds(job.seconds)].filter(Boolean);
-    return el('div', { class: 'progress', role: 'status' }, bar,
-      el('p', {}, words.join(' · ')),
-      el('pre', { class: 'lines mono', tabindex: '0', 'aria-label': 'Output' }, (job.lines ?? []).slice(-6).join('\n')),
-      el('div', { class: 'row' }, button('Cancel', () => post(`/api/jobs/${job.id}/cancel`, {}), { class: 'button small' }),
-        job.url ? el('a', { href: job.url, rel: 'noreferrer' }, 'Flow run in Prefect') : ''));
+    const bar = el("progress", { "aria-label": "Progress of the run" });
+    if (job.total) {
+      bar.max = job.total;
+      bar.value = job.done ?? 0;
+    }
+    const words = [
+      job.stage ?? "starting",
+      job.total ? `${job.done} of ${job.total}` : "",
+      seconds(job.seconds),
+    ].filter(Boolean);
+    return el(
+      "div",
+      { class: "progress", role: "status" },
+      bar,
+      el("p", {}, words.join(" · ")),
+      el("pre", { class: "lines mono", tabindex: "0", "aria-label": "Output" }, (job.lines ?? []).slice(-6).join("\n")),
+      el(
+        "div",
+        { class: "row" },
+        button("Cancel", () => post(`/api/jobs/${job.id}/cancel`, {}), { class: "button small" }),
+        job.url ? el("a", { href: job.url, rel: "noreferrer" }, "Flow run in Prefect") : "",
+      ),
+    );
   }
 
   _trouble() {
-    const words = this.job.state === 'cancelled' ? 'The run was cancelled; what it had finished is kept.' : this.job.message ?? 'The run failed.';
-    const lines = (this.job.lines ?? []).join('\n');
-    return el('div', { class: 'trouble' }, el('p', { role: 'alert' }, words),
-      lines ? el('details', {}, el('summary', {}, 'Its last lines'), el('pre', { class: 'lines mono', tabindex: '0' }, lines)) : '');
+    const words =
+      this.job.state === "cancelled"
+        ? "The run was cancelled; what it had finished is kept."
+        : (this.job.message ?? "The run failed.");
+    const lines = (this.job.lines ?? []).join("\n");
+    return el(
+      "div",
+      { class: "trouble" },
+      el("p", { role: "alert" }, words),
+      lines
+        ? el(
+            "details",
+            {},
+            el("summary", {}, "Its last lines"),
+            el("pre", { class: "lines mono", tabindex: "0" }, lines),
+          )
+        : "",
+    );
   }
 
   async _watch(job) {
     this.job = job;
     await this._draw();
-    this.panel.scrollIntoView({ block: 'nearest' });
-    while (this.job.state === 'running') {
-      await new Promise((resolve) => { setTimeout(resolve, POLL_MS); });
+    this.panel.scrollIntoView({ block: "nearest" });
+    while (this.job.state === "running") {
+      await new Promise((resolve) => {
+        setTimeout(resolve, POLL_MS);
+      });
       const next = await get(`/api/jobs/${job.id}`);
-      const changed = ['state', 'stage', 'done'].some((name) => next[name] !== this.job[name]) || next.seconds - this.job.seconds >= 0.9
-        || next.lines?.length !== this.job.lines?.length;
+      const changed =
+        ["state", "stage", "done"].some((name) => next[name] !== this.job[name]) ||
+        next.seconds - this.job.seconds >= 0.9 ||
+        next.lines?.length !== this.job.lines?.length;
       if (!changed) continue;
       this.job = next;
-      if (next.state === 'running') await this._draw();
+      if (next.state === "running") await this._draw();
     }
-    if (this.job.state === 'done') this.dispatchEvent(new CustomEvent('done', { detail: this.job }));
-    else this.dispatchEvent(new CustomEvent('ended', { detail: this.job }));
+    if (this.job.state === "done") this.dispatchEvent(new CustomEvent("done", { detail: this.job }));
+    else this.dispatchEvent(new CustomEvent("ended", { detail: this.job }));
   }
 }

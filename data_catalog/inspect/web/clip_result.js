@@ -1,7 +1,7 @@
 // What a re-run changed: score and suspicion before and after, overlap of the old and the new tube, and a way to compare.
 
-import { el, get } from './base.js';
-import { short } from './clip_svg.js';
+import { el, get } from "./base.js";
+import { short } from "./clip_svg.js";
 
 /**
  * An element that tells it.
@@ -13,26 +13,42 @@ import { short } from './clip_svg.js';
  */
 export async function resultOf(names, old, tube, score) {
   const figures = [];
-  if (score) figures.push(change('score', old.score?.score ?? score.recorded?.score ?? null, score.score, short, 'score'));
-  if (score && score.true !== null) figures.push(el('div', {}, el('dt', {}, 'judges said'), el('dd', {}, short(score.true))));
+  if (score)
+    figures.push(change("score", old.score?.score ?? score.recorded?.score ?? null, score.score, short, "score"));
+  if (score && score.true !== null)
+    figures.push(el("div", {}, el("dt", {}, "judges said"), el("dd", {}, short(score.true))));
   const percent = (value) => `${Math.round(100 * value)} %`;
-  if (tube?.quality) figures.push(change('suspicion', old.tube?.quality?.suspicion ?? null, tube.quality.suspicion, percent, 'suspicion'));
-  const parts = [el('dl', { class: 'figures' }, ...figures)];
-  if (!tube) parts.unshift(el('p', {}, 'The run ended, and this clip still has no tube; its reason stands above.'));
-  else if (!old.tube) parts.unshift(el('p', {}, 'The clip has a tube now.'));
-  else if (old.tube.track_key === tube.track_key) parts.unshift(el('p', {}, 'The run ended; the tube is the one from before.'));
+  if (tube?.quality)
+    figures.push(
+      change("suspicion", old.tube?.quality?.suspicion ?? null, tube.quality.suspicion, percent, "suspicion"),
+    );
+  const parts = [el("dl", { class: "figures" }, ...figures)];
+  if (!tube) parts.unshift(el("p", {}, "The run ended, and this clip still has no tube; its reason stands above."));
+  else if (!old.tube) parts.unshift(el("p", {}, "The clip has a tube now."));
+  else if (old.tube.track_key === tube.track_key)
+    parts.unshift(el("p", {}, "The run ended; the tube is the one from before."));
   else {
     const same = old.tube.count === tube.count && old.tube.athletes === tube.athletes;
-    const overlap = same ? await get('/api/iou', { a: old.tube.track_key, b: tube.track_key }) : null;
-    const words = overlap ? ` It overlaps the one before by ${percent(overlap.mean)} on average (dashed in the picture).` : '';
-    parts.unshift(el('p', { class: 'good-text', role: 'status' }, `The clip has a new tube.${words}`));
+    const overlap = same ? await get("/api/iou", { a: old.tube.track_key, b: tube.track_key }) : null;
+    const words = overlap
+      ? ` It overlaps the one before by ${percent(overlap.mean)} on average (dashed in the picture).`
+      : "";
+    parts.unshift(el("p", { class: "good-text", role: "status" }, `The clip has a new tube.${words}`));
     const address = `/compare?${new URLSearchParams({ ...names, a: old.tube.track_key, b: tube.track_key })}`;
-    parts.push(el('a', { class: 'button', href: address }, 'Compare before and after'));
+    parts.push(el("a", { class: "button", href: address }, "Compare before and after"));
   }
-  return el('div', { class: 'result' }, ...parts);
+  return el("div", { class: "result" }, ...parts);
 }
 
 function change(words, before, after, write, name) {
-  const value = before === null ? [write(after)] : [el('s', { class: 'faint', 'aria-label': `before: ${write(before)}` }, write(before)), ' → ', write(after)];
-  return el('div', {}, el('dt', {}, words), el('dd', { class: 'big', 'data-figure': name, 'data-before': before ?? '', 'data-after': after ?? '' }, ...value));
+  const value =
+    before === null
+      ? [write(after)]
+      : [el("s", { class: "faint", "aria-label": `before: ${write(before)}` }, write(before)), " → ", write(after)];
+  return el(
+    "div",
+    {},
+    el("dt", {}, words),
+    el("dd", { class: "big", "data-figure": name, "data-before": before ?? "", "data-after": after ?? "" }, ...value),
+  );
 }

@@ -1,8 +1,8 @@
 // The picture: keeps a canvas showing the player's frame with its layers, and knows which cell a click meant.
 
-import { el } from './base.js';
-import { short } from './clip_svg.js';
-import { paint } from './clip_paint.js';
+import { el } from "./base.js";
+import { short } from "./clip_svg.js";
+import { paint } from "./clip_paint.js";
 
 export class Stage {
   /**
@@ -15,13 +15,21 @@ export class Stage {
   constructor(places, player, frames, layers, score) {
     Object.assign(this, { ...places, player, frames, layers, score, segment: null, editing: false, tube: null });
     this.extra = {};
-    player.addEventListener('frame', () => this.draw());
-    if (!frames) { this._empty(); return; }
+    player.addEventListener("frame", () => this.draw());
+    if (!frames) {
+      this._empty();
+      return;
+    }
     const ratio = frames.about.width / frames.about.height;
     this.canvas.style.aspectRatio = String(ratio);
-    this.canvas.parentElement.style.setProperty('--ratio', ratio);
+    this.canvas.parentElement.style.setProperty("--ratio", ratio);
     Stage.watch(this.canvas, this);
-    frames.load((share) => this._loading(share)).then(() => this._loaded()).catch((error) => { this.note.textContent = error.message; });
+    frames
+      .load((share) => this._loading(share))
+      .then(() => this._loaded())
+      .catch((error) => {
+        this.note.textContent = error.message;
+      });
     this.draw();
   }
 
@@ -31,8 +39,8 @@ export class Stage {
     canvas.stage = stage;
     if (known) return;
     new ResizeObserver(() => canvas.stage.draw()).observe(canvas);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => canvas.stage.draw());
-    canvas.addEventListener('click', (event) => canvas.stage._click(event));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => canvas.stage.draw());
+    canvas.addEventListener("click", (event) => canvas.stage._click(event));
   }
 
   show({ tube, truth = null, before = null, people = null, firstColour = 0 }) {
@@ -47,7 +55,9 @@ export class Stage {
   }
 
   /** Where in the tube the cursor is: {segment, step} or null. */
-  get at() { return this.tube?.hasGrid ? this.tube.stepAt(this.player.frame, this.segment) : null; }
+  get at() {
+    return this.tube?.hasGrid ? this.tube.stepAt(this.player.frame, this.segment) : null;
+  }
 
   draw() {
     if (!this.frames || this._waiting) return;
@@ -59,8 +69,8 @@ export class Stage {
     this._waiting = false;
     const t = this.player.frame;
     try {
-      const picture = this.frames.ready(t) ?? await this.frames.picture(t);
-      if (t !== this.player.frame && !this.player.playing) return;   // a later frame was asked for meanwhile
+      const picture = this.frames.ready(t) ?? (await this.frames.picture(t));
+      if (t !== this.player.frame && !this.player.playing) return; // a later frame was asked for meanwhile
       this._paint(picture, t);
       this.canvas.dataset.frame = t;
       if (this.player.playing && t + 1 < this.player.count) this.frames.picture(t + 1);
@@ -74,58 +84,75 @@ export class Stage {
     const size = { width: frames.about.width, height: frames.about.height };
     const wide = Math.max(1, Math.round(canvas.clientWidth * Math.min(devicePixelRatio, 2)));
     const high = Math.round((wide * size.height) / size.width);
-    if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
-    const shown = this.editing ? new Set() : layers.on;   // the editor draws its own boxes
+    if (canvas.width !== wide || canvas.height !== high) {
+      canvas.width = wide;
+      canvas.height = high;
+    }
+    const shown = this.editing ? new Set() : layers.on; // the editor draws its own boxes
     const scale = wide / size.width;
-    const context = canvas.getContext('2d');
+    const context = canvas.getContext("2d");
     const cell = this.score?.cell ?? null;
     const here = this.at;
     paint(context, {
-      picture, tube, t, layers: shown, segment: this.segment, scale, size, ...this.extra,
-      heat: this.score?.heatAt(here) ?? null, cell: cell && here && cell.segment === here.segment && cell.step === here.step ? cell : null,
+      picture,
+      tube,
+      t,
+      layers: shown,
+      segment: this.segment,
+      scale,
+      size,
+      ...this.extra,
+      heat: this.score?.heatAt(here) ?? null,
+      cell: cell && here && cell.segment === here.segment && cell.step === here.step ? cell : null,
     });
     this._caption(shown);
-    canvas.setAttribute('aria-label', this._describe(t, shown));
+    canvas.setAttribute("aria-label", this._describe(t, shown));
   }
 
   /** The score of the shown segment, in a corner of the picture. */
   _caption(shown) {
     const at = this.at;
     const scores = this.score?.segments;
-    const wanted = shown.has('score') && at && scores;
-    this.corner ??= this.canvas.parentElement.appendChild(el('p', { class: 'stage-corner', 'aria-hidden': 'true' }));
+    const wanted = shown.has("score") && at && scores;
+    this.corner ??= this.canvas.parentElement.appendChild(el("p", { class: "stage-corner", "aria-hidden": "true" }));
     this.corner.hidden = !wanted;
-    if (wanted) this.corner.replaceChildren(`segment ${at.segment}`, el('b', {}, short(scores[at.segment])));
+    if (wanted) this.corner.replaceChildren(`segment ${at.segment}`, el("b", {}, short(scores[at.segment])));
   }
 
   _describe(t, shown) {
-    const box = this.tube?.quads.map((quads, a) => {
-      const xs = quads[t].map(([x]) => x);
-      const ys = quads[t].map(([, y]) => y);
-      return `athlete ${a + 1} from ${Math.round(Math.min(...xs))}, ${Math.round(Math.min(...ys))} to ${Math.round(Math.max(...xs))}, ${Math.round(Math.max(...ys))}`;
-    }) ?? [];
-    return [`Frame ${t} of ${this.player.count - 1}`, ...box, `layers: ${[...shown].join(', ') || 'none'}`].join('; ');
+    const box =
+      this.tube?.quads.map((quads, a) => {
+        const xs = quads[t].map(([x]) => x);
+        const ys = quads[t].map(([, y]) => y);
+        return `athlete ${a + 1} from ${Math.round(Math.min(...xs))}, ${Math.round(Math.min(...ys))} to ${Math.round(Math.max(...xs))}, ${Math.round(Math.max(...ys))}`;
+      }) ?? [];
+    return [`Frame ${t} of ${this.player.count - 1}`, ...box, `layers: ${[...shown].join(", ") || "none"}`].join("; ");
   }
 
   _click(event) {
-    if (!this.layers.on.has('attention') || this.editing || !this.at) return;
+    if (!this.layers.on.has("attention") || this.editing || !this.at) return;
     const edge = this.canvas.getBoundingClientRect();
     const { width, height } = this.frames.about;
-    const cell = this.tube.cellAt(((event.clientX - edge.left) / edge.width) * width, ((event.clientY - edge.top) / edge.height) * height);
+    const cell = this.tube.cellAt(
+      ((event.clientX - edge.left) / edge.width) * width,
+      ((event.clientY - edge.top) / edge.height) * height,
+    );
     if (cell) this.score.attend({ ...this.at, ...cell });
   }
 
-  _loading(share) { this.note.textContent = share < 1 ? `loading frames, ${Math.round(100 * share)} %` : ''; }
+  _loading(share) {
+    this.note.textContent = share < 1 ? `loading frames, ${Math.round(100 * share)} %` : "";
+  }
 
   _loaded() {
-    this.note.textContent = '';
-    this.canvas.dataset.loaded = 'true';
+    this.note.textContent = "";
+    this.canvas.dataset.loaded = "true";
     this.draw();
   }
 
   _empty() {
     this.canvas.hidden = true;
     this.canvas.stage = this;
-    this.note.textContent = 'This clip has no frames yet: run it with the button on this page.';
+    this.note.textContent = "This clip has no frames yet: run it with the button on this page.";
   }
 }

@@ -1,6 +1,6 @@
 // A tube as the server tells it, with its packed arrays opened: what covers which cell, in which frame.
 
-import { bytes } from './base.js';
+import { bytes } from "./base.js";
 
 /** Opens what is packed in a tube of /api/clip or /api/tube. Indices: athlete a, frame t, segment n, step s, row, column. */
 export class Tube {
@@ -14,7 +14,9 @@ export class Tube {
     this._pictures = new Map();
   }
 
-  get segments() { return this.hasGrid ? this.starts.length : 0; }
+  get segments() {
+    return this.hasGrid ? this.starts.length : 0;
+  }
 
   /** Fraction in 0..1 of a cell that the quads cover in frame t. */
   coverage(t, row, column) {
@@ -68,12 +70,15 @@ export class Tube {
     const cells = [];
     const [rows, columns] = this.grid;
     for (let row = 0; row < rows; row += 1) {
-      for (let column = 0; column < columns; column += 1) if (this.selected(n, s, row, column)) cells.push({ row, column });
+      for (let column = 0; column < columns; column += 1)
+        if (this.selected(n, s, row, column)) cells.push({ row, column });
     }
     return cells.length ? cells[Math.floor(cells.length / 2)] : null;
   }
 
-  get hasAthleteMasks() { return this._runs !== null; }
+  get hasAthleteMasks() {
+    return this._runs !== null;
+  }
 
   /** Athlete a's mask in frame t as a canvas of the frame's size, one colour on nothing; null where there is none. */
   athleteMask(a, t, [red, green, blue]) {
@@ -81,7 +86,10 @@ export class Tube {
     const name = `${a}/${t}`;
     if (!this._pictures.has(name)) {
       if (this._pictures.size > 60) this._pictures.clear();
-      this._pictures.set(name, paintRuns(this._runs.of(a * this.count + t), this.width, this.height, [red, green, blue]));
+      this._pictures.set(
+        name,
+        paintRuns(this._runs.of(a * this.count + t), this.width, this.height, [red, green, blue]),
+      );
     }
     return this._pictures.get(name);
   }
@@ -105,7 +113,7 @@ function paintRuns(runs, width, height, colour) {
     place += length;
   });
   const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext('2d').putImageData(picture, 0, 0);
+  canvas.getContext("2d").putImageData(picture, 0, 0);
   return canvas;
 }
 
@@ -113,19 +121,20 @@ function paintRuns(runs, width, height, colour) {
 export function moments(quality) {
   if (!quality) return [];
   const found = KINDS.flatMap(({ name, label, tone, kind }) =>
-    spans(quality[name] ?? []).map(([from, to]) => ({ from, to, kind, label, tone })));
+    spans(quality[name] ?? []).map(([from, to]) => ({ from, to, kind, label, tone })),
+  );
   return found.sort((one, other) => one.from - other.from || one.to - other.to);
 }
 
 const KINDS = [
-  { name: 'cuts', kind: 'cut', label: 'scene cut', tone: 'alarm' },
-  { name: 'jumps', kind: 'jump', label: 'tube leaps', tone: 'alarm' },
-  { name: 'score_drops', kind: 'drop', label: 'tracker score drops', tone: 'warn' },
-  { name: 'area_changes', kind: 'area', label: 'size changes sharply', tone: 'warn' },
-  { name: 'lost_frames', kind: 'lost', label: 'athlete lost', tone: 'alarm' },
-  { name: 'drift_frames', kind: 'drift', label: 'follows something else', tone: 'alarm' },
-  { name: 'outside_frames', kind: 'outside', label: 'outside the crop', tone: 'warn' },
-  { name: 'border_frames', kind: 'border', label: "at the frame's edge", tone: 'faint' },
+  { name: "cuts", kind: "cut", label: "scene cut", tone: "alarm" },
+  { name: "jumps", kind: "jump", label: "tube leaps", tone: "alarm" },
+  { name: "score_drops", kind: "drop", label: "tracker score drops", tone: "warn" },
+  { name: "area_changes", kind: "area", label: "size changes sharply", tone: "warn" },
+  { name: "lost_frames", kind: "lost", label: "athlete lost", tone: "alarm" },
+  { name: "drift_frames", kind: "drift", label: "follows something else", tone: "alarm" },
+  { name: "outside_frames", kind: "outside", label: "outside the crop", tone: "warn" },
+  { name: "border_frames", kind: "border", label: "at the frame's edge", tone: "faint" },
 ];
 
 /** Neighbouring frames joined: [3, 4, 5, 9] is [[3, 5], [9, 9]]. */
