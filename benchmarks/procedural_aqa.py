@@ -18,6 +18,8 @@ of a clip: as the paper counts (g and W_z), and all of it as written. The row of
 """
 
 import argparse
+import csv
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,7 @@ from flows.experiment import dataset_actions, expand, load_matrix, run_matrix, s
 from flows.flops import attention_channels
 from flows.track_truth import true_tubes
 from flows.tracks import write_quads
+from models.comparison import spearman_many
 from models.flops import AttentionCost, attention_cost, in_words, total_cost
 from models.tube_growth import grow_tubes
 from tasks.scoring import OVERALL
@@ -226,6 +229,23 @@ def table(workspace: Workspace, names: Sequence[str], repetitions: int) -> list[
     return lines
 
 
+def splash_ranks(folder: Path) -> tuple[float, float]:
+    """How well splashes alone rank the held-out clips (Spearman, less splash first).
+
+    Returns:
+        With the athlete's own splash, which is most of what the judges see; and with the mean of all splashes of a
+        clip, which is what one knows who sees everything but not who is judged.
+    """
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["clips"]
+    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        held_out = {row["clip_id"]: float(row["score"]) for row in csv.DictReader(stream) if row["split"] == "test"}
+    own = np.array([facts[clip]["faults"]["splash"] for clip in held_out])
+    others = [[one["splash"] for one in facts[clip].get("distractors", [])] for clip in held_out]
+    mean = np.array([np.mean([mine, *theirs]) for mine, theirs in zip(own, others, strict=True)])
+    score = np.array(list(held_out.values()))
+    return float(spearman_many(-own, score)), float(spearman_many(-mean, score))
+
+
 def markdown(lines: Sequence[Sequence[str]]) -> str:
     """Rows of cells as a Markdown table, the first being the headings."""
     head, *body = lines
@@ -260,6 +280,8 @@ def main() -> int:
         print(f"\n{study.dataset}: {study.spec.clips} clips, a quarter held out\n")
         names = options.experiment or experiments(workspace, study)
         print(markdown(table(workspace, names, options.repetitions)))
+        own, mean = splash_ranks(Path(workspace.datasets.info(study.dataset).root))
+        print(f"\nThe athlete's splash alone ranks the held-out clips at {own:.3f}, the mean splash at {mean:.3f}.")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from benchmarks.procedural_aqa import (
     experiments,
     markdown,
     prepare,
+    splash_ranks,
     table,
 )
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
@@ -95,6 +97,20 @@ def test_costs_are_those_of_the_tubes() -> None:
     assert dense.true == attention_cost(2 * 4 * 14 * 14, CHANNELS).true
     grown = attention_macs(masks(), contender("model.attention_options={min_positions: 45}"))
     assert 45 < grown.positions < 200
+
+
+def test_splash_ranks_by_hand(tmp_path: Path) -> None:
+    """Own splashes rank the three held-out clips exactly; with the other's mixed in, two change places."""
+    seen = {"a": (0.1, 0.9), "b": (0.2, 0.1), "c": (0.8, 0.4), "trained": (0.9, 0.0)}
+    clips = {
+        name: {"faults": {"splash": own}, "distractors": [{"splash": other}]} for name, (own, other) in seen.items()
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps({"clips": clips}))
+    rows = ["clip_id,split,score", "a,test,90", "b,test,80", "c,test,20", "trained,train,99"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    own, mean = splash_ranks(tmp_path)
+    assert own == pytest.approx(1.0)
+    assert mean == pytest.approx(0.5)  # 0.5, 0.15 and 0.6: the order b, a, c
 
 
 def test_markdown() -> None:
