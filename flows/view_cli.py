@@ -77,6 +77,7 @@ def listen(host: str, port: int | None) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((found[4][0], number))
+            listening.listen()  # from here on a browser waits for the pages instead of being refused
         except OSError as exc:
             listening.close()
             trouble = exc
