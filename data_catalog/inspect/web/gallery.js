@@ -202,8 +202,11 @@ function redraw(number) {
 function makeCard(row, index) {
   const picture = el("div", { class: "picture" });
   picture.style.height = `${layout.height - TEXT}px`;
-  if (row.thumb) picture.append(el("img", { src: row.thumb, alt: "", loading: "lazy", decoding: "async" }));
-  else picture.append(el("span", { class: "none" }, "no frames yet"));
+  const none = (sentence) => el("span", { class: "none" }, sentence);
+  if (row.thumb) {
+    const onerror = (event) => event.target.replaceWith(none("its frames can't be read"));
+    picture.append(el("img", { src: row.thumb, alt: "", loading: "lazy", decoding: "async", onerror }));
+  } else picture.append(none("no frames yet"));
   if (row.suspicion) {
     const meter = el("span", { class: "meter" });
     meter.style.width = `${Math.round(100 * row.suspicion)}%`;
