@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+WIDEST = 1000  # characters of a table
 SUSPICIOUS = 5  # tubes named after a run
 
 
@@ -81,6 +83,12 @@ def stage_bars() -> Iterator[None]:
 
         with progress.listening(listen):
             yield
+
+
+def print_whole(table: Table) -> None:
+    """A table of figures in its own width, also on a narrower terminal: a line that goes over is better than `.5…`."""
+    table.width = Measurement.get(out, out.options.update(max_width=WIDEST), table).maximum
+    out.print(table, crop=False, no_wrap=True)
 
 
 def print_summary(summary: RunSummary) -> None:

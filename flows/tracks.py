@@ -15,7 +15,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.track_text import Shape, Track, TrackFileError
 from data_catalog.tracks import read_tracks, write_tracks
 from flows.config import ConfigError
-from flows.console import out
+from flows.console import out, print_whole
 from flows.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def tracks_evaluate(
         return
     figures = {label: [one.figures for one in ones] for label, ones in found.items()}
     for label, ones in figures.items():
-        out.print(evaluation.clip_table(label, ones))
+        print_whole(evaluation.clip_table(label, ones))
         if spread := evaluation.spread(ones):
-            out.print(evaluation.spread_table(label, spread))
+            print_whole(evaluation.spread_table(label, spread))
     out.print(evaluation.LEGEND, markup=False)
     if compare is not None:
         first, second = (one.label for one in candidates[:2])

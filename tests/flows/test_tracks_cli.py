@@ -71,6 +71,11 @@ def test_evaluate_tables_and_spread(clips):
     said = tubeflow("evaluate", clips, "-t", "mil", "--clip", "clip1", "--length", "4", "--jitter", "2")
     assert "clip0" not in said
     assert "mil, first boxes moved" in said
+    narrow = CliRunner().invoke(
+        app, ["tracks", "evaluate", str(clips), "-t", "mil", "--length", "4"], env={"COLUMNS": "40"}
+    )
+    assert narrow.exit_code == 0
+    assert "…" not in narrow.output   # no figure is cut
     assert "2 moved ones" in said
     table = json.loads(tubeflow("evaluate", clips, "-t", "mil", "--length", "4", "--jitter", "2", "--json"))
     spread, rows = table["trackers"]["mil"]["spread"], table["trackers"]["mil"]["clips"]
