@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.detectors.athlete_network import MEAN_RGB, STD_RGB, STRIDE, load_weights
 from models.detectors.yolo import NetworkDetector
 
-INPUT_PX = 448   # a normalised frame of 455 px is hardly changed
+INPUT_PX = 384   # of 320 to 640 px the one whose boxes were right most often, docs/detectors.md
 
 
 class AthleteDetector(NetworkDetector):

@@ -18,7 +18,7 @@ from models.motion import camera_path, departures
 PATH_EVERY = 3           # frames between two that the scene's motion is chained through
 LATER_FRAMES = 12        # later frames that are compared with the first
 AROUND = 0.2             # width of the ring around a box, in shares of its mean side
-MIDDLE = 0.3             # of the frame's sides: how far from the middle counts half as much (a standard deviation)
+MIDDLE = 0.2             # of the frame's sides: how far from the middle counts half as much (a standard deviation)
 STILL = 0.01             # evidence of a box that nothing speaks for: where nothing moves, score, place and size decide
 MAX_SHARED = 0.6         # of the smaller of two boxes, before they are taken for one person
 
