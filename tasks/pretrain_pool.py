@@ -44,16 +44,36 @@ class Pool:
     targets: NDArray[np.float16]
     sequences: int
 
-    def batch(self, rows: NDArray[np.int64], templates: NDArray[np.int64], outlines: int) -> Batch:
-        """Search crops `rows` (B,), each with the template of sequence `templates` (B,); `outlines` of them with
-        what outlines are learned from."""
+    def batch(
+        self,
+        rows: NDArray[np.int64],
+        templates: NDArray[np.int64],
+        outlines: int,
+        rng: np.random.Generator | None = None,
+    ) -> Batch:
+        """Search crops with templates.
+
+        Args:
+            rows: (B,) of the search crops.
+            templates: (B,) the sequence whose template each of them meets.
+            outlines: how many of them come with what outlines are learned from.
+            rng: if given, half of the templates are cut out of another search crop of their sequence, so that few
+                sequences make many pairs.
+        """
+        targets = self.targets[templates]
+        if rng is not None:
+            for place in np.flatnonzero(rng.random(len(rows)) < 0.5):
+                first = SEARCHES_EACH * templates[place]
+                other = rng.choice([row for row in range(first, first + SEARCHES_EACH) if row != rows[place]])
+                top, left = self.arrays["positions"][other]   # position (0, 0) is the middle of 7 x 7 cells
+                targets[place] = self.arrays["deep"][other, :, top : top + 7, left : left + 7]
 
         def take(name: str, count: int) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(self.arrays[name][rows[:count]]))
 
         deep, positions = take("deep", len(rows)).float(), take("positions", outlines)
         return Batch(
-            target=torch.from_numpy(np.ascontiguousarray(self.targets[templates])).float(),
+            target=torch.from_numpy(np.ascontiguousarray(targets)).float(),
             deep=deep,
             boxes=take("boxes", len(rows)),
             positions=positions,

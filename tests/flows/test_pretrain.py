@@ -12,6 +12,7 @@ from weight_server import Server
 
 from data_catalog.datasets.compositions.materials import load_manifest
 from flows.cli import app
+from flows.pretrain import CLASSIFIER, PEOPLE, PICTURES
 from models.trackers import build_tracker
 
 
@@ -24,6 +25,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def pretrain(folder: Path, manifest: Path, *words: str) -> tuple[int, str]:
     command = ["pretrain", "tracker", "-w", str(folder / "ws"), "--manifest", str(manifest)]
+    if "--material" not in words:
+        command += ["--material", "views", "--material", "tuxpaint"]
     tiny = ["--sequences", "3", "--people", "0", "--steps", "2", "--batch", "3"]
     result = CliRunner().invoke(app, [*command, *tiny, "--out", str(folder / "small.safetensors"), *words])
     return result.exit_code, result.output
@@ -65,4 +68,4 @@ def test_what_is_missing_is_told_in_a_sentence(server: Server, tmp_path: Path) -
 
 
 def test_the_list_names_what_the_recipe_needs() -> None:
-    assert "mobilenet_v2" in load_manifest()
+    assert {CLASSIFIER, PEOPLE, *PICTURES} <= load_manifest().keys()

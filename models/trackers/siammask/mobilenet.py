@@ -69,7 +69,7 @@ class MobileNetStride8(nn.Module):
         if crop.device.type != "cpu" or len(crop) == 1:
             return self._maps(crop)
         # The widest maps of one crop fit into a processor's cache, those of eight do not: twice as slow.
-        parts = [self._maps(one) for one in crop.split(1)]
+        parts = [self._maps(one) for one in torch.split(crop, 1)]
         return Features(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
 
     def _maps(self, crop: Tensor) -> Features:

@@ -67,8 +67,8 @@ PRESETS: dict[str, SiamMaskSettings] = {
     "small": SiamMaskSettings(penalty=0.10, window=0.40, rate=0.50, mask_threshold=0.20),
 }
 
-# siammask-s is sparing with scores: where people look alike, 0.1 is usual for the right one.
-_LOST = {"small": LostSettings(below=0.02, found_above=0.20)}
+# siammask-s is sparing with scores: right ones go down to 0.005, where nobody is it says 0.0005.
+_LOST = {"small": LostSettings(below=0.002, found_above=0.05)}
 
 
 def lost_settings(preset: str) -> LostSettings:

@@ -123,7 +123,10 @@ class SmallSiamMask(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = MobileNetStride8()
-        self.neck = nn.Sequential(nn.Conv2d(DEEP, CHANNELS, 1, bias=False), nn.BatchNorm2d(CHANNELS))
+        # Made-up targets are few: without dropout the heads know them by heart.
+        self.neck = nn.Sequential(
+            nn.Conv2d(DEEP, CHANNELS, 1, bias=False), nn.BatchNorm2d(CHANNELS), nn.Dropout2d(0.15)
+        )
         self.compare = Comparison()
         self.score = nn.Sequential(*_pointwise(CHANNELS, CHANNELS), nn.Conv2d(CHANNELS, 2, 1))
         self.box = nn.Sequential(*_pointwise(CHANNELS, CHANNELS), nn.Conv2d(CHANNELS, 4, 1))
