@@ -38,6 +38,21 @@ def attention_channels(config: PipelineConfig) -> int:
         return build_backbone(config.model.backbone, config.model.split).channels
 
 
+def backbone_macs(config: PipelineConfig) -> int:
+    """Multiply-accumulates of all segments of a clip through the network around the attention; nothing is computed."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from models.backbones import build_backbone
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net = build_backbone(config.model.backbone, config.model.split).eval()
+        before = counter.get_total_flops()  # of the dry run that finds the network's sizes
+        net(torch.empty(1, 3, net.frames, net.input_size, net.input_size))
+        flops = counter.get_total_flops() - before
+    return int(flops // 2 * len(config.masks.starts))
+
+
 def tube_positions(
     workspace: Workspace, dataset: str, config: PipelineConfig, clip: str | None = None
 ) -> Mapping[str, tuple[str, int, int]]:

@@ -19,7 +19,7 @@ from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_str
 from data_catalog.json_file import write_json
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig
-from flows.flops import attention_channels, cost_rows, mask_positions
+from flows.flops import attention_channels, backbone_macs, cost_rows, mask_positions
 from flows.views import ClipTube, read_clip
 from models.metrics import spearman
 from tasks.plan import StagePlan
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flows.summary import RunSummary
 
 SHEET_CLIPS = 6
-WORST_SHEETS = 3
+WORST_SHEETS = 6
 WORST_TUBES = 5
 SUSPICIOUS_ROWS = 20
 HELD_OUT = ("test", "validation")
@@ -103,6 +103,12 @@ def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
     return pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
 
 
+def shown_predictions(predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The split that the page shows, and the last epoch's predictions of its clips."""
+    split = next((name for name in HELD_OUT if name in set(predictions["split"])), HELD_OUT[0])
+    return split, predictions[(predictions["weights"] == "last") & (predictions["split"] == split)]
+
+
 def chosen_tubes(
     workspace: Workspace,
     dataset: str,
@@ -111,9 +117,9 @@ def chosen_tubes(
     predictions: pd.DataFrame,
 ) -> dict[str, ClipTube]:
     """A few held-out clips with their tubes: the worst predicted first, then in order."""
-    last = predictions[predictions["weights"] == "last"] if len(predictions) else predictions
-    error = (last["predicted"] - last["true"]).abs() if len(last) else pd.Series(dtype=float)
-    worst = list(last.assign(error=error).sort_values("error", ascending=False)["clip_id"]) if len(last) else []
+    _, shown = shown_predictions(predictions)
+    error = (shown["predicted"] - shown["true"]).abs().sort_values(ascending=False, kind="stable")
+    worst = list(shown.loc[error.index, "clip_id"])
     order = worst[:WORST_SHEETS] + [clip for clip in plans["masks"].jobs if clip not in worst[:WORST_SHEETS]]
     ready = [
         clip
@@ -138,14 +144,14 @@ def build_report(
 ) -> page.ReportData:
     """Fill the page's tree."""
     info = workspace.datasets.info(summary.dataset)
-    split = next((name for name in HELD_OUT if len(predictions) and name in set(predictions["split"])), "test")
-    shown = predictions[(predictions["weights"] == "last") & (predictions["split"] == split)]
+    split, shown = shown_predictions(predictions)
     classification = config.model.head == "classification"
     history = training_history(training)
     scatter = None
     if len(shown) and not classification:
         scatter = page.Predictions(
-            tuple(shown["clip_id"]), shown["true"].to_numpy(float), shown["predicted"].to_numpy(float), split
+            tuple(shown["clip_id"]), shown["true"].to_numpy(float), shown["predicted"].to_numpy(float), split,
+            WORST_SHEETS,
         )
     picture = None if sheet is None else load_picture(sheet, "Tubes of some clips, one row a clip")
     from flows.runs import command_line
@@ -178,7 +184,7 @@ def build_report(
         tube_quality=tube_quality(config.track.tracker, truth),
         tube_overlaps=tube_overlaps(truth),
         tube_truth="pixel masks" if config.masks.source == "mask" else "rotated boxes",
-        cost=cost_table(workspace, config, plans["masks"]),
+        cost=cost_table(workspace, config, plans["masks"], int(training.attrs["parameters"])),
         settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         lineage=lineage_rows(plans),
         versions=library_versions(),
@@ -315,15 +321,22 @@ def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None
     return page.TubeOverlaps(tuple(known), pairs[:, 0], pairs[:, 1])
 
 
-def cost_table(workspace: Workspace, config: PipelineConfig, masks: StagePlan) -> page.CostTable | None:
-    """MACs of one attention block on these tubes against the dense block, counted as the paper's Table 3 does."""
+def cost_table(
+    workspace: Workspace, config: PipelineConfig, masks: StagePlan, parameters: int
+) -> page.CostTable | None:
+    """MACs of the attention blocks on these tubes against dense ones, counted as the paper's Table 3 does."""
     if config.model.attention != "tsa":
         return None
     positions = mask_positions(workspace, masks)
     if not positions:
         return None
     mean = cost_rows(positions, attention_channels(config), config.model.affinity or "dot")[-1]
-    rows = (page.CostRow("Non-local", mean.dense.published), page.CostRow("tube", mean.tube.published))
+    rest, blocks = backbone_macs(config), config.model.stacks
+    dense, tube = mean.dense.published * blocks, mean.tube.published * blocks
+    rows = (
+        page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),
+        page.CostRow(f"tube ×{blocks}", tube, rest + tube, parameters),
+    )
     return page.CostTable(rows, rows[0].name)
 
 
