@@ -1,4 +1,4 @@
-"""Claim: channels-last and bf16 pay on a CPU, accumulation costs nothing; torch.compile doesn't pay there.
+"""Claim: channels-last and bf16 pay on a CPU, accumulation costs nothing; what torch.compile does is shown on demand.
 
     python -m benchmarks.train_options [--backbone i3d_small] [--compile]
 

@@ -107,7 +107,7 @@ class TrainConfig(StageConfig):
             parameters out (none of ours does).
         precision: of training and of the metrics of each epoch; the evaluate stage computes in float32.
         sync_batchnorm: BatchNorm's statistics over the batches of all devices; GPUs only.
-        compile: torch.compile the network. Costs a minute at the beginning (docs/training.md).
+        compile: torch.compile the network, minutes before the first step (`benchmarks.train_options --compile`).
         deterministic: refuse operations whose result may differ from run to run; a CPU has none here.
         loggers: where the metrics of each epoch are written to, besides the artifact.
     """
