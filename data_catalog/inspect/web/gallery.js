@@ -29,6 +29,7 @@ let cards = new Map(); // index of a row → its element
 let generation = null;
 let layout = { columns: 1, width: 0, height: 0 };
 let current = 0; // the card that the keyboard is on
+let waitingFor = null; // the card that it goes to as soon as its row has come
 let stages = [];
 let severalDatasets = true;
 
@@ -196,6 +197,7 @@ function redraw(number) {
       }
     }
     draw();
+    focusWaiting();
   });
 }
 
@@ -299,7 +301,17 @@ function focusCard(index) {
   if (y < above) window.scrollBy(0, y - above - GAP);
   else if (y + layout.height > innerHeight) window.scrollBy(0, y + layout.height - innerHeight + GAP);
   draw();
-  cards.get(target)?.focus({ preventScroll: true });
+  moveTo(target);
+  waitingFor = target;
+  focusWaiting();
+}
+
+/** Put the keyboard on the card that it went to, once its row is there. */
+function focusWaiting() {
+  const card = waitingFor === null ? null : cards.get(waitingFor);
+  if (!card || card.classList.contains("empty")) return;
+  waitingFor = null;
+  card.focus({ preventScroll: true });
 }
 
 function onKey(event) {
