@@ -35,7 +35,7 @@ FLAGS = [
     "--disable-sync",
 ]
 STARTED = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+")
-START_SECONDS, WAIT_MS = 60.0, 40_000
+START_SECONDS, WAIT_MS = 90.0, 90_000
 
 
 def find_chromium() -> str | None:
