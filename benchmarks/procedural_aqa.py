@@ -154,7 +154,7 @@ def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> 
         positions = mask.size if model.attention == "nonlocal" else int(grow_tubes(joined, floor).sum())
         costs += [attention_cost(positions, channels, affinity=affinity)] * model.stacks
     total, clips = total_cost(costs), len(masks)
-    positions = total.positions // (clips * model.stacks)  # those of one block: all work on the same tube
+    positions = round(total.positions / (clips * model.stacks))  # those of one block: all work on the same tube
     return AttentionCost(positions, total.published // clips, total.true // clips, total.executed // clips)
 
 
