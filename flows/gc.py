@@ -67,7 +67,7 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
     by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for run in read_runs(workspace):
         by_dataset[run["dataset"]].append(run)
-    recent = {run_id for runs in by_dataset.values() for run_id in _newest(runs, keep)}
+    recent = {run_id for runs in by_dataset.values() for run_id in newest_runs(runs, keep)}
     for runs_together in experiment_runs(workspace):
         if runs_together & recent:  # an experiment is kept or goes as a whole
             recent |= runs_together
@@ -93,7 +93,7 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
     return garbage
 
 
-def _newest(runs: Sequence[Mapping[str, Any]], keep: int) -> list[str]:
+def newest_runs(runs: Sequence[Mapping[str, Any]], keep: int) -> list[str]:
     """Of one dataset's runs, oldest first: the last `keep` whole ones, and those of single clips since then."""
     whole = [run["run_id"] for run in runs if not run.get("clips")][-keep:]
     since = whole[0] if whole else ""

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.cli import app
-from flows.gc import find_garbage, remove
+from flows.gc import find_garbage, newest_runs, remove
 
 
 @pytest.fixture
@@ -69,3 +69,12 @@ def test_a_lost_list_of_artifacts_removes_nothing(two_taus: Path) -> None:
     (newest / "references.parquet").write_bytes(b"broken")
     with pytest.raises(CatalogError, match=newest.name):
         find_garbage(Workspace(two_taus), keep=1)
+
+
+def test_runs_of_single_clips_push_no_whole_run_out() -> None:
+    whole, single = {"clips": []}, {"clips": ["a"]}
+    runs = [{"run_id": str(number), **kind} for number, kind in enumerate([whole, single, whole, single, single])]
+    assert newest_runs(runs, 1) == ["2", "3", "4"]
+    assert newest_runs(runs, 2) == ["0", "1", "2", "3", "4"]
+    assert newest_runs(runs[3:], 1) == ["3", "4"]
+    assert newest_runs([{"run_id": "5"}], 1) == ["5"]  # of a version that knew no runs of single clips
