@@ -24,7 +24,22 @@ RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.ASCII)
 def media_routes(state: ViewState) -> APIRouter:
     """Everything below /frames, /thumbs, /filmstrip and /files."""
     router, clips = APIRouter(), ClipFrames()
+    _frame_routes(router, state, clips)
+    _picture_routes(router, state, clips)
 
+    @router.get("/files/{stage}/{name}")
+    def file(stage: str, name: str) -> Response:
+        if not name.endswith(".h5"):
+            raise NoArtifact("There is no such artifact.")
+        key = name.removesuffix(".h5")
+        path = artifact_file(state.workspace, stage, key)
+        headers = kept(f'"{stage}-{key}"')
+        return FileResponse(path, media_type="application/x-hdf5", filename=f"{stage}-{name}", headers=headers)
+
+    return router
+
+
+def _frame_routes(router: APIRouter, state: ViewState, clips: ClipFrames) -> None:
     @router.get("/frames/{key}/all")
     def every_frame(key: str, request: Request) -> Response:
         streams, _ = clips.get(state.workspace, key)
@@ -45,6 +60,8 @@ def media_routes(state: ViewState) -> APIRouter:
         begin, end = int(offsets[index]), int(offsets[index + 1])
         return Response(bytes(streams[begin:end]), media_type="image/jpeg", headers=kept(etag))
 
+
+def _picture_routes(router: APIRouter, state: ViewState, clips: ClipFrames) -> None:
     @router.get("/thumbs/{name}")
     def thumb(
         name: str,
@@ -80,17 +97,6 @@ def media_routes(state: ViewState) -> APIRouter:
             return Response(status_code=304, headers=kept(etag))
         picture = filmstrip({"frames": _as_bytes(streams), "frame_offsets": offsets}, count, height)
         return Response(picture, media_type="image/jpeg", headers=kept(etag))
-
-    @router.get("/files/{stage}/{name}")
-    def file(stage: str, name: str) -> Response:
-        if not name.endswith(".h5"):
-            raise NoArtifact("There is no such artifact.")
-        key = name.removesuffix(".h5")
-        path = artifact_file(state.workspace, stage, key)
-        headers = kept(f'"{stage}-{key}"')
-        return FileResponse(path, media_type="application/x-hdf5", filename=f"{stage}-{name}", headers=headers)
-
-    return router
 
 
 def _jpeg_name(name: str) -> str:
