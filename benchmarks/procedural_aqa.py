@@ -192,6 +192,8 @@ def table(workspace: Workspace, names: Sequence[str], repetitions: int) -> list[
     labels = [one.label for one in contenders]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise CatalogError(f"Row '{twice[0]}' was run with different settings in {', '.join(names)}; use --experiment.")
+    if absent := {PLAIN, TSA} - set(labels):
+        raise CatalogError(f"There is no figure of {' and '.join(sorted(absent))} yet, which rows are compared with.")
     spread = seed_spread(contenders)
     found = {
         name: compare(workspace, names, Question(repetitions=repetitions, baseline=name))["metrics"]
@@ -286,4 +288,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except CatalogError as exc:
+        raise SystemExit(str(exc)) from None
