@@ -166,7 +166,8 @@ def test_mtl_aqa_with_judges(clips: Path, tmp_path: Path, tubeflow: Callable[...
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_six_actions_in_one_command(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
-    small = prepared("aqa7", tmp_path / "data", clips, tubeflow)
+    # One epoch leaves USDL's most likely bin the same for every clip, and a correlation undefined.
+    small = [*prepared("aqa7", tmp_path / "data", clips, tubeflow), "-o", "model.head=regression"]
     record = tubeflow("experiment", "aqa7_six", "--dataset", "d", *small, "--json")
     assert [cell["changes"]["train.actions"] for cell in record["cells"]] == [[action] for action in sorted(ACTIONS)]
     computed = [cell["computed"] for cell in record["cells"]]
