@@ -197,7 +197,8 @@ def test_published_figures_stand_beside_a_dataset_of_their_kind(
         assert "TSA-Net (published)" in shown.output
         assert "0.8476" in shown.output
         told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
-        assert {"TSA-Net", "NL-Net", "USDL", "JRG", "CoRe", "TPT"} <= {row["method"] for row in told["published"]}
+        assert {"TSA-Net", "USDL", "JRG", "CoRe", "TPT"} <= {row["method"] for row in told["published"]}
+        assert "not known here, AQA-7, Spearman: Spearman of NL-Net" in shown.output
         assert "not known here, cost of attention (Table 3): MACs of TSA-Net per action" in shown.output
     finally:
         other.datasets.add(DatasetInfo(TWO, "table", str(workspace.root)), Listing(tuple(clips)))
