@@ -16,6 +16,7 @@ from view_pages import Pages, clip_name, pages_of
 
 from data_catalog.frame_codec import decode_frames
 from data_catalog.pack_file import PackReader
+from flows.config import PipelineConfig, load_config, preset_names
 from flows.finished import find_run, trained_state
 from flows.labels import set_labels
 from flows.view.command import nearest_preset, run_words
@@ -269,13 +270,20 @@ def test_unknown_names_are_told(pages: Pages) -> None:
     assert pages.get("/api/clip", status=422, dataset=DATASET)["error"] == "This can't be used: clip: Field required."
 
 
+def differences(preset: str, config: PipelineConfig) -> set[str]:
+    """`section.field` of what the config has otherwise than the preset."""
+    one, other = load_config(preset).model_dump(mode="json"), config.model_dump(mode="json")
+    return {f"{part}.{name}" for part in one for name in one[part] if one[part][name] != other[part][name]}
+
+
 def test_the_command_makes_exactly_this_config() -> None:
     config = tiny_config("track.tracker=mil", "evaluate.splits=[test]", "model.weights=null")
     preset, overrides = nearest_preset(config)
-    assert preset == "demo"
+    assert load_config(preset, overrides) == config
+    assert len(overrides) == min(len(differences(name, config)) for name in preset_names())
     assert "masks.starts=[0, 8]" in overrides
     words = run_words(config, "tiny", Path("/ws"), clip="a b", until="masks")
-    assert words[:5] == ["tubeflow", "run", "demo", "--dataset", "tiny"]
+    assert words[:5] == ["tubeflow", "run", preset, "--dataset", "tiny"]
     assert words[-6:] == ["--clip", "a b", "--until", "masks", "--workspace", "/ws"]
 
 
