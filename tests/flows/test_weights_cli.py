@@ -101,11 +101,14 @@ def put(folder: Path, entry: Weights) -> None:
         (folder / file.file).write_bytes(file.file.encode())
 
 
+NANO = ("track.tracker=nano", "track.weights=nanotrack_v2")  # weights that have to be fetched
+
+
 def test_a_name_is_one_and_the_same_in_every_section(folder: Path) -> None:
     registry = load_registry()
     for name in ("nanotrack_v2", "yolo11n", "i3d_charades"):
         put(folder, registry[name])
-    config = load_config("mtl_aqa", ["detect.detector=yolo", "detect.weights=yolo11n"])
+    config = load_config("mtl_aqa", ["detect.detector=yolo", "detect.weights=yolo11n", *NANO])
     stages = {stage.name: stage for stage in CLIP_STAGES + DATASET_STAGES}
     named = {name: stages[name].weights(section(stages[name], config), folder) for name in ("detect", "track", "train")}
     assert named == {
@@ -120,7 +123,7 @@ def test_a_name_is_one_and_the_same_in_every_section(folder: Path) -> None:
     [("track", "run `tubeflow weights pull nanotrack_v2`"), ("train", "tubeflow weights add FILE")],
 )
 def test_missing_weights_say_what_to_type(folder: Path, section_name: str, told: str) -> None:
-    config = load_config("mtl_aqa")
+    config = load_config("mtl_aqa", NANO)
     stage = next(stage for stage in CLIP_STAGES + DATASET_STAGES if stage.name == section_name)
     planner = Planner(Workspace(folder.parent), "d", [])
     with pytest.raises(CatalogError) as caught:
