@@ -90,7 +90,7 @@ def test_a_layer_is_painted_while_it_is_switched_on(open_page: Opener, site: Sit
     assert len({bare, *pictures.values()}) == 1 + len(LAYERS)  # each its own
     assert page.locator(".stage-corner").is_hidden()
     page.click("[data-layer=score]")
-    assert page.locator(".stage-corner").is_visible()
+    page.locator(".stage-corner").wait_for(state="visible")  # painted with the next frame
 
 
 def test_each_segment_has_the_score_that_the_server_tells(clip: Any, site: Site) -> None:
