@@ -17,6 +17,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from data_catalog.inspect.clip_view import ClipView
+from data_catalog.inspect.page_templates import page_templates
 from data_catalog.inspect.paint import write_whole
 from data_catalog.inspect.report_data import LineageRow
 from data_catalog.inspect.tube_layers import GridLayer, numbers, tube_json
@@ -61,15 +62,7 @@ def write_clip_page(path: Path, page: ClipPage) -> Path:
     Raises:
         OSError: the file can't be written.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("data_catalog.inspect", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     script = resources.files("data_catalog.inspect").joinpath("templates", "clip_file.js").read_text()
     text = environment.get_template("clip_file.html.j2").render(
         page=page,

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from data_catalog.inspect import figures
+from data_catalog.inspect.page_templates import page_templates
 from data_catalog.inspect.paint import write_whole
 from data_catalog.inspect.report_data import MetricValue, Picture, ReportData
 
@@ -31,15 +32,7 @@ def render_report(path: Path, report: ReportData) -> Path:
     Raises:
         ValueError: A picture is neither PNG nor JPEG.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("data_catalog.inspect", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates()
     environment.filters.update(
         number=format_number, seconds=format_seconds, percent=format_percent, count=format_count, large=format_large,
         metric=format_metric, data_uri=data_uri, anchor=anchor,
