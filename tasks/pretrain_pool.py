@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_catalog.datasets.compositions.cutouts import Cast
-from data_catalog.datasets.compositions.sequences import CropForm, Sequence, compose
+from data_catalog.datasets.compositions.mixture import Mixture
+from data_catalog.datasets.compositions.sequences import CropForm, Sequence
 from models.trackers.siammask.anchors import SEARCH_PX, TEMPLATE_PX, map_side
 from models.trackers.siammask.decode import CONTEXT
 from models.trackers.siammask.learning import Batch, outline_of, position_at
@@ -90,9 +91,9 @@ def fill_pool(
     folder: Path, network: SmallSiamMask, cast: Cast, sequences: int, seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> Pool:
-    """Compose `sequences` sequences, pass them through the backbone and keep what it says; goes on where it stopped.
+    """Make `sequences` sequences, pass them through the backbone and keep what it says; goes on where it stopped.
 
-    Sequence i depends on (seed, i) and the cast alone. `progress` is told how many are ready.
+    Sequence i depends on (seed, i) and the cast alone, see `Mixture`. `progress` is told how many are ready.
 
     Raises:
         OSError: the disk is full or the folder can't be written.
@@ -103,10 +104,9 @@ def fill_pool(
     known = json.loads(stamp.read_text()) if stamp.is_file() else {}
     ready = int(known.get("ready", 0)) if {k: known.get(k) for k in about} == about else 0
     pool = _open(folder, sequences, "r+" if ready else "w+")
-    form = CropForm(TEMPLATE_PX, SEARCH_PX, CONTEXT)
+    mixture = Mixture(cast, seed, SEARCHES_EACH, CropForm(TEMPLATE_PX, SEARCH_PX, CONTEXT))
     for index in range(ready, sequences):
-        made = compose(cast, np.random.default_rng((seed, index)), SEARCHES_EACH, form)
-        _store(pool, index, made, network, np.random.default_rng((seed, index, 1)))
+        _store(pool, index, mixture(index), network, np.random.default_rng((seed, index, 1)))
         if (index + 1) % 25 == 0 or index + 1 == sequences:
             stamp.write_text(json.dumps(about | {"ready": index + 1}))
             if progress is not None:
