@@ -390,7 +390,8 @@ def gc_command(
     if as_json:
         typer.echo(json.dumps([{"path": str(one.path), "bytes": one.size, "runs": one.runs} for one in garbage]))
         return
-    print_garbage(garbage, delete)
+    settings = f" --keep {keep}" * (keep != 1) + f" --grace {grace:g}" * (grace != 24.0)
+    print_garbage(garbage, delete, f"tubeflow gc{settings}")
 
 
 @app.command("reindex")

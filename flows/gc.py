@@ -21,6 +21,7 @@ from data_catalog.store import ArtifactDamaged
 from flows.console import out
 from flows.contenders import experiment_runs
 from flows.runs import read_runs
+from flows.stages import STAGE_NAMES
 
 GRACE_HOURS = 24.0
 
@@ -59,9 +60,9 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
 def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOURS) -> list[Garbage]:
     """Artifacts that none of the `keep` newest runs of each dataset refers to; raises as `references`.
 
-    A run of single clips (`--clip`) doesn't count among them, and is kept while it is newer than the oldest that is:
-    it stands beside the last whole run, not in its place. Those that no run at all refers to are left alone while they
-    are younger than `grace_hours`.
+    A run of single clips (`--clip`) or of fewer stages (`--only`, `--until`) doesn't count among them, and is kept while
+    it is newer than the oldest that is: it stands beside the last whole run, not in its place. Those that no run at all
+    refers to are left alone while they are younger than `grace_hours`.
     """
     referring = references(workspace)
     by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -94,10 +95,20 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
 
 
 def newest_runs(runs: Sequence[Mapping[str, Any]], keep: int) -> list[str]:
-    """Of one dataset's runs, oldest first: the last `keep` whole ones, and those of single clips since then."""
-    whole = [run["run_id"] for run in runs if not run.get("clips")][-keep:]
+    """Of one dataset's runs, oldest first: the last `keep` whole ones, and the partial ones since then.
+
+    Whole is a run of all clips that went as far as any did: trying a tracker does not cost the trained network.
+    """
+    of_all_clips = [run for run in runs if not run.get("clips")]
+    furthest = max((_last_stage(run) for run in of_all_clips), default=-1)
+    whole = [run["run_id"] for run in of_all_clips if _last_stage(run) == furthest][-keep:]
     since = whole[0] if whole else ""
-    return [run["run_id"] for run in runs if run["run_id"] in whole or (run.get("clips") and run["run_id"] > since)]
+    return [run["run_id"] for run in runs if run["run_id"] >= since]
+
+
+def _last_stage(run: Mapping[str, Any]) -> int:
+    """Place of the last stage that a run was asked for."""
+    return max((STAGE_NAMES.index(name) for name in run["selected"] if name in STAGE_NAMES), default=-1)
 
 
 def _folder_size(folder: Path) -> int:
@@ -114,8 +125,8 @@ def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
     workspace.tube_quality.prune()
 
 
-def print_garbage(garbage: list[Garbage], deleted: bool) -> None:
-    """Per stage how many artifacts and bytes go, and which older runs refer to them."""
+def print_garbage(garbage: list[Garbage], deleted: bool, command: str) -> None:
+    """Per stage how many artifacts and bytes go, which older runs refer to them, and the command that removes them."""
     for stage, count in Counter(one.stage for one in garbage).items():
         mine = [one for one in garbage if one.stage == stage]
         runs = sorted({run for one in mine for run in one.runs})
@@ -127,4 +138,4 @@ def print_garbage(garbage: list[Garbage], deleted: bool) -> None:
     elif deleted:
         out.print(f"Removed {len(garbage)} artifacts, {total:,} bytes.")
     else:
-        out.print(f"Would remove {len(garbage)} artifacts, {total:,} bytes; do it with: tubeflow gc --delete")
+        out.print(f"Would remove {len(garbage)} artifacts, {total:,} bytes; do it with: {command} --delete", soft_wrap=True)

@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny_workspace import copy_workspace, identities, plan, run
@@ -15,9 +16,9 @@ from flows.gc import find_garbage, newest_runs, remove
 
 @pytest.fixture
 def two_taus(finished_workspace: Path, tmp_path: Path) -> Path:
-    """A workspace whose first run used another tau than its newest; the second run made masks only."""
+    """A workspace whose first run used another tau than its newest."""
     root = copy_workspace(finished_workspace, tmp_path / "ws")
-    run(root, "masks.tau=0.3", selected=("normalize", "detect", "track", "masks"))
+    run(root, "masks.tau=0.3", "train.epochs=1")
     return root
 
 
@@ -71,10 +72,20 @@ def test_a_lost_list_of_artifacts_removes_nothing(two_taus: Path) -> None:
         find_garbage(Workspace(two_taus), keep=1)
 
 
-def test_runs_of_single_clips_push_no_whole_run_out() -> None:
-    whole, single = {"clips": []}, {"clips": ["a"]}
+def test_partial_runs_push_no_whole_run_out() -> None:
+    whole: dict[str, Any] = {"clips": [], "selected": ["pack", "train", "evaluate"]}
+    single, masks = whole | {"clips": ["a"]}, whole | {"selected": ["masks"]}
     runs = [{"run_id": str(number), **kind} for number, kind in enumerate([whole, single, whole, single, single])]
     assert newest_runs(runs, 1) == ["2", "3", "4"]
     assert newest_runs(runs, 2) == ["0", "1", "2", "3", "4"]
     assert newest_runs(runs[3:], 1) == ["3", "4"]
-    assert newest_runs([{"run_id": "5"}], 1) == ["5"]  # of a version that knew no runs of single clips
+    assert newest_runs([{"run_id": "5", "selected": ["masks"]}], 1) == ["5"]  # of before there were runs of clips
+    tried = [{"run_id": str(number), **kind} for number, kind in enumerate([whole, masks, whole, masks, masks])]
+    assert newest_runs(tried, 1) == ["2", "3", "4"]
+    assert newest_runs([run for run in tried if run["selected"] == ["masks"]], 1) == ["4"]  # nothing went further
+
+
+def test_trying_other_masks_keeps_the_trained_network(finished_workspace: Path, tmp_path: Path) -> None:
+    root = copy_workspace(finished_workspace, tmp_path / "ws")
+    run(root, "masks.tau=0.3", selected=("masks",))
+    assert find_garbage(Workspace(root), keep=1, grace_hours=0) == []

@@ -1,0 +1,199 @@
+"""Tables of the bench `procedural_aqa`: figures, differences and costs of an experiment's rows, as Markdown."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data_catalog.atomic import replacing
+from data_catalog.catalog import CatalogError, Workspace
+from flows.compare import Question, compare
+from flows.compare_print import figure
+from flows.contenders import Contender, find_contenders, join_seeds
+from flows.experiment import summarise
+from flows.flops import attention_channels
+from models.flops import AttentionCost, attention_cost, in_words, total_cost
+from models.tube_growth import grow_tubes
+from tasks.scoring import OVERALL
+
+PLAIN, TSA, NONLOCAL = "PlainNet", "TSA-Net", "NL-Net"
+AGAINST_PLAIN = (TSA, NONLOCAL, "TSA-Net x2", "TSA-Net x3")
+"""Rows that ask whether attention helps; the others vary one thing about TSA-Net and are compared with it."""
+
+FIGURES = ("", "Spearman", "of each seed", "R-l2", "positions", "MACs, paper's", "MACs, all")
+DIFFERENCES = ("less", "Spearman", "p", "R-l2", "p", "IoU with the true tubes")
+
+
+def settings_of(contender: Contender) -> dict[str, Any]:
+    """All settings of a row, but for those that tell its seeds and actions apart or change nothing that comes out."""
+    return contender.first.config.model_dump(mode="json", exclude={"engine": True, "train": {"seed", "actions"}})
+
+
+def agreeing(workspace: Workspace, names: Sequence[str]) -> list[str]:
+    """Those experiments, of some in the order of their age, whose rows have the settings that the latest ones have."""
+    latest: dict[str, dict[str, Any]] = {}
+    kept = []
+    for name in reversed(names):
+        try:
+            rows = {one.label: settings_of(one) for one in find_contenders(workspace, name)}
+        except CatalogError:
+            continue  # not one cell of it was run
+        if all(latest.setdefault(label, settings) == settings for label, settings in rows.items()):
+            kept.append(name)
+    return kept[::-1]
+
+
+def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> AttentionCost:
+    """Mean cost for a clip of all attention blocks of a contender.
+
+    Args:
+        masks: one (N, T, Hf, Wf) a clip.
+        contender: its model says which attention, how many blocks, and how small a tube may be.
+    """
+    model = contender.first.config.model
+    if model.attention == "none":
+        return AttentionCost(0, 0, 0, 0)
+    channels = attention_channels(contender.first.config)
+    floor = int(model.attention_options.get("min_positions", 0))
+    affinity = model.affinity or ("softmax" if model.compat == "released" else "dot")
+    costs = []
+    for mask in masks:
+        joined = torch.from_numpy(mask.reshape(1, -1, *mask.shape[2:]))
+        positions = mask.size if model.attention == "nonlocal" else int(grow_tubes(joined, floor).sum())
+        costs += [attention_cost(positions, channels, affinity=affinity)] * model.stacks
+    total, clips = total_cost(costs), len(masks)
+    positions = round(total.positions / (clips * model.stacks))  # those of one block: all work on the same tube
+    return AttentionCost(positions, total.published // clips, total.true // clips, total.executed // clips)
+
+
+def held_out_masks(workspace: Workspace, contender: Contender) -> list[NDArray[np.bool_]]:
+    """Tube masks of a contender's test clips."""
+    run = contender.first
+    table = run.predictions()
+    clips = sorted(set(table.loc[table["split"] == "test", "clip_id"]))
+    return [workspace.store.read("masks", run.keys["masks"][clip], ["mask"]).arrays["mask"] for clip in clips]
+
+
+def tracker_files(workspace: Workspace, contenders: Sequence[Contender]) -> dict[str, str]:
+    """Weight file → SHA-256 of every tracker that ran, as the lineage of the tubes has them."""
+    found: dict[str, str] = {}
+    for contender in contenders:
+        if contender.first.config.track.tracker != "published":
+            key = next(iter(contender.first.keys["track"].values()))
+            found |= workspace.store.lineage("track", key).weights
+    return found
+
+
+def seed_spread(contenders: Sequence[Contender]) -> dict[str, str]:
+    """Label → Spearman of every seed at the last epoch, and their standard deviation."""
+    chosen = ("last", OVERALL, "spearman")
+    rows = [row for row in summarise(contenders) if (row.weights, row.action, row.metric) == chosen]
+    return {
+        row.contender: " ".join("–" if value is None else f"{value:.3f}" for value in row.values)
+        + ("" if row.spread is None else f" (± {row.spread:.3f})")
+        for row in rows
+    }
+
+
+def baseline_of(label: str) -> str | None:
+    """The row that a row is compared with; None for PlainNet."""
+    if label == PLAIN:
+        return None
+    return PLAIN if label in AGAINST_PLAIN else TSA
+
+
+def tables(workspace: Workspace, names: Sequence[str], repetitions: int) -> str:
+    """What is to be said of a study: its figures, its differences, and whose weights the trackers had, as Markdown.
+
+    Args:
+        workspace: the workspace.
+        names: experiments of one matrix; where they ran different seeds, a row has all of them.
+        repetitions: bootstrap draws and permutations.
+
+    Raises:
+        CatalogError: rows of one name differ in their settings, or the baselines are missing.
+    """
+    contenders = join_seeds(one for name in names for one in find_contenders(workspace, name))
+    labels = [one.label for one in contenders]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise CatalogError(f"Row '{twice[0]}' was run with different settings in {', '.join(names)}; use --experiment.")
+    if absent := {PLAIN, TSA} - set(labels):
+        raise CatalogError(f"There is no figure of {' and '.join(sorted(absent))} yet, which rows are compared with.")
+    found = {name: compare(workspace, names, Question(repetitions=repetitions, baseline=name)) for name in (PLAIN, TSA)}
+    clips = sum(found[PLAIN]["clips"].values())
+    parts = [
+        f"{clips} held-out clips, {contenders[0].first.config.train.epochs} epochs.",
+        markdown([FIGURES, *figure_rows(workspace, contenders, found[PLAIN])]),
+        markdown([("", *DIFFERENCES), *difference_rows(contenders, found)]),
+    ]
+    if files := tracker_files(workspace, contenders):
+        listed = [f"`{name}` {digest[:12]}…" for name, digest in sorted(files.items())]
+        parts.append(f"SHA-256 of the trackers' weights: {', '.join(listed)}.")
+    return "\n\n".join(parts)
+
+
+def figure_rows(
+    workspace: Workspace, contenders: Sequence[Contender], record: Mapping[str, Any]
+) -> list[tuple[str, ...]]:
+    """Rows for `FIGURES`, in the order of the matrix."""
+    spread = seed_spread(contenders)
+    metrics = {name: {row["contender"]: row["figures"] for row in rows} for name, rows in record["metrics"].items()}
+    lines: list[tuple[str, ...]] = []
+    for contender in contenders:
+        label = contender.label
+        cost = attention_macs(held_out_masks(workspace, contender), contender)
+        lines.append(
+            (
+                label,
+                figure(metrics["spearman"][label][OVERALL], digits=3),
+                spread[label],
+                figure(metrics["r_l2"][label][OVERALL], digits=1),
+                str(cost.positions),
+                in_words(cost.published),
+                in_words(cost.true),
+            )
+        )
+    return lines
+
+
+def difference_rows(contenders: Sequence[Contender], records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows for `DIFFERENCES`: each row's contender less its baseline. `records`: baseline → comparison with it."""
+    lines: list[tuple[str, ...]] = []
+    for contender in contenders:
+        label, against = contender.label, baseline_of(contender.label)
+        if against is None:
+            continue
+        cells = [label, against]
+        for metric, digits in (("spearman", 3), ("r_l2", 2)):
+            row = next(one for one in records[against]["metrics"][metric] if one["contender"] == label)
+            p = row["permutation_test"]["p"]
+            cells += [
+                figure(row["differences"][OVERALL], sign=True, digits=digits),
+                "–" if p is None else f"{p:.3f}",
+            ]
+        tubes = [one for one in records[against]["tubes"] if one["contender"] == label and "truth_iou" in one]
+        lines.append((*cells, f"{tubes[0]['truth_iou'][1]:.2f}" if tubes else ""))
+    return lines
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table, the first being the headings."""
+    head, *body = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])
+
+
+def write_block(page: Path, name: str, text: str) -> None:
+    """Put text between the lines `<!-- name -->` and `<!-- end name -->` of a page. Raises CatalogError."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+    whole = page.read_text(encoding="utf-8")
+    changed, places = re.subn(
+        f"(?<={re.escape(start)}).*?(?={re.escape(end)})", lambda _: f"\n{text}\n\n", whole, flags=re.DOTALL
+    )
+    if places != 1:
+        raise CatalogError(f"{page} has {places} places for '{name}', lines {start.strip()} … {end}; it needs one.")
+    with replacing(page) as temporary:
+        temporary.write_text(changed, encoding="utf-8")
