@@ -22,6 +22,7 @@ class ProceduralSpec(StageConfig):
 
     kind: Literal["diving", "sync_diving", "skating"] = "diving"
     clips: int = Field(60, ge=1, description="how many; every fourth is held out for testing")
+    held_out: int = Field(0, ge=0, description="so many more behind these, all of them for testing")
     seed: int = Field(0, ge=0)
     size: Literal["640x360", "320x240", "mixed"] = "mixed"
     distractors: int = Field(0, ge=0, le=2, description="other divers in every clip, whom nobody judges")
@@ -105,11 +106,12 @@ def make_procedural(
     from data_catalog.datasets.procedural import Setting, make_dataset
 
     folder = out or workspace.root / "datasets" / name
-    progress.report("draw", 0, spec.clips)
+    progress.report("draw", 0, spec.clips + spec.held_out)
     make_dataset(
         folder,
         kind=spec.kind,
         clips=spec.clips,
+        held_out=spec.held_out,
         seed=spec.seed,
         size=spec.size,
         setting=Setting(spec.distractors, spec.zoom, spec.camera),

@@ -12,33 +12,34 @@ import numpy as np
 import pytest
 from tiny_workspace import DATASET, SETTINGS, ThreadRunner, copy_workspace
 
-from benchmarks.procedural_aqa import (
+from benchmarks.procedural_aqa import GPU, STUDIES, experiments, part_of, prepare, splash_ranks
+from benchmarks.procedural_tables import (
     AGAINST_PLAIN,
-    GPU,
     PLAIN,
-    STUDIES,
     TSA,
+    agreeing,
     attention_macs,
     baseline_of,
-    experiments,
+    difference_rows,
     markdown,
-    prepare,
-    splash_ranks,
-    table,
+    tables,
+    tracker_files,
+    write_block,
 )
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import Listing
 from flows.clips import dataset_clips
 from flows.config import PipelineConfig, load_config
-from flows.contenders import Contender
+from flows.contenders import Contender, find_contenders
 from flows.datasets import ProceduralSpec
 from flows.execute import RunOptions, execute
 from flows.experiment import Matrix, expand, load_matrix, run_matrix
-from flows.finished import FinishedRun
+from flows.finished import FinishedRun, find_run
 from flows.stages import STAGE_NAMES
 from models.flops import attention_cost
 
 CHANNELS = 112  # of i3d_small at its cut
+TAU = "TSA-Net, tau 0.25"
 
 
 def contender(*overrides: str) -> Contender:
@@ -56,11 +57,14 @@ def masks() -> list[np.ndarray]:
     return found
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.dataset)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_matrices_name_the_files_that_the_study_makes(study: Any) -> None:
     cells = expand(load_matrix(study.matrix), [], ["diving"])
     named = {cell.config.track.weights for cell in cells if cell.config.track.tracker == "published"}
     assert named == set(study.tubes)
+    beside = {name for one in STUDIES if one.dataset != study.dataset for name in one.tubes}
+    assert not named & beside  # a file holds the tubes of one dataset
+    assert len({(one.dataset, one.spec) for one in STUDIES}) == len({one.dataset for one in STUDIES})
     assert len({cell.config.train.seed for cell in cells}) >= 3
     rows = {cell.variant for cell in cells}
     assert {PLAIN, TSA} <= rows
@@ -70,20 +74,50 @@ def test_matrices_name_the_files_that_the_study_makes(study: Any) -> None:
     assert study.spec.distractors >= 1
 
 
-def test_the_first_study_asks_all_of_its_questions() -> None:
-    rows = {cell.variant: cell.config for cell in expand(load_matrix("procedural"), [], ["diving"])}
-    assert set(AGAINST_PLAIN) <= set(rows)
+def rows_of(matrix: str) -> dict[str | None, PipelineConfig]:
+    return {cell.variant: cell.config for cell in expand(load_matrix(matrix), [], ["diving"])}
+
+
+def test_all_questions_are_asked() -> None:
+    rows = rows_of("procedural")
+    assert set(AGAINST_PLAIN) | {PLAIN} == set(rows)
     assert [rows[f"TSA-Net{times}"].model.stacks for times in ("", " x2", " x3")] == [1, 2, 3]
     assert rows["NL-Net"].model.attention == "nonlocal"
-    assert rows["TSA-Net, released geometry"].masks.geometry == "released"
-    assert {config.masks.tau for config in rows.values()} == {0.25, 0.5, 0.75}
-    assert {config.track.tracker for config in rows.values()} == {"published", "mil", "nano"}
+    tubes = rows_of("procedural_tubes")
+    assert tubes["TSA-Net, released geometry"].masks.geometry == "released"
+    assert {config.masks.tau for config in tubes.values()} == {0.25, 0.5, 0.75}
+    assert {config.track.tracker for config in tubes.values()} == {"published", "mil", "nano", "siammask"}
+    assert rows_of("procedural_distant")["TSA-Net, adaptive tube"].model.attention_options["min_positions"] > 0
+
+
+def test_studies_share_their_baselines() -> None:
+    """What the studies of one dataset have in common is run once: equal settings have equal keys."""
+    once = rows_of("procedural")
+    for matrix in ("procedural_tubes", "procedural_longer"):
+        rows = rows_of(matrix)
+        for name in (PLAIN, TSA):
+            changed = rows[name].model_dump(mode="json")
+            if matrix == "procedural_longer":
+                assert changed["train"]["epochs"] == 4 * once[name].train.epochs
+                changed["train"]["epochs"] = once[name].train.epochs
+            changed["train"]["seed"] = once[name].train.seed
+            assert changed == once[name].model_dump(mode="json"), (matrix, name)
+
+
+def test_a_part_of_a_matrix() -> None:
+    part = part_of(load_matrix("procedural_tubes"), [7], ["TSA-Net, tracker mil", PLAIN])
+    cells = expand(part, [], ["diving"])
+    assert [(cell.variant, cell.config.train.seed) for cell in cells] == [(PLAIN, 7), ("TSA-Net, tracker mil", 7)]
+    whole = load_matrix("procedural_tubes")
+    assert part_of(whole, None, None) == whole
+    with pytest.raises(CatalogError, match=r"There is no row 'TSA'; rows: PlainNet"):
+        part_of(whole, None, ["TSA"])
 
 
 def test_every_row_has_its_baseline() -> None:
     assert baseline_of(PLAIN) is None
     assert {baseline_of(label) for label in AGAINST_PLAIN} == {PLAIN}
-    assert baseline_of("TSA-Net, tau 0.25") == TSA
+    assert baseline_of(TAU) == TSA
 
 
 def test_costs_are_those_of_the_tubes() -> None:
@@ -117,9 +151,30 @@ def test_markdown() -> None:
     assert markdown([["a", "b"], ["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
 
 
+def test_a_page_gets_its_tables(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\n<!-- one -->\n<!-- end one -->\n\nkept\n\n<!-- two -->\nold\n<!-- end two -->\n")
+    for text in ("x", r"| \1 |"):  # again in the same place, and no text is a pattern
+        write_block(page, "one", text)
+    write_block(page, "two", "new")
+    assert page.read_text() == (
+        "# A\n\n<!-- one -->\n\n| \\1 |\n\n<!-- end one -->\n\nkept\n\n<!-- two -->\n\nnew\n\n<!-- end two -->\n"
+    )
+    with pytest.raises(CatalogError, match="0 places for 'three'"):
+        write_block(page, "three", "x")
+
+
+def test_the_page_of_results_has_a_place_for_every_study(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    page.write_text((Path(__file__).parents[2] / "docs" / "results.md").read_text())
+    for study in STUDIES:
+        write_block(page, study.name, "figures")
+    assert page.read_text().count("figures\n\n<!-- end ") == len(STUDIES)
+
+
 def test_prepare_draws_once(tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "ws")
-    study = replace(STUDIES[0], spec=ProceduralSpec(clips=1, size="320x240", distractors=1, camera="group"))
+    study = replace(STUDIES[1], spec=ProceduralSpec(clips=1, size="320x240", distractors=1, camera="group"))
     prepare(workspace, study, workers=1)
     files = {path.name: path.stat().st_mtime_ns for path in workspace.weights.glob("*.json")}
     assert set(files) == set(study.tubes)
@@ -127,6 +182,11 @@ def test_prepare_draws_once(tmp_path: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in workspace.weights.glob("*.json")} == files
     with pytest.raises(CatalogError, match="was not run in this workspace yet"):
         experiments(workspace, study)
+    more = replace(study, spec=study.spec.model_copy(update={"held_out": 1}))
+    prepare(Workspace.open(workspace.root), more, workers=1)  # grown: drawn again, and so are its tubes
+    clips = dataset_clips(Workspace.open(workspace.root), study.dataset)
+    assert [(clip.clip_id, clip.split) for clip in clips] == [("diving_0000", "train"), ("diving_0001", "test")]
+    assert set(json.loads((workspace.weights / "drift25.json").read_text())) == {"diving_0000", "diving_0001"}
 
 
 def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) -> None:
@@ -141,7 +201,7 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     matrix = {
         "preset": "demo",
         "override": [*SETTINGS, "train.epochs=1"],
-        "variants": {PLAIN: {"model.attention": "none"}, TSA: {}, "TSA-Net, tau 0.25": {"masks.tau": 0.25}},
+        "variants": {PLAIN: {"model.attention": "none"}, TSA: {}, TAU: {"masks.tau": 0.25}},
         "matrix": {"train.seed": [0]},
     }
 
@@ -154,19 +214,59 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     study = SimpleNamespace(matrix="procedural")
     names = experiments(workspace, study)  # type: ignore[arg-type]
     assert names == [record["experiment_id"]]
-    head, *body = table(workspace, names, 100)
-    rows = {line[0]: dict(zip(head, line, strict=True)) for line in body}
-    assert list(rows) == [PLAIN, TSA, "TSA-Net, tau 0.25"]
-    assert [rows[name]["against"] for name in rows] == ["", PLAIN, TSA]
-    assert all(row["seeds"].endswith("(± –)") for row in rows.values())
-    assert rows[PLAIN]["positions"] == "0"
-    assert int(rows["TSA-Net, tau 0.25"]["positions"]) > int(rows[TSA]["positions"]) > 0
+    text = tables(workspace, names, 100)
+    assert text.startswith("6 held-out clips, 1 epochs.")
+    figures, differences = (table_rows(part) for part in text.split("\n\n")[1:3])
+    assert list(figures) == [PLAIN, TSA, TAU]
+    assert {name: row["less"] for name, row in differences.items()} == {TSA: PLAIN, TAU: TSA}
+    assert "±" not in text  # of a single seed
+    assert figures[PLAIN]["positions"] == "0"
+    assert int(figures[TAU]["positions"]) > int(figures[TSA]["positions"]) > 0
     mean = {
         row["contender"]: row["mean"]
         for row in record["rows"]
         if (row["weights"], row["action"], row["metric"]) == ("last", "all", "spearman")
     }
     for name, value in mean.items():
-        assert rows[name]["Spearman"].startswith(f"{value:.3f} [")
-    assert rows[TSA]["difference"].startswith(f"{mean[TSA] - mean[PLAIN]:+.3f} [")
-    assert 0 < float(rows[TSA]["p"]) <= 1
+        assert figures[name]["Spearman"].startswith(f"{value:.3f} [")
+        assert figures[name]["of each seed"] == f"{value:.3f}"
+    assert differences[TSA]["Spearman"].startswith(f"{mean[TSA] - mean[PLAIN]:+.3f} [")
+    assert 0 < float(differences[TSA]["p"]) <= 1
+    assert differences[TSA]["IoU with the true tubes"] == ""  # the same tubes
+    assert differences[TAU]["IoU with the true tubes"] == ""  # of clips without truth
+    key = next(iter(find_run(workspace, record["cells"][0]["run_id"]).keys["track"].values()))
+    contenders = find_contenders(workspace, names[0])
+    assert tracker_files(workspace, contenders) == workspace.store.lineage("track", key).weights
+
+
+def test_a_trackers_tubes_stand_beside_its_differences() -> None:
+    def rows(value: float, p: float | None) -> list[dict[str, Any]]:
+        interval = {"value": value, "low": value - 1, "high": value + 1, "undefined": 0}
+        return [{"contender": TAU, "differences": {"all": interval}, "permutation_test": {"p": p}}]
+
+    record = {
+        "metrics": {"spearman": rows(-0.25, 0.5), "r_l2": rows(2.0, None)},
+        "tubes": [{"contender": "another", "truth_iou": [1.0, 0.9]}, {"contender": TAU, "truth_iou": [1.0, 0.456]}],
+    }
+    one = replace(contender(), label=TAU)
+    assert difference_rows([one], {TSA: record}) == [
+        (TAU, TSA, "-0.250 [-1.250, +0.750]", "0.500", "+2.00 [+1.00, +3.00]", "–", "0.46")
+    ]
+
+
+def table_rows(markdown_table: str) -> dict[str, dict[str, str]]:
+    """Row name → heading → cell; of two headings of one name the first."""
+    head, _, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in markdown_table.splitlines())
+    return {cells[0]: dict(reversed(list(zip(head, cells, strict=True)))) for cells in body}
+
+
+def test_experiments_of_other_settings_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset changed after the first of four; the third has nothing to show."""
+
+    def found(workspace: Any, name: str) -> list[Contender]:
+        if name == "empty":
+            raise CatalogError("nothing")
+        return [contender("train.lr=0.5" if name == "old" else "train.lr=0.1")]
+
+    monkeypatch.setattr("benchmarks.procedural_tables.find_contenders", found)
+    assert agreeing(Path(), ["old", "newer", "empty", "newest"]) == ["newer", "newest"]  # type: ignore[arg-type]

@@ -66,6 +66,17 @@ def test_same_seed_same_files_for_any_number_of_workers_and_clips(made: Maker, t
             assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
+def test_more_clips_to_hold_out_come_behind_the_others(made: Maker, tmp_path: Path) -> None:
+    """Clip 2 trains in a set of three; behind a set of two it is held out, and the same clip otherwise."""
+    three = made("diving", 3)
+    more = make_dataset(tmp_path, clips=2, held_out=1, seed=5, size="320x240", workers=1)
+    assert [row["split"] for row in rows_of(three)] == ["train"] * 3
+    assert rows_of(more) == [*rows_of(three)[:2], rows_of(three)[2] | {"split": "test"}]
+    assert json.loads((more / "dataset.json").read_text())["num_clips"] == 3
+    for name in ("videos/diving_0002.mp4", "ground_truth/diving_0002.npz"):
+        assert (three / name).read_bytes() == (more / name).read_bytes()
+
+
 def test_another_seed_is_another_clip() -> None:
     first, second = (plan_clip("diving", 0, seed, "320x240") for seed in (0, 1))
     assert first.score != second.score or len(first.instants) != len(second.instants)
@@ -272,7 +283,7 @@ def test_skeleton_keeps_its_limbs_and_stands_upright() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [({"kind": "golf"}, "unknown kind 'golf'"), ({"size": "4k"}, "unknown frame size"), ({"clips": 0}, "at least one"),
-     ({"seed": -1}, "negative")],
+     ({"seed": -1}, "negative"), ({"held_out": -1}, "held_out must not be negative")],
 )  # fmt: skip
 def test_bad_arguments_are_named(tmp_path: Path, wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

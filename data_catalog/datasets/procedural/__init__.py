@@ -42,7 +42,7 @@ COLUMNS: Final = (
 
 Row = dict[str, object]
 Facts = dict[str, object]
-_Job = tuple[Path, Kind, int, int, Size, Setting]
+_Job = tuple[Path, Kind, int, int, Size, Setting, str]
 
 
 def make_dataset(
@@ -50,6 +50,7 @@ def make_dataset(
     *,
     kind: Kind = "diving",
     clips: int = 60,
+    held_out: int = 0,
     seed: int = 0,
     size: Size = "mixed",
     setting: Setting = ALONE,
@@ -62,6 +63,7 @@ def make_dataset(
         out: folder to fill; made if missing, files of the same name are replaced.
         kind: "diving", "sync_diving" (two athletes) or "skating" (label 1 = landed, 0 = fell).
         clips: how many; every fourth is in the test split.
+        held_out: so many more behind these, all of them in the test split.
         seed: of everything random.
         size: frame size in pixels, or "mixed".
         setting: other divers in the picture, and how far away the camera is.
@@ -69,28 +71,32 @@ def make_dataset(
         progress: called with (clips done, clips) after each clip, in order.
 
     Raises:
-        ValueError: unknown kind or size, a negative seed, no clips asked, or distractors for another kind than diving.
+        ValueError: unknown kind or size, a negative number, no clips asked, or distractors for another kind than
+            diving.
         OSError: `out` cannot be written.
     """
     if clips < 1:
         raise ValueError(f"a data set needs at least one clip, {clips} asked; raise clips")
+    if held_out < 0:
+        raise ValueError(f"there can't be {held_out} more held-out clips; held_out must not be negative")
     if seed < 0:
         raise ValueError(f"the seed must not be negative, got {seed}")
     out = Path(out)
     for folder in ("videos", "ground_truth"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    jobs: list[_Job] = [(out, kind, index, seed, size, setting) for index in range(clips)]
+    splits = [split_of(index) for index in range(clips)] + ["test"] * held_out
+    jobs: list[_Job] = [(out, kind, index, seed, size, setting, split) for index, split in enumerate(splits)]
     rows: list[Row] = []
     facts: dict[str, Facts] = {}
     for done, (clip_rows, clip_facts) in enumerate(_run(jobs, workers), start=1):
         rows += clip_rows
         facts[str(clip_rows[0]["clip_id"])] = clip_facts
         if progress is not None:
-            progress(done, clips)
+            progress(done, len(jobs))
     _write_labels(out / "labels.csv", rows)
     about = {
         "procedural": True, "generator_version": GENERATOR_VERSION, "kind": kind, "seed": seed, "size": size,
-        **asdict(setting), "num_clips": clips, "clips": facts,
+        **asdict(setting), "num_clips": len(jobs), "clips": facts,
     }  # fmt: skip
     _replace_text(out / "dataset.json", json.dumps(about, indent=1) + "\n")
     return out
@@ -109,10 +115,10 @@ def _run(jobs: list[_Job], workers: int | None) -> Iterator[tuple[list[Row], Fac
 
 
 def _make_clip(job: _Job) -> tuple[list[Row], Facts]:
-    out, kind, index, seed, size, setting = job
+    out, kind, index, seed, size, setting, split = job
     story = plan_clip(kind, index, seed, size, setting)
     boxes = write_clip(story, out)
-    return list(_rows(story, split_of(index), boxes)), story.facts
+    return list(_rows(story, split, boxes)), story.facts
 
 
 def _rows(story: Storyboard, split: str, boxes: list[tuple[int, int, int, int]]) -> Iterator[Row]:
