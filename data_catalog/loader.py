@@ -5,11 +5,18 @@ epoch, clip_id). Both come from a digest, not from a random generator, so they a
 machine, for every number of workers, and after every restart.
 
 Frames stay uint8 and are not yet split into segments: 103 frames travel to the device instead of 160.
+
+Reading processes come from a fork server, not by forking the process that trains: that one has threads (HDF5,
+pyarrow, progress bars, Prefect) whose locks a fork would copy as they stand, so that now and then a child would
+wait for ever. The server is a fresh process that has imported torch and little else; it is started once and
+serves every loader.
 """
 
 import hashlib
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
 from typing import TypedDict, cast
 
 import numpy as np
@@ -79,12 +86,14 @@ class ClipLoader:
         batch_size: clips per step over all processes of a distributed run; each takes its share.
         augmentation: None for none.
         eval_shift: temporal shift in frames where nothing is drawn.
-        remask: makes the tube mask of a shifted clip; needed when a shift can occur.
+        remask: makes the tube mask of a shifted clip; needed when a shift can occur. With `workers` it must pickle,
+            and what its module imports is what a reading process waits for.
         rank, world_size: this process among the processes of a distributed run.
         workers: reading processes; 0 reads in this one.
 
     Raises:
-        ValueError: no clips, a batch that cannot be shared evenly, or a shift without `remask`.
+        ValueError: no clips, a batch that cannot be shared evenly, a shift without `remask`, or workers in a process
+            that may have no children.
     """
 
     def __init__(
@@ -107,6 +116,11 @@ class ClipLoader:
             raise ValueError(f"the pack {reader.path} has no clip for this split; check the labels' split column.")
         if batch_size % world_size:
             raise ValueError(f"a batch of {batch_size} clips cannot be shared evenly by {world_size} processes.")
+        if workers and multiprocessing.current_process().daemon:
+            raise ValueError(
+                "this process may start no reading processes (it is a worker of another program); set train.workers "
+                "to 0."
+            )
         shifts = (augmentation.shift if augmentation else (0, 0)) + (eval_shift,)
         if any(shifts) and remask is None:
             raise ValueError("a temporal shift moves the tube too: give `remask`.")
@@ -118,6 +132,7 @@ class ClipLoader:
             dataset,
             batch_sampler=self._cursor,
             num_workers=workers,
+            multiprocessing_context=_clean_processes(remask) if workers else None,
             collate_fn=_collate,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
@@ -226,6 +241,13 @@ def augment(
     if flip:
         frames, mask = frames[:, :, ::-1], mask[..., ::-1]
     return np.ascontiguousarray(frames), np.ascontiguousarray(mask)
+
+
+def _clean_processes(remask: Remask | None) -> ForkServerContext:
+    """Processes that copy no thread's locks; the server imports once what each of them needs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *([remask.__module__] if remask is not None else [])])
+    return context
 
 
 def _collate(items: list[Batch]) -> Batch:

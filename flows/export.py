@@ -122,7 +122,7 @@ def _portable(scorer: ClipScorer, reader: PackReader, run: FinishedRun, span: tu
 def clip_inputs(reader: PackReader, run: FinishedRun, index: int) -> Arrays:
     """A clip of the pack as the model takes it: frames (1, L, S, S, 3), mask (1, N, T, Hf, Wf), difficulty (1,)."""
     from data_catalog.loader import ClipLoader
-    from tasks.lightning_module import Remask
+    from tasks.remask import Remask
 
     loader = ClipLoader(
         reader, [index], batch_size=1, eval_shift=run.config.train.eval_shift, remask=Remask(reader.geometry)

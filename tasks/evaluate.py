@@ -184,7 +184,7 @@ def predict_clips(
     import torch
 
     from data_catalog.loader import ClipLoader
-    from tasks.lightning_module import Remask
+    from tasks.remask import Remask
 
     loader = ClipLoader(
         reader,

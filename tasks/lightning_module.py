@@ -15,12 +15,12 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data_catalog.loader import Augmentation, Batch, ClipLoader, PackGeometry, PackReader
-from models.geometry import tube_mask
+from data_catalog.loader import Augmentation, Batch, ClipLoader, PackReader
 from models.tsanet import TSANet, TSANetOutput
 from tasks.averaging import moving_average
 from tasks.parts import Parts
 from tasks.progress import report
+from tasks.remask import Remask
 from tasks.scoring import OVERALL, SELECTION, score_table
 from tasks.targets import score_scale
 from tasks.train import EpochRow, ModelConfig, TrainConfig
@@ -29,18 +29,6 @@ STATE = "tubeflow"
 """Key of our part of a checkpoint."""
 PREFIX = "scorer.network."
 """Before the names of the network's weights in a checkpoint."""
-
-
-class Remask:
-    """Tube mask of a shifted clip, as the masks stage built it; a class, so that worker processes can
-    receive it."""
-
-    def __init__(self, geometry: PackGeometry) -> None:
-        self._geometry = geometry
-
-    def __call__(self, coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
-        g = self._geometry
-        return tube_mask(coverage, g.tau, g.starts, g.segment_length, g.stride)
 
 
 class ClipScorer(nn.Module):

@@ -84,7 +84,7 @@ def scorer_of(
 def first_batch(reader: PackReader, training: TrainConfig) -> Batch:
     """The first clip of a pack as a batch of its own, moved in time as evaluation moves it."""
     from data_catalog.loader import ClipLoader
-    from tasks.lightning_module import Remask
+    from tasks.remask import Remask
 
     loader = ClipLoader(
         reader, [0], batch_size=1, eval_shift=training.eval_shift, remask=Remask(reader.geometry)

@@ -1,5 +1,6 @@
 """The pack file and the loader: round trips, damage, order, resuming, augmentation."""
 
+import multiprocessing
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from data_catalog.loader import Augmentation, Batch, ClipLoader, augment, epoch_order
+from data_catalog.loader import Augmentation, Batch, ClipLoader, Remask, augment, epoch_order
 from data_catalog.pack_file import ClipArrays, ClipLabels, DamagedPack, PackGeometry, PackReader, PackWriter
 
 GEOMETRY = PackGeometry(
@@ -191,6 +193,38 @@ def test_resuming_after_any_batch_gives_the_rest(pack: Path, done: int, workers:
     for found, wanted in zip(rest, whole[done:], strict=True):
         assert (found["frames"] == wanted["frames"]).all()
         assert (found["mask"] == wanted["mask"]).all()
+
+
+COPIED: list[int] = []
+"""What a process that was forked from this one would find filled."""
+
+
+def remask_of_a_clean_process(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
+    assert not COPIED
+    return remask(coverage)
+
+
+def test_reading_processes_give_the_same_and_are_no_forks(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches(workers: int, remask: Remask) -> list[Batch]:
+        augmentation = Augmentation(flip=0.5, shift=(0, 2))
+        options = {"batch_size": 2, "seed": 5, "shuffle": True, "augmentation": augmentation, "remask": remask}
+        loader = ClipLoader(PackReader(pack), range(CLIPS), workers=workers, **options)  # type: ignore[arg-type]
+        return [batch for _ in range(2) for batch in loader]
+
+    monkeypatch.setattr(f"{__name__}.COPIED", [1])
+    with pytest.raises(AssertionError):
+        batches(0, remask_of_a_clean_process)
+    for found, wanted in zip(batches(2, remask_of_a_clean_process), batches(0, remask), strict=True):
+        assert found.keys() == wanted.keys()
+        for name, values in found.items():
+            assert torch.equal(values.nan_to_num(), wanted[name].nan_to_num()), name  # type: ignore[literal-required,attr-defined]
+    assert multiprocessing.active_children() == []
+
+
+def test_a_process_without_children_is_told_so(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"set train\.workers to 0"):
+        ClipLoader(PackReader(pack), range(CLIPS), batch_size=2, workers=1)
 
 
 def test_length_stays_that_of_a_whole_epoch(pack: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,15 @@ def test_killed_and_the_same_to_the_bit(pack: Path, tmp_path: Path, change: str)
     result = train(pack, MODEL, config, tmp_path / "killed")
     assert result.resumed == "00000-0000002.ckpt"
     assert_same(result, whole)
+
+
+# -- reading processes
+
+
+def test_reading_processes_change_nothing(pack: Path, tmp_path: Path, trained: TrainResult) -> None:
+    assert_same(train(pack, MODEL, with_options(workers=1), tmp_path), trained)
+    gc.collect()
+    assert multiprocessing.active_children() == []
 
 
 # -- precision, compilation, determinism
