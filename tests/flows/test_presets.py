@@ -51,6 +51,7 @@ SMALL = (
     "model.backbone=i3d_small", "model.split=", "model.weights=", "pack.input_size=112", "normalize.width=228",
     "normalize.height=128", "masks.crop=112", "train.epochs=1", "engine.device=cpu", "track.tracker=published",
 )  # fmt: skip
+SHORT = ("normalize.length=32", "masks.starts=[0, 10]", "train.loggers=[csv]")  # two of the segments
 HELD_OUT = 3
 
 
@@ -109,8 +110,7 @@ def test_fr_fs_on_threads(clips: Path, tmp_path: Path) -> None:
     boxes = write_whole_frfs(tmp_path / "FRFS", clips, HELD_OUT)
     workspace = Workspace.open(tmp_path / "w")
     ingest(workspace, "frfs", "fr_fs", tmp_path / "FRFS")
-    short = ["normalize.length=26", "masks.starts=[0, 10]", "train.loggers=[csv]"]
-    config = load_config("fr_fs", [*SMALL, f"track.weights={boxes}", *short])
+    config = load_config("fr_fs", [*SMALL, *SHORT, f"track.weights={boxes}"])
     summary: RunSummary = execute(config, "frfs", workspace, STAGE_NAMES, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
     assert summary.failures == []
     assert set(summary.metrics["last"]["test"]["all"]) == {"accuracy", "f1", "auc"}
@@ -132,11 +132,11 @@ def tubeflow(tmp_path: Path) -> Callable[..., Any]:
     return call
 
 
-def prepared(preset: str, root: Path, clips: Path, tubeflow: Callable[..., Any]) -> list[str]:
-    """Ingest the layout; gives the overrides that make the preset small."""
+def prepared(preset: str, root: Path, clips: Path, tubeflow: Callable[..., Any], *further: str) -> list[str]:
+    """Ingest the layout; gives the options that make the preset small."""
     boxes = LAYOUTS[preset](root, clips, HELD_OUT)
     tubeflow("ingest", preset, "--name", "d", "--root", str(root))
-    return [word for override in (*SMALL, f"track.weights={boxes}") for word in ("-o", override)]
+    return [word for override in (*SMALL, f"track.weights={boxes}", *further) for word in ("-o", override)]
 
 
 @pytest.mark.slow
@@ -158,8 +158,8 @@ def test_a_preset_from_its_layout_to_its_report(
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_mtl_aqa_with_judges(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
-    small = prepared("mtl_aqa", tmp_path / "data", clips, tubeflow)
-    summary = tubeflow("run", "mtl_aqa", "--dataset", "d", *small, "-o", "model.head=musdl", "--json")
+    small = prepared("mtl_aqa", tmp_path / "data", clips, tubeflow, *SHORT, "model.head=musdl")
+    summary = tubeflow("run", "mtl_aqa", "--dataset", "d", *small, "--json")
     check_report(Path(summary["report"]), HELD_OUT, classes=False)
 
 
@@ -167,7 +167,7 @@ def test_mtl_aqa_with_judges(clips: Path, tmp_path: Path, tubeflow: Callable[...
 @pytest.mark.timeout(1800)
 def test_six_actions_in_one_command(clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]) -> None:
     # One epoch leaves USDL's most likely bin the same for every clip, and a correlation undefined.
-    small = [*prepared("aqa7", tmp_path / "data", clips, tubeflow), "-o", "model.head=regression"]
+    small = prepared("aqa7", tmp_path / "data", clips, tubeflow, *SHORT, "model.head=regression")
     record = tubeflow("experiment", "aqa7_six", "--dataset", "d", *small, "--json")
     assert [cell["changes"]["train.actions"] for cell in record["cells"]] == [[action] for action in sorted(ACTIONS)]
     computed = [cell["computed"] for cell in record["cells"]]
@@ -185,3 +185,8 @@ def test_six_actions_in_one_command(clips: Path, tmp_path: Path, tubeflow: Calla
     drawn_in = [min(max(rho, -FISHER_LIMIT), FISHER_LIMIT) for rho in rhos]
     assert rows["all", "spearman"] == pytest.approx(math.tanh(sum(map(math.atanh, drawn_in)) / 6))
     assert rows["all", "r_l2"] == pytest.approx(sum(rows[action, "r_l2"] for action in ACTIONS) / 6)
+    compared = tubeflow("compare", record["experiment_id"], "--json")
+    ours = {action: interval["value"] for action, interval in compared["metrics"]["spearman"][0]["figures"].items()}
+    assert ours == {action: pytest.approx(rows[action, "spearman"]) for action in (*ACTIONS, "all")}
+    theirs = {row["action"]: row["value"] for row in compared["published"] if row["metric"] == "spearman"}
+    assert set(theirs) == set(ours)
