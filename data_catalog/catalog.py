@@ -49,12 +49,17 @@ class Workspace:
     Args:
         root: the directory; `open` makes it.
 
+    Raises:
+        CatalogError: there is a file of this name.
+
     Attributes:
         notices: one sentence for each part of the catalog that was damaged and mended since it was opened.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = Path(root).absolute()
+        if self.root.exists() and not self.root.is_dir():
+            raise CatalogError(f"The workspace {self.root} is a file; choose a folder with --workspace.")
         self.notices: list[str] = []
 
     def notice(self, sentence: str) -> None:

@@ -18,4 +18,6 @@ class BadVideo(Exception):
 def os_sentence(exc: OSError) -> str:
     """What the operating system refused, and what to do: disk full, permission denied, …"""
     place = f"{exc.filename}: " if exc.filename else ""
+    if isinstance(exc, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        return f"{place}{exc.strerror or exc}. Check the path."
     return f"{place}{exc.strerror or exc}. Free the disk or the permissions, then run again; what is done is kept."

@@ -7,6 +7,7 @@ their columns mean.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ def query(workspace: Workspace, sql: str) -> pa.Table:
             _lock(connection)
             return connection.sql(sql).to_arrow_table()
         except duckdb.Error as exc:
-            raise CatalogError(_reason(exc)) from exc
+            raise CatalogError(f"{_reason(exc)}; tables and columns: tubeflow catalog schema") from exc
 
 
 def select_clips(workspace: Workspace, dataset: str, where: str) -> set[str]:
@@ -81,7 +82,8 @@ def select_clips(workspace: Workspace, dataset: str, where: str) -> set[str]:
             _lock(connection)
             return set(connection.sql(sql).to_arrow_table().column(0).to_pylist())
         except duckdb.Error as exc:
-            raise CatalogError(f"The condition --where can't be used. {_reason(exc)}") from exc
+            told = f"The condition --where can't be used: {_reason(exc)}; columns: tubeflow catalog schema clips"
+            raise CatalogError(told) from exc
 
 
 def _require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -108,7 +110,8 @@ def _lock(connection: duckdb.DuckDBPyConnection) -> None:
 def _reason(exc: Exception) -> str:
     text = str(exc).strip()
     first = text.split("\n\n")[0].splitlines()
-    return " ".join(line.strip() for line in first if line.strip() and not set(line.strip()) <= {"^"})
+    told = " ".join(line.strip() for line in first if line.strip() and not set(line.strip()) <= {"^"})
+    return re.sub(r"^\w+ Error: ", "", told).rstrip(".!")  # DuckDB's own kinds of errors say nothing to a reader
 
 
 def _of_datasets(workspace: Workspace, name: str, read: Callable[[str], pa.Table]) -> pa.Table:

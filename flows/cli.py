@@ -15,7 +15,7 @@ from data_catalog.catalog import Workspace
 from flows import catalog_cli, detect_cli, labels_cli, model_cli, pretrain_cli, tracks, view_cli, weights_cli
 from flows.config import ConfigError, PipelineConfig, load_config, preset_names
 from flows.console import out, print_checks, print_plan, print_summary, stage_bars
-from flows.datasets import ProceduralSpec, check_dataset, ingest, make_procedural
+from flows.datasets import check_dataset, ingest, make_procedural, procedural_spec
 from flows.options import (
     NO_CLIPS,
     NO_OVERRIDES,
@@ -130,7 +130,8 @@ def datasets_make(
     generator: Annotated[str, typer.Argument(help="procedural")],
     name: Annotated[str | None, typer.Option("--name", help="Name in the workspace; by default its kind.")] = None,
     kind: Annotated[str, typer.Option(help="diving, sync_diving or skating.")] = "diving",
-    clips: Annotated[int, typer.Option(help="How many clips.")] = 60,
+    clips: Annotated[int, typer.Option(help="How many clips; every fourth is for testing.")] = 60,
+    held_out: Annotated[int, typer.Option(help="So many more clips, all of them for testing.")] = 0,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     size: Annotated[str, typer.Option(help="640x360, 320x240 or mixed.")] = "mixed",
     distractors: Annotated[int, typer.Option(help="Other divers in every clip, 0 to 2, whom nobody judges.")] = 0,
@@ -145,11 +146,8 @@ def datasets_make(
     """
     if generator != "procedural":
         raise ConfigError(f"There is no generator '{generator}'; there is: procedural.")
-    try:
-        shown = {"distractors": distractors, "zoom": zoom, "camera": camera}
-        spec = ProceduralSpec.model_validate({"kind": kind, "clips": clips, "seed": seed, "size": size, **shown})
-    except ValueError as exc:
-        raise ConfigError(" ".join(str(exc).split())) from exc
+    shown = {"distractors": distractors, "zoom": zoom, "camera": camera}
+    spec = procedural_spec(kind=kind, clips=clips, held_out=held_out, seed=seed, size=size, **shown)
     with stage_bars():
         listing = make_procedural(Workspace.open(workspace), name or kind, spec, out_folder)
     out.print(f"Dataset '{name or kind}': {len(listing.records)} clips.")
@@ -195,13 +193,17 @@ def run_pipeline(
     config: PipelineConfig, dataset: str, workspace: Path, selection: dict[str, Any], options: dict[str, Any]
 ) -> RunSummary:
     """Run the flow in this process with progress bars. Raises CatalogError and ConfigError."""
+    from flows.clips import wanted_clips
     from flows.execute import RunOptions
     from flows.pipeline import pipeline, stage
     from flows.stages import select_stages
     from flows.summary import RunSummary
 
-    select_stages(**selection)  # a wrong name is told before a server is started
-    root = Workspace.open(workspace).root
+    select_stages(**selection)  # a wrong name is told before a server is started, and a wrong dataset or clip
+    opened = Workspace.open(workspace)
+    if "make_procedural" not in options:
+        wanted_clips(opened, dataset, options.get("where"), options.get("clips", ()))
+    root = opened.root
     shared = {"dataset": dataset, "config": config, "workspace": root, "options": RunOptions(**options)}
     with stage_bars():
         if selection["only"] is not None:
@@ -217,8 +219,6 @@ def run_pipeline(
 
 def finish(summary: RunSummary, strict: bool, as_json: bool) -> None:
     """Print the summary; exit 1 where nothing is left, or `strict` was asked and a clip failed or is suspicious."""
-
-
     if as_json:
         typer.echo(json.dumps(summary.as_json()))
     else:
@@ -247,14 +247,14 @@ def plan_command(
 
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
-    from flows.clips import dataset_clips, left_out
+    from flows.clips import left_out, wanted_clips
     from flows.stages import make_plan, select_stages
     from tasks.plan import Planner
 
     config = _configured(preset, overrides, engine)
     selected = select_stages(only, start, until)
     opened = Workspace(workspace)
-    planner = Planner(opened, dataset, dataset_clips(opened, dataset, where, clips or None), verify=verify)
+    planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
     plans = {name: plan for name, plan in make_plan(planner, config, selected).items() if name in selected}
     if as_json:
         typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
@@ -322,7 +322,7 @@ def demo_command(
 
     Example: `tubeflow demo`
     """
-    spec = {"make_procedural": ProceduralSpec(clips=clips)}
+    spec = {"make_procedural": procedural_spec(clips=clips)}
     nothing = {"only": None, "start": None, "until": None}
     finish(run_pipeline(load_config("demo", overrides), "demo", workspace, nothing, spec), False, as_json)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from data_catalog.catalog import ClipTableLost, Workspace
+from data_catalog.catalog import CatalogError, ClipTableLost, Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.query import select_clips
+from data_catalog.suggest import nearest
 from flows.datasets import ingest_again
 
 SHOWN = 5
+PREDICTED = "predict"  # adapter of the datasets that `tubeflow predict` makes of single videos
 
 T = TypeVar("T")
 
@@ -34,6 +36,21 @@ def dataset_clips(
     return [clip for clip in every_clip(workspace, dataset, where, only) if not clip.bad]
 
 
+def wanted_clips(workspace: Workspace, dataset: str, where: str | None, ids: Collection[str]) -> list[ClipRecord]:
+    """The clips that somebody asked for; all where no `ids` are given.
+
+    Raises:
+        CatalogError: as `dataset_clips`; there is none, or one of `ids` is not among them.
+    """
+    clips = dataset_clips(workspace, dataset, where, ids or None)
+    lacking = set(ids) - {clip.clip_id for clip in clips}
+    if not clips or lacking:
+        which = f" for which {where}" if where else ""
+        which += f" called {', '.join(sorted(lacking))}, or they are marked bad" if lacking else ""
+        raise CatalogError(f"Dataset '{dataset}' has no clips{which}; look at: tubeflow catalog")
+    return clips
+
+
 def every_clip(
     workspace: Workspace, dataset: str, where: str | None = None, only: Collection[str] | None = None
 ) -> list[ClipRecord]:
@@ -47,6 +64,13 @@ def every_clip(
         return workspace.datasets.clips(dataset, chosen)
 
     return [replace(clip, video=str(root / clip.video)) for clip in _mended(workspace, dataset, read)]
+
+
+def no_such_clip(where: str, clip_id: str, known: Iterable[str]) -> str:
+    """The sentence for a clip_id that is none: `where` names who was asked, `known` are those there are."""
+    near = nearest(clip_id, known)
+    hint = f"did you mean '{near}'?" if near else "list them with: tubeflow catalog query \"select clip_id from clips\""
+    return f"{where} has no clip '{clip_id}'; {hint}"
 
 
 def clip_count(workspace: Workspace, dataset: str) -> int:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from models.backbones import BACKBONES
 from models.trackers import TRACKERS
 from tasks.config import StageConfig
 from tasks.detect import NOBODY, DetectConfig
@@ -71,6 +72,14 @@ class PipelineConfig(StageConfig):
             raise ValueError(f"detect.detector {NOBODY} goes with track.tracker {PUBLISHED} only; choose another")
         return self
 
+    @model_validator(mode="after")
+    def _the_backbone_exists(self) -> PipelineConfig:
+        """Told before hours of tracking, not by the training behind them."""
+        name = self.model.backbone
+        if name not in BACKBONES:
+            near, known = _nearest(name, BACKBONES), ", ".join(BACKBONES)
+            raise ValueError(f"model.backbone: there is no backbone '{name}'{near}; there are {known}")
+        return self
 
     @model_validator(mode="after")
     def _masks_need_a_tracker_that_segments(self) -> PipelineConfig:
@@ -107,10 +116,18 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     except OSError as exc:
         raise ConfigError(f"{path} can't be read: {exc.strerror}.") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+        raise ConfigError(not_yaml(path, exc)) from exc
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of sections such as 'track:', found {type(values).__name__}.")
     return apply_overrides(values, overrides)
+
+
+def not_yaml(path: Path, exc: Exception) -> str:
+    """Where a file stops being YAML, in a sentence."""
+    mark = getattr(exc, "problem_mark", None)
+    if mark is None:
+        return f"{path} is not YAML; it has to be UTF-8 text."
+    return f"{path} is not YAML in line {mark.line + 1}, column {mark.column + 1}: {getattr(exc, 'problem', '')}."
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> PipelineConfig:
@@ -161,7 +178,9 @@ def _explain(error: Mapping[str, Any]) -> str:
         for part in where[:-1]:
             section = section.model_fields[part].annotation
         known = list(section.model_fields) if issubclass(section, BaseModel) else []
-        return f"Unknown key '{'.'.join(where)}'{_nearest(where[-1], known, '.'.join([*where[:-1], '']))}."
+        return f"Unknown key '{'.'.join(where)}'{_nearest(where[-1], known, '.'.join([*where[:-1], ''])) or '.'}"
+    if error["type"] == "value_error" and not where:  # of several fields together; says itself which
+        return f"{error['ctx']['error']}."
     given = error.get("input")
     shown = f", got {given!r}" if isinstance(given, (str, int, float, bool, type(None))) else ""
     return f"{'.'.join(where) or 'config'}: {error['msg']}{shown}."

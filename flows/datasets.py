@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from data_catalog.catalog import TABLE, CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import DatasetError, build_adapter
 from data_catalog.datasets.records import Check, ClipRecord, Listing
 from data_catalog.edits import edit_warnings
+from flows.config import ConfigError
 from tasks import progress
 from tasks.config import StageConfig
 
@@ -36,6 +37,15 @@ class ProceduralSpec(StageConfig):
         return self
 
 
+def procedural_spec(**fields: Any) -> ProceduralSpec:
+    """A spec out of what somebody typed. Raises ConfigError with every error."""
+    try:
+        return ProceduralSpec.model_validate(fields)
+    except ValidationError as exc:
+        told = [f"--{'-'.join(map(str, one['loc']))}: " * bool(one["loc"]) + one["msg"] for one in exc.errors()]
+        raise ConfigError("; ".join(sentence.removeprefix("Value error, ") for sentence in told)) from exc
+
+
 def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None) -> Listing:
     """Read a dataset folder and put its clips into the catalog, replacing an older dataset of that name.
 
@@ -45,7 +55,7 @@ def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Pa
     try:
         listing = build_adapter(adapter).read(root.absolute(), labels)
     except DatasetError as exc:
-        raise CatalogError(_sentence(str(exc))) from exc
+        raise CatalogError(str(exc)) from exc
     if not listing.records and not listing.missing:
         first = f" The first: {listing.rejected[0]}." if listing.rejected else ""
         raise CatalogError(f"Not one clip of {root} could be used; {len(listing.rejected)} rows were left out.{first}")
@@ -87,7 +97,7 @@ def check_dataset(workspace: Workspace, name: str) -> tuple[list[Check], Listing
     try:
         listing = adapter.read(Path(info.root), Path(labels) if labels else None)
     except DatasetError as exc:
-        raise CatalogError(_sentence(str(exc))) from exc
+        raise CatalogError(str(exc)) from exc
     return adapter.check(listing), listing
 
 
@@ -119,7 +129,3 @@ def make_procedural(
         progress=lambda done, total: progress.report("draw", done, total),
     )
     return ingest(workspace, name, "procedural", folder)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

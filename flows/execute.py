@@ -12,9 +12,9 @@ from typing import Any
 from prefect.task_runners import TaskRunner
 
 from data_catalog.atomic import sweep
-from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged, Store
-from flows.clips import dataset_clips, left_out
+from flows.clips import left_out, wanted_clips
 from flows.config import PipelineConfig
 from flows.datasets import ProceduralSpec
 from flows.engines import task_runner, worker_count
@@ -93,15 +93,10 @@ def execute(
     planner = Planner(
         workspace,
         dataset,
-        dataset_clips(workspace, dataset, options.where, options.clips or None),
+        wanted_clips(workspace, dataset, options.where, options.clips),
         retry_quarantined=options.retry_quarantined,
         verify=options.verify,
     )
-    lacking = set(options.clips) - {clip.clip_id for clip in planner.clips}
-    if not planner.clips or lacking:
-        which = f" for which {options.where}" if options.where else ""
-        which += f" called {', '.join(sorted(lacking))}, or they are marked bad" if lacking else ""
-        raise CatalogError(f"Dataset '{dataset}' has no clips{which}; look at: tubeflow catalog")
     summary.where, summary.clips = options.where, options.clips
     summary.notes += left_out(workspace, dataset)
     leftovers = workspace.store.sweep() + sweep(workspace.catalog) + sweep(workspace.runs)

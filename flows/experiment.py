@@ -19,7 +19,7 @@ from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.json_file import write_json
 from flows.clips import dataset_clips
-from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config
+from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config, not_yaml
 from flows.console import err, out
 from flows.contenders import ACTIONS, Contender, find_contenders, plain, record_path
 from flows.runs import new_run_id
@@ -107,7 +107,7 @@ def load_matrix(name: str) -> Matrix:
     try:
         return Matrix.model_validate(yaml.safe_load(path.read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+        raise ConfigError(not_yaml(path, exc)) from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"

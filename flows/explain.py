@@ -49,7 +49,7 @@ def _read(path: Path) -> Lineage:
     try:
         return read_lineage(path)
     except ArtifactDamaged as exc:
-        raise CatalogError(str(exc)) from exc
+        raise CatalogError(f"{path} is damaged or no artifact; give an artifact's path or key, or a clip_id") from exc
 
 
 def chain(workspace: Workspace, lineage: Lineage) -> Iterator[Lineage]:

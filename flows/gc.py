@@ -60,9 +60,9 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
 def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOURS) -> list[Garbage]:
     """Artifacts that none of the `keep` newest runs of each dataset refers to; raises as `references`.
 
-    A run of single clips (`--clip`) or of fewer stages (`--only`, `--until`) doesn't count among them, and is kept while
-    it is newer than the oldest that is: it stands beside the last whole run, not in its place. Those that no run at all
-    refers to are left alone while they are younger than `grace_hours`.
+    A run of single clips (`--clip`) or of fewer stages (`--only`, `--until`) doesn't count among them, and is kept
+    while it is newer than the oldest that is: it stands beside the last whole run, not in its place. Those that no run
+    at all refers to are left alone while they are younger than `grace_hours`.
     """
     referring = references(workspace)
     by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -138,4 +138,5 @@ def print_garbage(garbage: list[Garbage], deleted: bool, command: str) -> None:
     elif deleted:
         out.print(f"Removed {len(garbage)} artifacts, {total:,} bytes.")
     else:
-        out.print(f"Would remove {len(garbage)} artifacts, {total:,} bytes; do it with: {command} --delete", soft_wrap=True)
+        what = f"{len(garbage)} artifacts, {total:,} bytes"
+        out.print(f"Would remove {what}; do it with: {command} --delete", soft_wrap=True)

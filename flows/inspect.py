@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from data_catalog.inspect.pipeline_picture import tube_strip
 from data_catalog.inspect.sheet import contact_sheet
 from data_catalog.inspect.terminal import tube_mask_text
 from flows.clip_page import write_page
-from flows.clips import dataset_clips
+from flows.clips import PREDICTED, dataset_clips, no_such_clip
 from flows.config import PipelineConfig, apply_overrides, load_config
 from flows.console import out
 from flows.runs import read_runs
@@ -24,20 +25,26 @@ from tasks.plan import Planner, StagePlan
 
 
 def dataset_of(workspace: Workspace, clip_id: str) -> str:
-    """The one dataset that has a clip of this id. Raises CatalogError where none or several do."""
-    owners = [
-        name
-        for name in workspace.datasets.names()
-        if pc.index(workspace.datasets.table(name, ["clip_id"]).column("clip_id"), clip_id).as_py() >= 0
-    ]
-    if len(owners) != 1:
-        found = "No dataset has" if not owners else f"The datasets {', '.join(owners)} all have"
-        raise CatalogError(f"{found} a clip '{clip_id}'; say which with --dataset.")
+    """The one dataset that has a clip of this id; videos of `tubeflow predict` only where no other dataset has it.
+
+    Raises:
+        CatalogError: none or several have it.
+    """
+    clips = {name: workspace.datasets.table(name, ["clip_id"]).column("clip_id") for name in workspace.datasets.names()}
+    owners = [name for name, ids in clips.items() if pc.index(ids, clip_id).as_py() >= 0]
+    if not owners:
+        known = chain.from_iterable(ids.to_pylist() for ids in clips.values())
+        raise CatalogError(no_such_clip("This workspace", clip_id, known))
+    labelled = [name for name in owners if workspace.datasets.info(name).adapter != PREDICTED]
+    owners = labelled or owners
+    if len(owners) > 1:
+        raise CatalogError(f"The datasets {', '.join(owners)} all have a clip '{clip_id}'; say which with --dataset.")
     return owners[0]
 
 
 def last_config(workspace: Workspace, dataset: str, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """The config of the dataset's last run. Raises CatalogError where it was never run."""
+    """The config of the dataset's last run. Raises CatalogError where there is none, or it was never run."""
+    workspace.datasets.info(dataset)
     run = last_whole_run(workspace, dataset)
     if run is None:
         raise CatalogError(f"Dataset '{dataset}' was never run; say which config with --preset, or run it first.")

@@ -67,6 +67,8 @@ def labels_history(
 
     Example: `tubeflow labels history dive_0003`
     """
+    from flows.inspect import dataset_of
+
     opened = Workspace(workspace)
     if dataset is not None and dataset not in opened.datasets.names():
         raise CatalogError(f"This workspace has no dataset '{dataset}'; list them with: tubeflow datasets list")
@@ -74,6 +76,8 @@ def labels_history(
     for name in [dataset] if dataset else opened.datasets.names():
         edits = opened.datasets.edits(name).read()
         found += [(name, edit) for edit in edits if clip is None or edit.clip_id == clip]
+    if clip is not None and not found and dataset is None:
+        dataset_of(opened, clip)  # a name that no dataset has is not one whose labels were never touched
     if as_json:
         typer.echo(json.dumps([{"dataset": name, **dataclasses.asdict(edit)} for name, edit in found]))
         return

@@ -60,4 +60,4 @@ def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
 def sentence(text: str) -> str:
     """With a capital, unless it begins with a file's name, and a full stop."""
     capital = text[:1].upper() if re.match(r"[a-z]+ ", text) else text[:1]
-    return capital + text[1:] + ("" if text.endswith(".") else ".")
+    return capital + text[1:] + ("" if text.endswith((".", "?")) else ".")

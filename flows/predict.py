@@ -15,7 +15,7 @@ from rich.table import Table
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing
 from data_catalog.pack_file import PackReader
-from flows.clips import dataset_clips
+from flows.clips import PREDICTED, dataset_clips
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.console import out
 from flows.finished import FinishedRun, trained_state
@@ -34,7 +34,6 @@ Box = tuple[float, float, float, float]
 Preprocess = Callable[[PipelineConfig, str, Path], "RunSummary"]
 """Runs normalize … pack of a dataset in the workspace of that folder."""
 
-ADAPTER = "predict"
 CHANGEABLE = ("detect.", "track.", "engine.")
 
 
@@ -143,7 +142,7 @@ def add_videos(workspace: Workspace, request: Request, action: str) -> tuple[str
         records.append(ClipRecord(clip_id, str(path), "test", action, difficulty=request.difficulty, boxes=athletes))
     asked = [[record.video, record.boxes, record.action, record.difficulty] for record in records]
     name = "predict-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:10]
-    workspace.datasets.add(DatasetInfo(name, ADAPTER, str(Path.cwd())), Listing(tuple(records)))
+    workspace.datasets.add(DatasetInfo(name, PREDICTED, str(Path.cwd())), Listing(tuple(records)))
     return name, records
 
 
@@ -162,6 +161,8 @@ def choose_action(run: FinishedRun, reader: PackReader, wanted: str | None) -> s
     known = trained_actions(reader.labels, run.config.train)
     if wanted is None and len(known) == 1:
         return known[0]
+    if wanted is not None and not any(known):
+        raise ConfigError(f"Run '{run.run_id}' was trained on clips without actions; leave --action away.")
     if wanted not in known:
         said = "Say which action it is" if wanted is None else f"Run '{run.run_id}' doesn't know '{wanted}'"
         raise ConfigError(f"{said}; --action is one of: {', '.join(known)}.")

@@ -18,6 +18,7 @@ from data_catalog.datasets.records import DatasetError
 from data_catalog.frame_codec import decode_frames
 from data_catalog.inspect.clip_view import ClipView, CropWindow
 from data_catalog.store import Artifact
+from flows.clips import no_such_clip
 from flows.config import PipelineConfig
 from models.geometry import crop_origin
 from tasks.plan import StagePlan
@@ -42,7 +43,7 @@ def read_clip(
     """
     jobs = {name: plans[name].jobs.get(clip_id) for name in ("normalize", "track", "masks")}
     if jobs["normalize"] is None:
-        raise CatalogError(f"Dataset '{dataset}' has no clip '{clip_id}'; list them with: tubeflow status")
+        raise CatalogError(no_such_clip(f"Dataset '{dataset}'", clip_id, plans["normalize"].jobs))
     found = {}
     for name, job in jobs.items():
         if job is None or not workspace.store.exists(name, job.key):

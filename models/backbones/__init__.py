@@ -3,12 +3,15 @@
 A new one is a file with a `SplitBackbone` (see `models/backbones/seam.py`) and one line in `BACKBONES`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
-from models.backbones.seam import Backbone, Layout, SplitBackbone
+if TYPE_CHECKING:
+    from models.backbones.seam import Backbone, Layout, SplitBackbone
 
 __all__ = ["BACKBONES", "Backbone", "Layout", "SplitBackbone", "build_backbone"]
 
@@ -22,6 +25,13 @@ BACKBONES: dict[str, str] = {
     "mvit_v2_s": "models.backbones.torchvision:build_mvit_v2_s",
     "swin3d_t": "models.backbones.torchvision:build_swin3d_t",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """The seam's classes on first use: who only asks for names need not wait for PyTorch."""
+    if name in ("Backbone", "Layout", "SplitBackbone"):
+        return getattr(import_module("models.backbones.seam"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def build_backbone(name: str, split: str | None = None, weights: str | Path | None = None) -> SplitBackbone:
@@ -40,5 +50,5 @@ def build_backbone(name: str, split: str | None = None, weights: str | Path | No
     if name not in BACKBONES:
         raise ValueError(f"there is no backbone {name!r}; choose one of {', '.join(sorted(BACKBONES))}")
     module, factory = BACKBONES[name].split(":")
-    build = cast(Callable[..., SplitBackbone], getattr(import_module(module), factory))
+    build = cast("Callable[..., SplitBackbone]", getattr(import_module(module), factory))
     return build(split=split, weights=weights)

@@ -171,7 +171,7 @@ def _save_rows(root: Path, number: int) -> None:
 
 def test_many_processes_save_at_once(tmp_path: Path) -> None:
     root = Workspace.open(tmp_path / "w").root
-    # Never by fork: this process has threads (pyarrow's, HDF5's, a progress bar's) whose locks a child would inherit held.
+    # Never by fork: this process has threads (pyarrow, HDF5, a progress bar) whose locks a child would inherit held.
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_save_rows, args=(root, number)) for number in range(4)]
     for worker in workers:

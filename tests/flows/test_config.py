@@ -32,10 +32,10 @@ def test_the_presets_that_are_promised_are_there() -> None:
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("track.traker=nano", "Unknown key 'track.traker'; did you mean 'track.tracker'?."),
-        ("trak.tracker=nano", "Unknown key 'trak'; did you mean 'track'?."),
-        ("masks.tua=0.4", "Unknown key 'masks.tua'; did you mean 'masks.tau'?."),
-        ("train.epoch=3", "Unknown key 'train.epoch'; did you mean 'train.epochs'?."),
+        ("track.traker=nano", "Unknown key 'track.traker'; did you mean 'track.tracker'?"),
+        ("trak.tracker=nano", "Unknown key 'trak'; did you mean 'track'?"),
+        ("masks.tua=0.4", "Unknown key 'masks.tua'; did you mean 'masks.tau'?"),
+        ("train.epoch=3", "Unknown key 'train.epoch'; did you mean 'train.epochs'?"),
         ("track.qqqqqq=1", "Unknown key 'track.qqqqqq'."),
     ],
 )

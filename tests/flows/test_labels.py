@@ -124,7 +124,8 @@ def test_the_commands(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(row["dataset"], row["who"], row["new"]) for row in history] == [(DATASET, "berta", 81.5)]
     assert "berta" in call(app, ["labels", "history"]).output
     assert call(app, ["labels", "set", "nobody", "score=1"]).exit_code == 2
-    assert "No label was edited." in call(app, ["labels", "history", "nobody"]).output
+    assert "No label was edited." in call(app, ["labels", "history", clip_ids(root)[1]]).output
+    assert call(app, ["labels", "history", "nobody"]).exit_code == 2
     overview = json.loads(call(app, ["catalog", "--json"]).output)
     assert (overview["datasets"][0]["edits"], overview["datasets"][0]["clips"]) == (1, 4)
     stages = {one["stage"]: one["artifacts"] for one in overview["stages"]}

@@ -85,11 +85,3 @@ def test_status_shows_what_is_done(finished_workspace: Path) -> None:
         **dict.fromkeys(("pack", "train", "evaluate"), (1, 1)),
     }
     assert len(status["runs"]) == 1
-
-
-@pytest.mark.parametrize(
-    "command", [[], ["ingest"], ["run"], ["plan"], ["status"], ["inspect"], ["explain"], ["gc"], ["demo"], ["flops"]]
-)
-def test_every_command_has_help_with_an_example(command: list[str]) -> None:
-    text = call(*command, "--help")
-    assert "Example" in text or not command
