@@ -12,6 +12,16 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 
 
+SLOW_SECONDS = 1200  # long forms may take as long on a machine that others use as well
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The default limit is for fast tests; a slow one that names none gets a longer one."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real clips, annotations and independent numbers kept beside a developer's checkout."""

@@ -20,7 +20,7 @@ import httpx
 import psutil
 
 REPO = Path(__file__).resolve().parents[1]
-SERVER_SECONDS = 90  # to start, with every core busy
+SERVER_SECONDS = 240  # to start, with every core busy
 BUSY_SECONDS = 30  # a server that was just started may keep its database for a while
 
 

@@ -156,7 +156,7 @@ def test_it_starts_from_a_daemonic_worker_too(pack: Path, alone: TrainResult, tm
     results = context.Queue()
     worker = context.Process(target=_train, args=(pack, tmp_path, TWO, PLAIN, results), daemon=True)
     worker.start()
-    row = results.get(timeout=120)
+    row = results.get(timeout=600)
     worker.join()
     assert row["test/mse"] == pytest.approx(alone.history[-1]["test/mse"], rel=1e-4)
 
