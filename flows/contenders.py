@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 SEED, ACTIONS = "train.seed", "train.actions"
 RECORD = "experiment.json"
+PER_ACTION = "one model an action"
+"""Label of a row that nothing else tells apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +113,8 @@ def group_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]
         joined = (SEED, ACTIONS) if cell["per_action"] else (SEED,)
         rest = {name: value for name, value in cell["changes"].items() if name not in joined}
         fields = [f"{name}={plain(value)}" for name, value in rest.items()]
-        label = ", ".join([cell["variant"], *fields] if cell.get("variant") else fields) or "all"
+        label = ", ".join([cell["variant"], *fields] if cell.get("variant") else fields)
+        label = label or (PER_ACTION if cell["per_action"] else "all")
         seed = plain(cell["changes"].get(SEED))
         groups.setdefault(label, {}).setdefault(seed, []).append(cell["run_id"])
     return {

@@ -157,7 +157,7 @@ def build_report(
     from flows.runs import command_line
 
     return page.ReportData(
-        title=f"{config.model.backbone} + {config.model.attention} on {summary.dataset}",
+        title=f"{config.model.backbone} + {config.model.attention} on {trained_on(summary.dataset, config)}",
         run_id=summary.run_id,
         dataset=summary.dataset,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -178,7 +178,7 @@ def build_report(
         predictions=scatter,
         confusion=confusion(shown, split) if classification and len(shown) else None,
         curves=learning_curves(history),
-        segment_scores=None if classification else segment_scores(folder, shown, tubes, config),
+        segment_scores=() if classification else segment_scores(folder, shown, tubes, config),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
         tube_quality=tube_quality(config.track.tracker, truth),
@@ -199,6 +199,11 @@ def build_report(
         suspicious_of=(len(summary.suspicious), summary.judged),
         command=command_line(),
     )
+
+
+def trained_on(dataset: str, config: PipelineConfig) -> str:
+    """The dataset, and which of its actions, where not all."""
+    return dataset if config.train.actions is None else f"{dataset}: {', '.join(config.train.actions)}"
 
 
 def difficulty_alone(
@@ -259,24 +264,28 @@ def confusion(shown: pd.DataFrame, split: str) -> page.Confusion:
 
 def segment_scores(
     folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], config: PipelineConfig
-) -> page.SegmentScores | None:
-    """Each segment's own score of the first drawn clip that has a prediction (Figure 7 of the paper)."""
-    rows = shown[shown["clip_id"].isin(tubes)]
-    starts = config.masks.starts
-    if not len(rows):
-        return None
-    row = rows.iloc[0]
-    scores = tuple(float(row[f"segment_{n}"]) for n in range(len(starts)) if f"segment_{n}" in row)
-    if len(scores) != len(starts) or not all(np.isfinite(scores)):
-        return None
-    clip = str(row["clip_id"])
-    length = config.masks.segment_length
-    path = segment_strip(tubes[clip].view, folder / "segments.png", starts, segment_length=length)
-    strip = load_picture(path, f"The middle frame of each segment of clip {clip}")
-    true = float(row["true"])
-    return page.SegmentScores(
-        clip, tuple(starts), length, scores, true if np.isfinite(true) else None, float(row["predicted"]), strip
-    )
+) -> tuple[page.SegmentScores, ...]:
+    """Each segment's own score of the drawn clips that have a prediction, in their order (Figure 7 of the paper)."""
+    starts, length = config.masks.starts, config.masks.segment_length
+    found = []
+    for clip, row in ((clip, shown[shown["clip_id"] == clip]) for clip in tubes):
+        if not len(row):
+            continue
+        values = row.iloc[0]
+        scores = tuple(float(values[f"segment_{n}"]) for n in range(len(starts)) if f"segment_{n}" in values)
+        if len(scores) != len(starts) or not all(np.isfinite(scores)):
+            continue
+        path = folder / "clips" / f"{clip}.segments.png"
+        strip = load_picture(
+            segment_strip(tubes[clip].view, path, starts, segment_length=length),
+            f"The middle frame of each segment of clip {clip}",
+        )
+        true = float(values["true"])
+        known = true if np.isfinite(true) else None
+        found.append(
+            page.SegmentScores(clip, tuple(starts), length, scores, known, float(values["predicted"]), strip)
+        )
+    return tuple(found)
 
 
 def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.Picture]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shlex
 import sys
@@ -34,7 +35,12 @@ def new_run_id() -> str:
 
 def command_line() -> str:
     """The command of this process, as one would type it."""
-    return shlex.join(["tubeflow", *sys.argv[1:]]) if Path(sys.argv[0]).name == "tubeflow" else "prefect deployment run"
+    program = Path(sys.argv[0])
+    if program.name == "tubeflow" or program.parts[-2:] == ("flows", "cli.py"):
+        return shlex.join(["tubeflow", *sys.argv[1:]])
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process for a run that somebody asked for
+        return "prefect deployment run"
+    return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def finish_run(

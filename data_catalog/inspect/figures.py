@@ -108,7 +108,7 @@ def curves_svg(panel: str, curves: Sequence[Curve], prefix: str) -> str:
             marker="o" if len(curve.epochs) < 25 else None, markersize=3.5,
         )  # fmt: skip
     axes.set(xlabel="epoch", ylabel=panel)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))  # a single epoch is 1, not 0.95 to 1.05
     if len(curves) > 1 or curves[0].name:
         axes.legend(frameon=False, labelcolor=_INK, fontsize=9.5)
     names = " and ".join(curve.name for curve in curves)

@@ -43,14 +43,14 @@ def render_report(path: Path, report: ReportData) -> Path:
 
 def _plots(report: ReportData) -> dict[str, Any]:
     """All plots of the page; Markup, since matplotlib wrote them and escaped the text in them."""
-    plots: dict[str, Any] = {"scatter": None, "segments": None, "curves": [], "tubes": None}
+    plots: dict[str, Any] = {"scatter": None, "segments": [], "curves": [], "tubes": None}
     if report.predictions is not None:
         svg = figures.scatter_svg(report.predictions, "scatter")
         plots["scatter"] = None if svg is None else Markup(svg)
-    if report.segment_scores is not None:
-        wide = figures.segments_svg(report.segment_scores, "segments", (10.0, 3.4))
-        narrow = figures.segments_svg(report.segment_scores, "segments-narrow", (4.9, 3.1))
-        plots.update(segments=Markup(wide), segments_narrow=Markup(narrow))
+    for place, clip in enumerate(report.segment_scores):
+        wide = figures.segments_svg(clip, f"segments{place}", (10.0, 3.4))
+        narrow = figures.segments_svg(clip, f"segments{place}-narrow", (4.9, 3.1))
+        plots["segments"].append((Markup(wide), Markup(narrow)))
     if report.tube_overlaps is not None:
         plots["tubes"] = Markup(figures.tubes_svg(report.tube_overlaps, "tubes"))
     for place, (panel, curves) in enumerate(figures.curve_panels(report.curves).items()):

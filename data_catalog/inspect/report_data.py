@@ -319,7 +319,7 @@ class ReportData:
         predictions: Scatter and worst clips, for scores.
         confusion: For classes.
         curves: Learning curves.
-        segment_scores: Per-segment score over time of one clip.
+        segment_scores: Per-segment score over time of some clips, of which the reader chooses; the first one is open.
         tubes: The run's contact sheet (`sheet.dataset_sheet`).
         clip_sheets: clip_id → contact sheet; clips named in tables link to theirs.
         tube_quality: Against ground truth, where there is some: all tubes, then the worst clips.
@@ -347,7 +347,7 @@ class ReportData:
     predictions: Predictions | None = None
     confusion: Confusion | None = None
     curves: tuple[Curve, ...] = ()
-    segment_scores: SegmentScores | None = None
+    segment_scores: tuple[SegmentScores, ...] = ()
     tubes: Picture | None = None
     clip_sheets: Mapping[str, Picture] = field(default_factory=dict)
     tube_quality: tuple[TubeQualityRow, ...] = ()

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from data_catalog.inspect import report as pages
-from data_catalog.inspect.figures import scatter_svg
+from data_catalog.inspect.figures import curves_svg, scatter_svg
 from data_catalog.inspect.report import load_picture, render_report
 from data_catalog.inspect.report_data import (
     Confusion,
@@ -32,6 +32,7 @@ from data_catalog.inspect.report_data import (
     TubeQualityRow,
 )
 
+ONE_CLIP = SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5)
 BEST_ON_TEST = "choose the best epoch on the test set itself"
 # What only a full report has, by its heading.
 SECTIONS = (
@@ -45,6 +46,7 @@ class Page(HTMLParser):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self.path = path
         self.source = path.read_text(encoding="utf-8")
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text: list[str] = []
@@ -116,7 +118,10 @@ def full_report(**changes: object) -> ReportData:
             Curve("Spearman", "test", epochs, (None, float("nan"), 0.7)),
             Curve("MSE", "test", epochs, (None, None, None)),
         ),
-        "segment_scores": SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5, picture()),
+        "segment_scores": (
+            SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5, picture()),
+            SegmentScores("a", (0,), 16, (9.0,)),
+        ),
         "tubes": picture("teal"),
         "clip_sheets": {"b": picture("maroon")},
         "tube_quality": (TubeQualityRow("all clips", 60, 0.613, 0.713, 0.934, None, 2),),
@@ -187,8 +192,8 @@ def test_pictures_tables_and_plots_are_described(page: Page) -> None:
     assert all(attributes["alt"] for attributes in page.all("img"))
     assert len(page.all("caption")) == len(page.all("table")) == 6
     plots = page.all("svg")
-    # Scatter, two panels with values, the segments wide and narrow, the tubes against the truth.
-    assert len(plots) == 1 + 2 + 2 + 1
+    # Scatter, two panels with values, the segments of two clips wide and narrow, the tubes against the truth.
+    assert len(plots) == 1 + 2 + 2 * 2 + 1
     assert all(a["role"] == "img" and a["aria-label"] for a in plots)
     assert page.all("html")[0]["lang"] == "en"
     assert "width=device-width" in page.source
@@ -239,7 +244,7 @@ def test_tables_say_what_was_given(page: Page) -> None:
         ({"confusion": None}, "Classes"),
         ({"curves": ()}, "Learning curves"),
         ({"curves": (Curve("loss", "train", (1,), (None,)),)}, "Learning curves"),
-        ({"segment_scores": None}, "Score over time"),
+        ({"segment_scores": ()}, "Score over time"),
         ({"tubes": None}, "Tubes"),
         ({"clip_sheets": {}}, "Contact sheets"),
         ({"tube_quality": ()}, "Tubes against the truth"),
@@ -255,6 +260,24 @@ def test_a_section_without_data_is_left_out(tmp_path: Path, changes: dict[str, o
     assert page.sections() == [name for name in SECTIONS if name != section]
     ids = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     assert {a["href"][1:] for a in page.all("a") if a.get("href")} <= ids
+
+
+def test_the_reader_chooses_whose_score_over_time(page: Page) -> None:
+    chooser = [one for one in page.all("details") if one.get("class") == "clip"]
+    assert [("open" in one, one["name"]) for one in chooser] == [(True, "clip-over-time"), (False, "clip-over-time")]
+    assert "b: predicted 25.50, true 20.00" in page.words
+    said = page.words.replace(" ,", ",").replace(" .", ".")
+    assert "The 2 segments of clip b, below their middle frames." in said
+    assert "The 1 segment of clip a." in said
+    one = Page(render_report(page.path.parent / "one.html", full_report(segment_scores=(ONE_CLIP,))))
+    assert "Choose a clip" in page.words
+    assert "Choose a clip" not in one.words
+
+
+def test_a_single_epoch_is_a_whole_number() -> None:
+    svg = curves_svg("loss", [Curve("loss", "train", (1,), (0.5,))], "p")
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert texts[: texts.index("epoch")] == ["1"]
 
 
 def test_a_report_of_nothing(tmp_path: Path) -> None:
@@ -291,7 +314,7 @@ def test_names_are_text_not_markup(tmp_path: Path) -> None:
     data = full_report(
         title=name, predictions=predictions, clip_sheets={name: picture()},
         quarantined=(QuarantineRow(name, "detect", name, name),),
-        segment_scores=SegmentScores(name, (0,), 16, (1.0,)),
+        segment_scores=(SegmentScores(name, (0,), 16, (1.0,)),),
         curves=(Curve(name, name, (1,), (0.5,)),),
     )  # fmt: skip
     page = Page(render_report(tmp_path / "report.html", data))

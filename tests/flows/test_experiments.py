@@ -23,7 +23,7 @@ from flows.cli import app
 from flows.clips import dataset_clips
 from flows.compare import Question, align, compare
 from flows.config import ConfigError, PipelineConfig
-from flows.contenders import Contender, find_contenders, group_cells, join_seeds
+from flows.contenders import PER_ACTION, Contender, find_contenders, group_cells, join_seeds
 from flows.execute import RunOptions, execute
 from flows.experiment import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
 from flows.finished import find_run
@@ -111,7 +111,7 @@ def test_cells_share_all_that_they_can(record: dict[str, Any]) -> None:
 def test_one_model_an_action_makes_one_row(workspace: Workspace, record: dict[str, Any]) -> None:
     """The joined figure of each seed is the Fisher mean of what its two runs say of their own action."""
     rows = {row["action"]: row for row in record["rows"] if (row["weights"], row["metric"]) == ("last", "spearman")}
-    assert {row["contender"] for row in rows.values()} == {"all"}
+    assert {row["contender"] for row in rows.values()} == {PER_ACTION}
     runs = {(c["changes"]["train.actions"][0], c["changes"]["train.seed"]): c["run_id"] for c in record["cells"]}
     for seed in (0, 1):
         rhos = []
@@ -145,7 +145,7 @@ def test_garbage_collection_keeps_an_experiment_whole(workspace: Workspace, reco
 def test_compare_an_experiment_with_a_run_of_it(workspace: Workspace, record: dict[str, Any]) -> None:
     one = record["cells"][0]["run_id"]
     found = compare(workspace, [record["experiment_id"], one], Question(repetitions=200))
-    assert [contender["label"] for contender in found["contenders"]] == ["all", one]
+    assert [contender["label"] for contender in found["contenders"]] == [PER_ACTION, one]
     assert found["clips"] == {"high": 3}  # the run knows one action only
     assert any("3 of 6 clips are left out" in note for note in found["notes"])
     both, single = found["metrics"]["mse"]
@@ -237,7 +237,7 @@ def test_a_seed_without_one_of_its_actions_is_left_out() -> None:
         return {"changes": changes, "per_action": True, "run_id": run_id}
 
     cells = [cell("a", 0, "r1"), cell("b", 0, "r2"), cell("a", 1, "r3"), cell("b", 1, None)]
-    assert group_cells(cells) == {"all": [["r1", "r2"]]}
+    assert group_cells(cells) == {PER_ACTION: [["r1", "r2"]]}
     apart = [{**one, "per_action": False} for one in cells[:2]]
     assert group_cells(apart) == {'train.actions=["a"]': [["r1"]], 'train.actions=["b"]': [["r2"]]}
 
@@ -252,13 +252,13 @@ VARIED = {
 def test_seeds_of_several_experiments_are_joined(workspace: Workspace, record: dict[str, Any]) -> None:
     """Equal but for the seed: one row. The same name with another config stays a row of its own."""
     [whole] = find_contenders(workspace, record["experiment_id"])
-    parts = [Contender("all", (seed,)) for seed in whole.seeds]
+    parts = [Contender(PER_ACTION, (seed,)) for seed in whole.seeds]
     [joined] = join_seeds([*parts, parts[0]])
     assert joined.seeds == whole.seeds
     run = whole.first
     masks = run.config.masks.model_copy(update={"tau": 0.3})
     other = replace(run, config=run.config.model_copy(update={"masks": masks}))
-    assert [len(one.seeds) for one in join_seeds([whole, Contender("all", ((other,),))])] == [2, 1]
+    assert [len(one.seeds) for one in join_seeds([whole, Contender(PER_ACTION, ((other,),))])] == [2, 1]
     twice = compare(workspace, [record["experiment_id"]] * 2, Question(repetitions=100))
     assert [len(one["seeds"]) for one in twice["contenders"]] == [2]
 
@@ -292,12 +292,12 @@ def test_variants_that_do_not_fit_are_refused() -> None:
 def test_another_row_as_the_baseline(workspace: Workspace, record: dict[str, Any]) -> None:
     name, one = record["experiment_id"], record["cells"][0]["run_id"]
     usual, turned = (
-        compare(workspace, [name, one], Question(repetitions=100, baseline=label)) for label in ("all", one)
+        compare(workspace, [name, one], Question(repetitions=100, baseline=label)) for label in (PER_ACTION, one)
     )
-    assert [row["label"] for row in turned["contenders"]] == [one, "all"]
+    assert [row["label"] for row in turned["contenders"]] == [one, PER_ACTION]
     there, back = (found["metrics"]["mse"][1]["differences"]["all"]["value"] for found in (usual, turned))
     assert there == pytest.approx(-back)
-    with pytest.raises(CatalogError, match=f"no row 'nobody'; rows: all; {one}"):
+    with pytest.raises(CatalogError, match=f"no row 'nobody'; rows: {PER_ACTION}; {one}"):
         compare(workspace, [name, one], Question(baseline="nobody"))
 
 
