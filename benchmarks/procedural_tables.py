@@ -173,11 +173,18 @@ def difference_rows(contenders: Sequence[Contender], records: Mapping[str, Mappi
             p = row["permutation_test"]["p"]
             cells += [
                 figure(row["differences"][OVERALL], sign=True, digits=digits),
-                "–" if p is None else f"{p:.3f}",
+                chance(p),
             ]
         tubes = [one for one in records[against]["tubes"] if one["contender"] == label and "truth_iou" in one]
         lines.append((*cells, f"{tubes[0]['truth_iou'][1]:.2f}" if tubes else ""))
     return lines
+
+
+def chance(p: float | None) -> str:
+    """A p-value; a dash where there is none (rows with different numbers of seeds)."""
+    if p is None:
+        return "–"
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:

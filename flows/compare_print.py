@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from flows.console import out
 from tasks.scoring import OVERALL
@@ -38,7 +38,8 @@ def print_comparison(record: Mapping[str, Any]) -> None:
 def _print_figures(metric: str, rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> None:
     actions = list(rows[0]["figures"])
     shown = actions if len(actions) > 2 else [OVERALL]
-    table = Table(metric, *(action or "clips" for action in shown))
+    # Names of actions are folded: cut off, sync_diving_3m and sync_diving_10m would be one.
+    table = Table(metric, *(Column(action or "clips", overflow="fold") for action in shown))
     for row in rows:
         table.add_row(row["contender"], *(figure(row["figures"][action]) for action in shown))
     table.add_section()

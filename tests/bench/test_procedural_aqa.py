@@ -20,6 +20,7 @@ from benchmarks.procedural_tables import (
     agreeing,
     attention_macs,
     baseline_of,
+    chance,
     difference_rows,
     markdown,
     tables,
@@ -141,6 +142,10 @@ def test_splash_ranks_by_hand(tmp_path: Path) -> None:
     own, mean = splash_ranks(tmp_path)
     assert own == pytest.approx(1.0)
     assert mean == pytest.approx(0.5)  # 0.5, 0.15 and 0.6: the order b, a, c
+
+
+def test_chances() -> None:
+    assert [chance(p) for p in (None, 0.5, 0.0012, 0.0005)] == ["–", "0.500", "0.001", "< 0.001"]
 
 
 def test_markdown() -> None:

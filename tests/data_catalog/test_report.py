@@ -267,7 +267,7 @@ def test_the_reader_chooses_whose_score_over_time(page: Page) -> None:
     assert [("open" in one, one["name"]) for one in chooser] == [(True, "clip-over-time"), (False, "clip-over-time")]
     assert "b: predicted 25.50, true 20.00" in page.words
     said = page.words.replace(" ,", ",").replace(" .", ".")
-    assert "The 2 segments of clip b, below their middle frames." in said
+    assert "The 2 segments of clip b and their middle frames." in said
     assert "The 1 segment of clip a." in said
     one = Page(render_report(page.path.parent / "one.html", full_report(segment_scores=(ONE_CLIP,))))
     assert "Choose a clip" in page.words

@@ -120,10 +120,13 @@ def test_bf16_is_close_and_not_the_same(pack: Path, tmp_path: Path, trained: Tra
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_to_the_same(pack: Path, tmp_path: Path, trained: TrainResult) -> None:
-    result = train(pack, MODEL, with_options(compile=True), tmp_path)
-    assert result.last.keys() == trained.last.keys()
-    for row, wanted in zip(result.history, trained.history, strict=True):
+def test_a_compiled_network_trains_to_the_same(pack: Path, tmp_path: Path) -> None:
+    """Without dropout: compiled code draws random numbers of its own."""
+    model = MODEL.model_copy(update={"backbone": "tiny_without_chance"})
+    plain = train(pack, model, with_options(epochs=2), tmp_path / "plain")
+    result = train(pack, model, with_options(epochs=2, compile=True), tmp_path / "compiled")
+    assert result.last.keys() == plain.last.keys()
+    for row, wanted in zip(result.history, plain.history, strict=True):
         assert row["train/loss"] == pytest.approx(wanted["train/loss"], rel=1e-2)
 
 
