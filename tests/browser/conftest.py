@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -19,28 +18,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser_pages import WRONG_BOX, WRONG_CLIP, Opener, Site, Watch
+from chromium import FLAGS, find_chromium
 from tiny_workspace import DATASET, copy_workspace, run
 
 from data_catalog.catalog import Workspace
 from flows.labels import set_labels
 from flows.stages import STAGE_NAMES
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 STARTED = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+")
 START_SECONDS, WAIT_MS = 90.0, 90_000
-
-
-def find_chromium() -> str | None:
-    """Path of a Chromium on this machine."""
-    return os.environ.get("TUBEFLOW_CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

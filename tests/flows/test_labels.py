@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_workspace import DATASET, copy_workspace, plan, run
+from tiny_workspace import DATASET, plan, run
 from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, Workspace
@@ -13,11 +13,6 @@ from flows.clips import dataset_clips
 from flows.datasets import ingest
 from flows.labels import set_labels
 from flows.status import read_status
-
-
-@pytest.fixture
-def root(finished_workspace: Path, tmp_path: Path) -> Path:
-    return copy_workspace(finished_workspace, tmp_path / "ws")
 
 
 def clip_ids(root: Path) -> list[str]:

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_workspace import DATASET, copy_workspace, plan, run, tiny_config
+from tiny_workspace import DATASET, plan, run, tiny_config
 from view_pages import Pages, clip_name, pages_of
 
 from data_catalog.frame_codec import decode_frames
@@ -24,17 +23,6 @@ from models.geometry import polygon_iou
 from tasks.evaluate import load_weights
 from tasks.predict import scorer_of
 from tasks.train import build_network
-
-
-@pytest.fixture(scope="module")
-def pages(finished_workspace: Path) -> Iterator[Pages]:
-    with pages_of(finished_workspace) as found:
-        yield found
-
-
-@pytest.fixture
-def root(finished_workspace: Path, tmp_path: Path) -> Path:
-    return copy_workspace(finished_workspace, tmp_path / "ws")
 
 
 def artifact(pages: Pages, stage: str, number: int = 0) -> Any:

@@ -43,12 +43,6 @@ def root(finished_workspace: Path, tmp_path: Path) -> Path:
     return copy_workspace(finished_workspace, tmp_path / "ws")
 
 
-@pytest.fixture(scope="module")
-def pages(finished_workspace: Path) -> Iterator[Pages]:
-    with pages_of(finished_workspace) as found:
-        yield found
-
-
 def edits(pages: Pages) -> list[Edit]:
     return pages.workspace.datasets.edits(DATASET).read()
 

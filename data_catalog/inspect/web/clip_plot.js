@@ -1,93 +1,63 @@
 // The plot below the picture: tracker score and tube area over time, odd moments, segments; all follow the cursor.
 
-import { dragAlong, onWidth, path, range, short, svg } from "./clip_svg.js";
+import { range, short, svg } from "./clip_svg.js";
 import { moments } from "./clip_tube.js";
+import { GAP, PlotFrame } from "./plot_frame.js";
 
-const LANE = { score: 62, area: 48, marks: 14, segments: 40, gap: 16 };
+const LANE = { score: 62, area: 48, marks: 14, segments: 40 };
 
-export class Plot {
+export class Plot extends PlotFrame {
   /**
    * @param {HTMLElement} host
    * @param {Player} player
    * @param {(segment: number|null) => void} choose called when a segment is clicked
    */
   constructor(host, player, choose) {
-    this.host = host;
-    this.player = player;
+    super(host, player);
     this.choose = choose;
     this.segment = null;
     this.scores = null;
     this.tube = null;
     this.before = null;
-    this._redraw = onWidth(host, (width) => this._draw(width));
-    player.addEventListener("frame", () => this._follow());
   }
 
   /** Show this tube; `before` is an older one drawn faintly behind it. */
   show(tube, before = null) {
     this.tube = tube;
     this.before = before;
-    this._redraw();
+    this.redraw();
   }
 
   /** Show the scores of the segments, or none. */
   showScores(scores) {
     this.scores = scores;
-    this._redraw();
+    this.redraw();
   }
 
   showSegment(segment) {
     this.segment = segment;
-    this._redraw();
+    this.redraw();
   }
 
-  _x(frame) {
-    return ((frame + 0.5) / this.player.count) * this.width;
+  ready() {
+    return Boolean(this.tube);
   }
 
-  _draw(width) {
-    this.width = width;
+  lanes(picture, top) {
     const { tube } = this;
-    if (!tube) {
-      this.host.replaceChildren();
-      return;
-    }
-    const picture = svg("svg", { role: "img", "aria-label": this._summary(), class: "plot-picture", width });
-    let y = LANE.gap;
-    y = this._lane(picture, "tracker score", tube.scores, this.before?.scores, y, LANE.score);
     const share = (areas) => areas?.map((one) => one.map((area) => (100 * area) / (tube.width * tube.height)));
-    y = this._lane(picture, "tube area, % of the frame", share(tube.area), share(this.before?.area), y, LANE.area, 0);
-    y = this._marks(picture, y - LANE.gap + 6);
-    if (tube.segments) y = this._segments(picture, y);
-    this.height = y;
-    picture.setAttribute("height", y);
-    picture.setAttribute("viewBox", `0 0 ${width} ${y}`);
-    this.cursor = svg("line", { class: "plot-cursor", y1: LANE.gap - 4, y2: y });
-    picture.append(this.cursor);
-    dragAlong(picture, (x) => {
-      this.player.pause();
-      this.player.seek((x / this.width) * this.player.count - 0.5);
-    });
-    this.host.replaceChildren(picture);
-    this._follow();
+    let y = this._values(picture, "tracker score", tube.scores, this.before?.scores, top, LANE.score);
+    const title = "tube area, % of the frame";
+    y = this._values(picture, title, share(tube.area), share(this.before?.area), y, LANE.area, 0);
+    y = this._marks(picture, y - GAP + 6);
+    return tube.segments ? this._segments(picture, y) : y;
   }
 
-  /** One value over time, a line an athlete; gives where the next lane begins. */
-  _lane(picture, title, values, before, y, height, least = null) {
-    const [low, high] = range([values, before ?? []], least);
-    const place = (value) => (value === null ? null : y + height - ((value - low) / (high - low)) * height);
-    picture.append(
-      svg("rect", { class: "plot-lane", x: 0, y, width: this.width, height, rx: 4 }),
-      svg("text", { class: "plot-title", x: 4, y: y - 5 }, `${title}, ${short(low)} to ${short(high)}`),
-    );
-    const lines = (list, kind) =>
-      list?.forEach((one, a) => {
-        const points = one.map((value, t) => [this._x(t), place(value)]);
-        picture.append(svg("path", { class: `${kind} athlete${a % 4}`, d: path(points) }));
-      });
-    lines(before, "plot-line plot-before");
-    lines(values, "plot-line");
-    return y + height + LANE.gap;
+  /** One value over time, a line an athlete, those of the older tube behind them. */
+  _values(picture, title, values, before, y, height, least = null) {
+    const lines = (list, kind) => (list ?? []).map((one, a) => [`${kind} athlete${a % 4}`, one]);
+    const all = [...lines(before, "plot-line plot-before"), ...lines(values, "plot-line")];
+    return this.lane(picture, title, all, y, height, range([values, before ?? []], least));
   }
 
   _marks(picture, y) {
@@ -151,14 +121,7 @@ export class Plot {
     return y + LANE.segments;
   }
 
-  _follow() {
-    if (!this.cursor || !this.tube) return;
-    const x = this._x(this.player.frame);
-    this.cursor.setAttribute("x1", x);
-    this.cursor.setAttribute("x2", x);
-  }
-
-  _summary() {
+  summary() {
     const odd = moments(this.tube.quality);
     const list = odd.map(({ from, label }) => `${label} at frame ${from}`).join("; ");
     return `Tracker score and tube area over ${this.player.count} frames. ${odd.length ? `Odd moments: ${list}.` : "No odd moments."}`;
