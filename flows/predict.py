@@ -248,11 +248,12 @@ def _scores(
 def print_scores(scores: Sequence[VideoScore], summary: RunSummary, starts: Sequence[int], classifies: bool) -> None:
     """One table a command: a row a segment, a column a video; then the overlays and what could not be scored."""
     what = "probability" if classifies else "score"
-    table = Table("", *(score.clip_id for score in scores), title=f"{what} of the video, and of each segment by itself")
+    table = Table("", *(score.clip_id for score in scores))
     table.add_row(what, *(f"[bold]{score.score:.2f}[/]" for score in scores), end_section=True)
     for number, start in enumerate(starts):
         table.add_row(f"frames {start}–{start + 15}", *(f"{score.segments[number]:.2f}" for score in scores))
     if scores:
+        out.print(f"{what.capitalize()} of the video, and of each segment by itself:")
         out.print(table)
     for score in scores:
         if score.empty_segments:
