@@ -11,10 +11,12 @@ attention in, which was tracked in a second way as well.
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
 from chromium import FLAGS, find_chromium
+from PIL import Image
 
 WAIT_MS, RERUN_MS = 120_000, 600_000
 FRAME = 40
@@ -41,8 +43,10 @@ class Photographer:
         page.wait_for_timeout(800)
         return page
 
-    def keep(self, what: Any, name: str) -> None:
-        what.screenshot(path=str(self.folder / f"{name}.png"))
+    def keep(self, what: Any, name: str, **settings: Any) -> None:
+        """A screenshot in 256 colours, a third of the bytes and to the eye the same."""
+        taken = Image.open(io.BytesIO(what.screenshot(**settings))).convert("RGB")
+        taken.quantize(256, dither=Image.Dither.NONE).save(self.folder / f"{name}.png", optimize=True)
 
     def gallery(self) -> None:
         page = self.open("/", height=672)
@@ -60,7 +64,7 @@ class Photographer:
         left = page.locator(".clip-left").bounding_box()
         words = page.locator("text=/orange draws/").bounding_box()
         area = {**left, "height": words["y"] + words["height"] + 20 - left["y"]}
-        page.screenshot(path=str(self.folder / "attention.png"), full_page=True, clip=area)
+        self.keep(page, "attention", full_page=True, clip=area)
 
     def compare(self, clip: str) -> None:
         page = self.open(f"/compare?dataset={self.dataset}")
