@@ -50,7 +50,7 @@ def plain_loop(tracker: SiamMaskTracker, network: SiamMask | SmallSiamMask, fram
             outline = network.outline(response, choice.position).sigmoid()[0].cpu().numpy()
             window = outline_window(targets.centre, side, choice.position, SEARCH_PX)[0].cpu().numpy()
             targets.centre, targets.size = move(targets.centre, targets.size, choice, SETTINGS, FRAME_WH)
-        mask_to_rectangle(outline_to_mask(outline, window, FRAME_WH, SETTINGS))
+        mask_to_rectangle(outline_to_mask(outline, window, FRAME_WH, SETTINGS), SETTINGS.min_area)
 
 
 def measure(form: str, device: str, batches: list[int], frames: int, processor: bool = False) -> None:

@@ -82,7 +82,7 @@ class Pool:
                 window(deep[:outlines], positions - 4, 15),
                 take("fine", outlines).float(), take("finest", outlines).float(),
             ),
-            outlines=take("outlines", outlines).float(),
+            outlines=take("outlines", outlines).float() / 255,
             present=torch.from_numpy(templates == rows // SEARCHES_EACH),
         )  # fmt: skip
 

@@ -97,7 +97,7 @@ def train_tracker(
     network.backbone.eval()
     start, sums, source = time.perf_counter(), dict[str, float](), pool()
     for step in range(1, recipe.steps + 1):
-        batch = source.batch(*draw(rng, source.sequences, recipe), outlines=max(2, recipe.batch // 3), rng=rng)
+        batch = source.batch(*draw(rng, source.sequences, recipe), outlines=max(2, recipe.batch * 2 // 3), rng=rng)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
             parts = losses(network, batch)

@@ -26,6 +26,7 @@ PRESET_OF = {
     "base_config": "base", "sharp_config": "davis", "sharp_davis": "davis", "sharp_vot": "vot", "sharp_vot18": "vot18",
 }  # fmt: skip
 FRAME_WH = (640, 360)
+MIN_AREA_PX = PRESETS["vot"].min_area
 
 
 @pytest.fixture(scope="module", params=["base", "sharp"])
@@ -205,7 +206,7 @@ def test_outlines_become_the_same_masks_and_boxes(functions):
         mask = outline_to_mask(logits.sigmoid().numpy(), window, FRAME_WH, settings)
         wanted = np.unpackbits(functions["steps/target_mask_packed_360x640"][number])[: mask.size].reshape(mask.shape)
         assert (mask != wanted).sum() <= 10, f"step {number}"
-        around = mask_to_rectangle(mask)
+        around = mask_to_rectangle(mask, MIN_AREA_PX)
         if row["max_contour_area"] > 100:
             assert around is not None
             ious.append(float(polygon_iou(cv2.boxPoints(around), functions["steps/polygon"][number])))
@@ -219,7 +220,7 @@ def test_masks_become_rotated_boxes(functions):
     for packed, wanted in zip(
         functions["rbox/masks_packed_360x640"], functions["rbox/polygon_nan_if_fallback"], strict=True
     ):
-        around = mask_to_rectangle(np.unpackbits(packed)[: 360 * 640].reshape(360, 640).astype(bool))
+        around = mask_to_rectangle(np.unpackbits(packed)[: 360 * 640].reshape(360, 640).astype(bool), MIN_AREA_PX)
         if np.isnan(wanted).any():
             assert around is None
             continue
@@ -250,6 +251,6 @@ def test_closed_loop(name, loaded, golden):
         assert abs(float(found.score) - row["score"]) < 1e-4
         mask = outline_to_mask(found.outline[0].numpy(), found.window[0].numpy(), FRAME_WH, settings)
         assert abs(int(mask.sum()) - row["mask_area"]) <= 51
-        around = mask_to_rectangle(mask)
+        around = mask_to_rectangle(mask, MIN_AREA_PX)
         assert around is not None
         assert float(polygon_iou(order_clockwise(cv2.boxPoints(around)), order_clockwise(polygon))) > 0.97

@@ -1,5 +1,6 @@
 """siammask-s: the backbone is the classifier's, learning aims where decoding looks, and the shipped weights track."""
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -15,17 +16,18 @@ from data_catalog.weight_registry import load_registry
 from data_catalog.weights import list_weights, resolve_weights, verify
 from models.safetensors_file import read_safetensors, write_safetensors
 from models.trackers import ManyTracker, Tube, build_tracker
-from models.trackers.siammask.decode import outline_window
+from models.trackers.siammask.crop import crop_corner, crop_targets
+from models.trackers.siammask.decode import outline_extent, outline_window, search_side
 from models.trackers.siammask.learning import Batch, losses, outline_of, position_at
 from models.trackers.siammask.mobilenet import MobileNetStride8, fold_classifier
 from models.trackers.siammask.outline import outline_to_mask
-from models.trackers.siammask.settings import PRESETS
+from models.trackers.siammask.settings import PRESETS, SiamMaskSettings
 from models.trackers.siammask.small import SmallSiamMask
 from models.tracking_metrics import Grid, mean_grid_iou
 
 SHIPPED = "siammask-s"
 FRAME_WH = (455, 256)
-GRID_BAR = 0.5   # measured 0.58 in the mean of the two; a quad that stays has 0.13
+GRID_BAR = 0.7  # measured 0.78 in the mean of the two; a quad that stays has 0.13
 
 
 def random_classifier() -> torchvision.models.MobileNetV2:
@@ -47,7 +49,7 @@ def test_folding_changes_nothing() -> None:
     crop = torch.rand(2, 3, 63, 63) * 255
     maps = ours(crop)
     mean, deviation = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    x = (crop.flip(1) / 255 - mean) / deviation   # BGR of 0 to 255 → what torchvision's transforms give
+    x = (crop.flip(1) / 255 - mean) / deviation  # BGR of 0 to 255 → what torchvision's transforms give
     strides = 1
     for number, part in enumerate(network.features[:14]):
         for module in part.modules():
@@ -55,7 +57,7 @@ def test_folding_changes_nothing() -> None:
                 strides *= module.stride[0]
                 if module.stride == (2, 2) and strides <= 8:
                     module.padding = (0, 0)
-                elif strides > 8:   # what the classifier would shrink, the tracker dilates
+                elif strides > 8:  # what the classifier would shrink, the tracker dilates
                     dilation = 1 if module.stride == (2, 2) else 2
                     module.stride, module.dilation, module.padding = (1, 1), (dilation,) * 2, (dilation,) * 2
         x = part(x)
@@ -89,8 +91,47 @@ def test_a_learned_outline_decodes_to_its_mask(centre: tuple[float, float]) -> N
     outline = outline_of(mask, position)
     at = torch.tensor([[127.5, 127.5]], dtype=torch.float64)
     window = outline_window(at, torch.tensor([255.0], dtype=torch.float64), torch.from_numpy(position)[None], 255)
-    again = outline_to_mask(outline.astype(np.float32), window[0].numpy(), (255, 255), PRESETS["small"])
-    assert (mask & again).sum() / (mask | again).sum() > 0.95
+    half = dataclasses.replace(PRESETS["small"], mask_threshold=0.5)
+    again = outline_to_mask(outline.astype(np.float32) / 255, window[0].numpy(), (255, 255), half)
+    assert (mask & again).sum() / (mask | again).sum() > 0.97
+
+
+@pytest.mark.parametrize("centre", [(300.2, 130.7), (151.0, 96.5), (233.4, 171.3)])
+def test_what_the_crop_shows_is_put_back_where_it_was(centre: tuple[float, float]) -> None:
+    """Frame → crop → outline → frame: `exact` is within a fraction of a pixel, the published way up to one off."""
+    middle = tuple(round(c) for c in centre)
+    mask = cv2.ellipse(np.zeros(FRAME_WH[::-1], np.uint8), middle, (34, 12), 30, 0, 360, 1, -1)
+    frames = torch.from_numpy(np.repeat(mask[..., None] * 255, 3, axis=2))[None]
+    size, at = torch.tensor([[60.0, 44.0]]).double(), torch.tensor([centre]).double()
+    side = torch.round(search_side(size))
+    corner = crop_corner(at, side)
+    padding = torch.zeros(1, 3, dtype=torch.uint8)
+    crop = crop_targets(frames, torch.tensor([0]), corner, side, padding, 255)[0, ..., 0].numpy()
+    position = position_at(np.zeros(2), 25)
+    outline = outline_of(crop >= 128, position).astype(np.float32) / 255
+
+    def overlap(settings: SiamMaskSettings) -> float:
+        around = corner + side[:, None] / 2 if settings.exact else at
+        window = outline_window(around, side, torch.from_numpy(position)[None], 255)[0].numpy()
+        again = outline_to_mask(outline, window, FRAME_WH, dataclasses.replace(settings, mask_threshold=0.5))
+        return float((again & (mask > 0)).sum() / (again | (mask > 0)).sum())
+
+    assert overlap(PRESETS["small"]) > 0.95
+    assert overlap(PRESETS["small"]) > overlap(PRESETS["vot"])
+
+
+def test_an_unsure_outline_gives_way_to_the_box() -> None:
+    outline = torch.zeros(3, 63, 63)
+    outline[0, 20:40, 10:50] = 0.98
+    outline[1] = outline[0] * 0.5
+    window = torch.tensor([[5.0, -7.0, 126.0]] * 3).double()
+    extent = outline_extent(outline, window, 0.1)
+    assert extent.centre[0].tolist() == [65.0, 53.0]  # cells of 2 px
+    assert extent.size[0].tolist() == [80.0, 40.0]
+    assert extent.sure.tolist() == pytest.approx([0.98, 0.49, 0.0])
+    assert extent.sure[1] < PRESETS["small"].sure < extent.sure[0]
+    for name in ("base", "davis", "vot", "vot18", "pysot"):  # there the outline always decides, and never leads
+        assert (PRESETS[name].sure, PRESETS[name].follow, PRESETS[name].min_area) == (0.0, 0.0, 100.0)
 
 
 def test_perfect_answers_are_no_error_and_shifted_ones_are() -> None:
@@ -111,7 +152,7 @@ def test_perfect_answers_are_no_error_and_shifted_ones_are() -> None:
     cls = torch.stack([(~inside).float(), inside.float()], dim=1) * 20
     assert float(_score_loss(cls, inside, outside)) < 1e-5
     assert float(_score_loss(cls.flip(1), inside, outside)) > 10
-    assert float(_score_loss(cls, torch.zeros_like(inside), torch.ones_like(outside))) > 1   # a stranger was found
+    assert float(_score_loss(cls, torch.zeros_like(inside), torch.ones_like(outside))) > 1  # a stranger was found
 
 
 def test_learning_lowers_the_error() -> None:

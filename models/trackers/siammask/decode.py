@@ -19,7 +19,7 @@ from models.trackers.siammask.anchors import (
 )  # fmt: skip
 from models.trackers.siammask.settings import SiamMaskSettings
 
-CONTEXT = 0.5       # share of the mean side that surrounds the target in the template crop
+CONTEXT = 0.5  # share of the mean side that surrounds the target in the template crop
 MIN_SIDE_PX = 10.0  # the published trackers let no target get smaller
 
 
@@ -53,9 +53,7 @@ def search_side(size: Tensor, search_px: int = SEARCH_PX) -> Tensor:
     return template_side(size) * (search_px / TEMPLATE_PX)
 
 
-def choose(
-    cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, window_weight: Tensor
-) -> Choice:
+def choose(cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, window_weight: Tensor) -> Choice:
     """Find each target's best position.
 
     Args:
@@ -130,3 +128,33 @@ def outline_window(centre: Tensor, side: Tensor, position: Tensor, search_px: in
     step = (position.flip(1) - BASE_CELLS / 2) * (STRIDE_PX * scale)[:, None]
     corner = centre - side[:, None] / 2 + step
     return torch.cat([corner, (scale * TEMPLATE_PX)[:, None]], dim=1)
+
+
+class Extent(NamedTuple):
+    """What outlines say of where their targets are, in frame pixels: centre, size (B, 2), and sureness (B,), float64."""
+
+    centre: Tensor
+    size: Tensor
+    sure: Tensor
+
+
+def outline_extent(outline: Tensor, window: Tensor, threshold: float) -> Extent:
+    """Upright box around the cells above `threshold`, and their mean probability: near 1 the edge is sharp; an outline
+    that fades away covers what it is sure of, which is only a part of the target. 0 where no cell is above.
+
+    Args:
+        outline: (B, side, side) probabilities.
+        window: (B, 3), see `outline_window`.
+        threshold: as for masks.
+    """
+    side = outline.shape[-1]
+    shown = outline > threshold
+    sure = (outline * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
+    cell = window[:, 2:] / side
+
+    def ends(row: Tensor) -> tuple[Tensor, Tensor]:
+        return row.int().argmax(dim=1), side - row.flip(1).int().argmax(dim=1)
+
+    (left, right), (top, bottom) = ends(shown.any(dim=1)), ends(shown.any(dim=2))
+    low, high = torch.stack([left, top], dim=1) * cell, torch.stack([right, bottom], dim=1) * cell
+    return Extent(window[:, :2] + (low + high) / 2, high - low, sure.double())

@@ -12,10 +12,10 @@ from models.trackers.siammask.anchors import BASE_CELLS, SQUARE_PX, STRIDE_PX, T
 from models.trackers.siammask.backbone import Features
 from models.trackers.siammask.small import OUTLINE_SIDE, SmallSiamMask, compared_window
 
-INNER, OUTER = 0.5, 1.0    # shares of the box's half sides: a position closer is the target, one farther is not
-MIN_REACH_PX = 6.0         # thin targets would have no position at all
-HARD_NEGATIVES = 24        # positions a crop that count by themselves: the likeliest mistakes
-WEIGHTS = {"score": 1.0, "box": 1.2, "outline": 1.0}
+INNER, OUTER = 0.5, 1.0  # shares of the box's half sides: a position closer is the target, one farther is not
+MIN_REACH_PX = 6.0  # thin targets would have no position at all
+HARD_NEGATIVES = 24  # positions a crop that count by themselves: the likeliest mistakes
+WEIGHTS = {"score": 1.0, "box": 1.2, "outline": 2.0}
 
 
 class Batch(NamedTuple):
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
         boxes: (B, 4) xyxy in pixels from the crop's centre.
         positions: (F, 2) int64 row and column, where the first F crops' outlines are learned.
         windows: 15², 31² and 63² windows of their maps around `positions`, see `small.windows`.
-        outlines: (F, 63, 63), 0 or 1.
+        outlines: (F, 63, 63), 0 to 1.
         present: (B,) bool, whether the template shows the target of this search crop.
     """
 
@@ -41,9 +41,10 @@ class Batch(NamedTuple):
 
 
 def outline_of(mask: NDArray[np.bool_], position: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The (63, 63) outline that position (row, column) should give for the mask (S, S) of a crop.
+    """The (63, 63) outline, 0 to 255, that position (row, column) should give for the mask (S, S) of a crop.
 
-    The inverse of what `outline.outline_to_mask` does with one.
+    The inverse of what `outline.outline_to_mask` does with one. Cells at the edge are between all and nothing, as the
+    mask in between is: arms are two cells wide.
     """
     import cv2
 
@@ -53,7 +54,7 @@ def outline_of(mask: NDArray[np.bool_], position: NDArray[np.int64]) -> NDArray[
     cut = cv2.warpAffine(
         mask.astype(np.float32), to_crop, (OUTLINE_SIDE, OUTLINE_SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )
-    return np.asarray(cut >= 0.5, np.uint8)
+    return np.asarray(np.rint(cut * 255), np.uint8)
 
 
 def position_at(centre: NDArray[np.float64], side: int) -> NDArray[np.int64]:
@@ -69,7 +70,7 @@ def losses(network: SmallSiamMask, batch: Batch) -> dict[str, Tensor]:
     response = network.respond(Features(empty, empty, empty, batch.deep), template)
     inside, outside = _regions(batch.boxes, response.cls.shape[-1])
     absent = ~batch.present[:, None, None]
-    few = len(batch.outlines)   # outlines are the dearest part, and the easiest
+    few = len(batch.outlines)  # outlines are the dearest part, and the easiest
     compared = compared_window(response.correlation[:few], batch.positions)
     drawn = network.outlines(compared, *batch.windows).float()
     shown = batch.present[:few]

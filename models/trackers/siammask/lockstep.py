@@ -1,7 +1,7 @@
 """Many targets followed together: frame k of all of them goes through the network in one batch.
 
-The search never looks at the outlines, so they are only collected here, with the place of each in its frame; `outline`
-makes them into masks and quads afterwards. What must cross to the host in each frame is one bool a target (who
+Of the outlines the search needs no more than their extent, if that; they are collected here, with the place of each in
+its frame, and `outline` makes them into masks and quads afterwards. What must cross to the host in each frame is one bool a target (who
 is lost decides the size of the next crop), and nothing where targets are never lost.
 """
 
@@ -13,7 +13,15 @@ from torch import Tensor
 
 from models.trackers.siammask.anchors import SEARCH_PX, TEMPLATE_PX
 from models.trackers.siammask.crop import crop_corner, crop_targets
-from models.trackers.siammask.decode import choose, move, outline_window, search_side, template_side
+from models.trackers.siammask.decode import (
+    Extent,
+    choose,
+    move,
+    outline_extent,
+    outline_window,
+    search_side,
+    template_side,
+)
 from models.trackers.siammask.network import Response
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings
 
@@ -62,6 +70,7 @@ class Found:
         lost: (B,) bool.
         outline: (B, side, side) float32 probabilities.
         window: (B, 3) float64, where in the frame the outline lies: x, y, side.
+        sure: (B,) float64, see `outline_extent`.
     """
 
     centre: Tensor
@@ -70,6 +79,7 @@ class Found:
     lost: Tensor
     outline: Tensor
     window: Tensor
+    sure: Tensor
 
     def host(self) -> "Found":
         """The same in the host's memory."""
@@ -96,7 +106,8 @@ class Search:
         centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         padding = frames.double().mean(dim=(1, 2)).to(torch.uint8)[which]
         side = torch.round(template_side(size))
-        crop = self._crop(frames, which, centre, side, padding, TEMPLATE_PX)
+        corner = crop_corner(centre, side, self.settings.half_up)
+        crop = self._crop(frames, which, corner, side, padding, TEMPLATE_PX)
         lost = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
         return Targets(which, centre, size, padding, self.network.template(crop), lost)
 
@@ -124,28 +135,41 @@ class Search:
 
     def _look(self, targets: Targets, frames: Tensor, pixels: int) -> Found:
         side = torch.round(search_side(targets.size, pixels))
-        crop = self._crop(frames, targets.which, targets.centre, side, targets.padding, pixels)
+        corner = crop_corner(targets.centre, side, self.settings.half_up)
+        # Crops begin at whole pixels; the published trackers reckon as if they didn't.
+        centre = corner + side[:, None] / 2 if self.settings.exact else targets.centre
+        crop = self._crop(frames, targets.which, corner, side, targets.padding, pixels)
         response = self.network.search(crop, targets.template)
         weight = torch.where(targets.lost, self.lost.window, self.settings.window).double()
         choice = choose(response.cls, response.loc, targets.size, self.settings, weight)
         needed = torch.where(targets.lost, self.lost.found_above, self.lost.below)
         lost = choice.score < needed
         frame_wh = (frames.shape[2], frames.shape[1])
-        centre, size = move(targets.centre, targets.size, choice, self.settings, frame_wh)
+        moved, size = move(centre, targets.size, choice, self.settings, frame_wh)
+        outline = self.network.outline(response, choice.position).sigmoid()
+        window = outline_window(centre, side, choice.position, pixels)
+        extent = outline_extent(outline, window, self.settings.mask_threshold)
+        if self.settings.follow:
+            share = self.settings.follow * self._trusted(extent)[:, None]
+            moved, size = moved + share * (extent.centre - moved), size + share * (extent.size - size)
         return Found(
-            centre=torch.where(lost[:, None], targets.centre, centre),
+            centre=torch.where(lost[:, None], targets.centre, moved),
             size=torch.where(lost[:, None], targets.size, size),
             score=choice.score,
             lost=lost,
-            outline=self.network.outline(response, choice.position).sigmoid(),
-            window=outline_window(targets.centre, side, choice.position, pixels),
+            outline=outline,
+            window=window,
+            sure=extent.sure,
         )
 
+    def _trusted(self, extent: Extent) -> Tensor:
+        """(B,) bool: outlines that say more of the target's extent than its box does."""
+        return (extent.sure >= self.settings.sure) & (extent.size.prod(dim=1) >= self.settings.min_area)
+
     def _crop(
-        self, frames: Tensor, which: Tensor, centre: Tensor, side: Tensor, padding: Tensor, pixels: int
+        self, frames: Tensor, which: Tensor, corner: Tensor, side: Tensor, padding: Tensor, pixels: int
     ) -> Tensor:
         """(B, 3, pixels, pixels) float32 BGR, 0 to 255: what the published weights were trained on."""
-        corner = crop_corner(centre, side, self.settings.half_up)
         crop = crop_targets(frames, which, corner, side, padding, pixels)
         return crop.flip(-1).permute(0, 3, 1, 2).float()
 

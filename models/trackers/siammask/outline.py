@@ -7,12 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.trackers.siammask.anchors import TEMPLATE_PX
 from models.trackers.siammask.settings import SiamMaskSettings
 
-# Less than this encloses no person, and its rotated box means nothing; as published.
-MIN_AREA_PX = 100.0
-
-Rectangle = tuple[tuple[float, float], tuple[float, float], float]   # centre, size, angle in degrees: cv2.RotatedRect
+Rectangle = tuple[tuple[float, float], tuple[float, float], float]  # centre, size, angle in degrees: cv2.RotatedRect
 
 
 def outline_to_mask(
@@ -32,9 +30,13 @@ def outline_to_mask(
     width, height = frame_wh
     x, y, side = window
     zoom = len(outline) / side
-    # The published tracker maps the frame's last pixel to the window's last: (W - 1) / W of a step too short.
-    scale_x, scale_y = (width - 1) / (width * zoom), (height - 1) / (height * zoom)
-    to_frame = np.asarray([[scale_x, 0, x * zoom * scale_x], [0, scale_y, y * zoom * scale_y]], np.float64)
+    if settings.exact:
+        first = (side / TEMPLATE_PX - 1) / 2  # from a pixel of the crop to pixels of the frame, middle to middle
+        to_frame = np.asarray([[1 / zoom, 0, x + first], [0, 1 / zoom, y + first]], np.float64)
+    else:
+        # The published tracker maps the frame's last pixel to the window's last: (W - 1) / W of a step too short.
+        scale_x, scale_y = (width - 1) / (width * zoom), (height - 1) / (height * zoom)
+        to_frame = np.asarray([[scale_x, 0, x * zoom * scale_x], [0, scale_y, y * zoom * scale_y]], np.float64)
     likely = cv2.warpAffine(
         outline, to_frame, frame_wh,
         flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(settings.outside,),
@@ -42,7 +44,7 @@ def outline_to_mask(
     return np.asarray(likely > settings.mask_threshold)
 
 
-def mask_to_rectangle(mask: NDArray[np.bool_], min_area: float = MIN_AREA_PX) -> Rectangle | None:
+def mask_to_rectangle(mask: NDArray[np.bool_], min_area: float) -> Rectangle | None:
     """Smallest rotated rectangle around the centres of the mask's largest piece; None up to `min_area` square pixels.
 
     Coordinates are pixel numbers, as the published tracker has them: the centre of pixel i is i.
@@ -62,7 +64,7 @@ def rectangle_to_quad(rectangle: Rectangle) -> NDArray[np.float32]:
     """(4, 2) clockwise corners in continuous pixels: the rectangle grown so that it holds whole pixels."""
     (cx, cy), (width, height), angle = rectangle
     turn = np.deg2rad(angle)
-    grown = abs(np.cos(turn)) + abs(np.sin(turn))   # a pixel's extent across the rectangle's sides
+    grown = abs(np.cos(turn)) + abs(np.sin(turn))  # a pixel's extent across the rectangle's sides
     corners = cv2.boxPoints(((cx + 0.5, cy + 0.5), (width + grown, height + grown), angle))
-    first = int(corners.sum(axis=1).argmin())       # begin top left, as upright boxes do
+    first = int(corners.sum(axis=1).argmin())  # begin top left, as upright boxes do
     return np.roll(np.asarray(corners, np.float32), -first, axis=0)

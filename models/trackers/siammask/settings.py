@@ -16,6 +16,12 @@ class SiamMaskSettings:
         mask_threshold: probability from which a pixel belongs to the target.
         outside: probability of pixels that the outline does not reach; below every threshold.
         half_up: crop corners at half a pixel go up, not to the even pixel.
+        exact: boxes and outlines are put where the network saw them. The published trackers take crops to begin where
+            their centre says, not at the whole pixel where they do, and shrink the frame to (W - 1) / W under outlines.
+        min_area: square pixels of a mask up to which it encloses no person, and its rotated box means nothing.
+        sure: mean probability within an outline (see `outline_extent`) from which its rotated rectangle is the quad;
+            below, the upright box is. In the published trackers the outline always decides.
+        follow: share by which a sure outline, not the box, says where and how large the target is in the next frame.
     """
 
     penalty: float
@@ -24,6 +30,10 @@ class SiamMaskSettings:
     mask_threshold: float
     outside: float = -1.0
     half_up: bool = False
+    exact: bool = False
+    min_area: float = 100.0
+    sure: float = 0.0
+    follow: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,9 @@ PRESETS: dict[str, SiamMaskSettings] = {
     "vot18": SiamMaskSettings(penalty=0.10, window=0.41, rate=0.32, mask_threshold=0.15),
     "pysot": SiamMaskSettings(0.10, 0.41, 0.32, 0.15, outside=0.0, half_up=True),
     # Our own, for siammask-s: tuned on four real clips, see docs/trackers.md.
-    "small": SiamMaskSettings(penalty=0.10, window=0.40, rate=0.50, mask_threshold=0.20),
+    "small": SiamMaskSettings(
+        penalty=0.12, window=0.40, rate=0.45, mask_threshold=0.10, exact=True, min_area=500.0, sure=0.76, follow=0.5
+    ),
 }
 
 # siammask-s is sparing with scores: right ones go down to 0.005, where nobody is it says 0.0005.

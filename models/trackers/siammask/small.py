@@ -19,7 +19,7 @@ from models.trackers.siammask.refine import window
 
 CHANNELS = 96
 OUTLINE_SIDE = 63
-_COARSE_CELLS, _FINE_CELLS = 15, 31   # of an outline's window, in maps of stride 8 and 4
+_COARSE_CELLS, _FINE_CELLS = 15, 31  # of an outline's window, in maps of stride 8 and 4
 
 
 def _pointwise(inputs: int, outputs: int) -> list[nn.Module]:
@@ -73,11 +73,11 @@ class Outline(nn.Module):
         self.compared = nn.Sequential(*_pointwise(CHANNELS, 32))
         self.deep = nn.Sequential(*_pointwise(DEEP, 32))
         self.gain = nn.Conv2d(CHANNELS, 32, 1)
-        self.coarse = nn.Sequential(*_convolution(16 + 32 + 32, 32), *_convolution(32, 24))
-        self.see_fine = nn.Sequential(*_pointwise(FINE, 16))
-        self.fine = nn.Sequential(*_convolution(24 + 16, 12))
-        self.see_finest = nn.Sequential(*_pointwise(STEM, 8))
-        self.finest = nn.Sequential(*_convolution(12 + 8, 8), nn.Conv2d(8, 1, 3, padding=1))
+        self.coarse = nn.Sequential(*_convolution(16 + 32 + 32, 48), *_convolution(48, 32))
+        self.see_fine = nn.Sequential(*_pointwise(FINE, 24))
+        self.fine = nn.Sequential(*_convolution(32 + 24, 24))
+        self.see_finest = nn.Sequential(*_pointwise(STEM, 16))
+        self.finest = nn.Sequential(*_convolution(24 + 16, 16), nn.Conv2d(16, 1, 3, padding=1))
 
     def forward(self, compared: Tensor, deep: Tensor, fine: Tensor, finest: Tensor) -> Tensor:
         """Windows around positions, see `windows` → (B, 63, 63) logits."""

@@ -52,8 +52,8 @@ class _Task:
 class SiamMaskTracker:
     """Follows targets with a SiamMask network; fulfils `Tracker` and `ManyTracker`.
 
-    The quad is the smallest rotated rectangle around the mask, or the upright box where there is no mask to speak
-    of. A target whose score falls keeps its last quad, is marked lost, has no mask, and is looked for in a wider crop.
+    The quad is the smallest rotated rectangle around the mask, or the upright box where there is no mask to speak of
+    or it isn't sure enough. A target whose score falls keeps its last quad, is marked lost, has no mask, and is looked for in a wider crop.
 
     Raises:
         FileNotFoundError, ValueError: see `load_siammask`; unknown `preset`.
@@ -170,9 +170,10 @@ class SiamMaskTracker:
             return TrackStep(last, score, lost=True)
         width, height = frame_wh
         outline, window = found.outline[row].numpy(), found.window[row].numpy()
-        mask = outline_to_mask(outline, window, (width, height), self.search.settings)
-        around = mask_to_rectangle(mask)
-        if around is not None:
+        settings = self.search.settings
+        mask = outline_to_mask(outline, window, (width, height), settings)
+        around = mask_to_rectangle(mask, settings.min_area)
+        if around is not None and found.sure[row] >= settings.sure:
             return TrackStep(rectangle_to_quad(around), score, mask=mask)
         centre, half = found.centre[row].numpy(), found.size[row].numpy() / 2
         return TrackStep(rectangle(np.concatenate([centre - half, centre + half])), score, mask=mask)
