@@ -1,4 +1,4 @@
-"""Sequences cut out of procedural clips: the truth is where the crop shows the athlete, and clips come round by rule."""
+"""Sequences cut out of procedural clips: the truth is where the crop shows the athlete; clips come round by rule."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def outline_window(centre: Tensor, side: Tensor, position: Tensor, search_px: in
 
 
 class Extent(NamedTuple):
-    """What outlines say of where their targets are, in frame pixels: centre, size (B, 2), and sureness (B,), float64."""
+    """What outlines say of where their targets are, in frame pixels: centre and size (B, 2), sureness (B,); float64."""
 
     centre: Tensor
     size: Tensor

@@ -1,8 +1,8 @@
 """Many targets followed together: frame k of all of them goes through the network in one batch.
 
 Of the outlines the search needs no more than their extent, if that; they are collected here, with the place of each in
-its frame, and `outline` makes them into masks and quads afterwards. What must cross to the host in each frame is one bool a target (who
-is lost decides the size of the next crop), and nothing where targets are never lost.
+its frame, and `outline` makes them into masks and quads afterwards. What must cross to the host in each frame is one
+bool a target (who is lost decides the size of the next crop), and nothing where targets are never lost.
 """
 
 from dataclasses import dataclass

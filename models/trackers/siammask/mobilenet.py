@@ -21,8 +21,8 @@ _BLOCKS = (
     (6, 96, 1, 2), (6, 96, 1, 2), (6, 96, 1, 2),
 )  # fmt: skip
 _STEM_CHANNELS = 32
-_TAKEN = (0, 2, 5, 9, 12)  # blocks whose output is handed on: stride 2, 4, 8, 8, 8
-STEM, FINE, DEEP = 16, 24, 32 + 64 + 96  # channels of the maps of stride 2, of stride 4, and of all of stride 8
+_TAKEN = (0, 2, 5, 9, 12)   # blocks whose output is handed on: stride 2, 4, 8, 8, 8
+STEM, FINE, DEEP = 16, 24, 32 + 64 + 96   # channels of the maps of stride 2, of stride 4, and of all of stride 8
 
 # torchvision's classifiers see RGB of 0 to 1, less the mean, over the deviation.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

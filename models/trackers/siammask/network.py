@@ -19,7 +19,7 @@ from models.trackers.siammask.backbone import Features, ResNet50Stride8
 from models.trackers.siammask.refine import REFINED_SIDE, Refine
 
 CHANNELS = 256
-COARSE_SIDE = 63  # the mask head's outline
+COARSE_SIDE = 63       # the mask head's outline
 TEMPLATE_FEATURES = 7  # of 15: what the target itself covers
 
 
@@ -80,7 +80,9 @@ def correlate(kernel: Tensor, search: Tensor) -> Tensor:
 
 
 def _adjust() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, bias=False), nn.BatchNorm2d(CHANNELS), nn.ReLU(inplace=True))
+    return nn.Sequential(
+        nn.Conv2d(CHANNELS, CHANNELS, 3, bias=False), nn.BatchNorm2d(CHANNELS), nn.ReLU(inplace=True)
+    )
 
 
 class SiamMask(nn.Module):

@@ -53,7 +53,8 @@ class SiamMaskTracker:
     """Follows targets with a SiamMask network; fulfils `Tracker` and `ManyTracker`.
 
     The quad is the smallest rotated rectangle around the mask, or the upright box where there is no mask to speak of
-    or it isn't sure enough. A target whose score falls keeps its last quad, is marked lost, has no mask, and is looked for in a wider crop.
+    or it isn't sure enough. A target whose score falls keeps its last quad, is marked lost, has no mask, and is looked
+    for in a wider crop.
 
     Raises:
         FileNotFoundError, ValueError: see `load_siammask`; unknown `preset`.
