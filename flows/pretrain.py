@@ -1,4 +1,4 @@
-"""Makes siammask-s from nothing: fetch pictures, compose sequences, train, write the weights."""
+"""Makes siammask-s from nothing: fetch pictures, make sequences, train, write the weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class TrackerOrder:
         pool: folder for what the backbone makes of the composed crops, 1.7 MB a sequence; a run that was cut off goes
             on with what is there.
         out: the weights file to write.
-        sequences: how many are composed, each of one template and three search crops.
+        sequences: how many are made, each of one template and three search crops.
         people: how many persons are rendered to act in them.
         seed: of everything random.
         only: names of the materials to take pictures from; those of `PICTURES` when empty.

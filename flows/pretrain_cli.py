@@ -29,10 +29,10 @@ ATHLETE_N = Path("athlete_n.pth")
 @plain_errors
 def pretrain_tracker_command(
     out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = SIAMMASK_S,
-    sequences: Annotated[int, typer.Option(min=2, help="Made-up sequences, 1.7 MB each on the disk.")] = 3000,
-    people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 250,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 2200,
-    batch: Annotated[int, typer.Option(min=2, help="Search crops a step.")] = 24,
+    sequences: Annotated[int, typer.Option(min=2, help="Made-up sequences, 1.7 MB each on the disk.")] = 8000,
+    people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 10_000,
+    batch: Annotated[int, typer.Option(min=2, help="Search crops a step.")] = 32,
     rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
     only: Annotated[list[str], typer.Option("--material", help="Only pictures of this. Repeatable.")] = NO_NAMES,
@@ -40,7 +40,7 @@ def pretrain_tracker_command(
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Make siammask-s: fetch pictures (0.7 GB), compose sequences, train its heads on a frozen backbone.
+    """Make siammask-s: fetch pictures (0.7 GB), make sequences, train its heads on a frozen backbone.
 
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
     """
