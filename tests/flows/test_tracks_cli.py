@@ -147,7 +147,7 @@ def test_export_of_a_tracked_dataset(clips, tmp_path):
         np.testing.assert_allclose(track[0], [[20, 30], [44, 30], [44, 60], [20, 60]], atol=1e-3)
     said = refused("export", tmp_path / "o", "-d", "mine", "-w", workspace.root, "--preset", "folder", *options,
                    "--athlete", "1")  # fmt: skip
-    assert "no tracked clips" in said
+    assert "No clip of 'mine' has an athlete 1; they are counted from 0 to 0." in said
 
 
 @pytest.mark.parametrize(
