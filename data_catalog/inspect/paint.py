@@ -208,7 +208,8 @@ def write_words(
 def save_png(image: Image.Image, path: Path) -> Path:
     """Write the picture whole or not at all: to a temporary file beside it, then renamed."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")  # optimize=True takes seconds a sheet and saves a few percent
+    # optimize=True takes seconds a sheet and saves a few percent; so, less so, does the default level.
+    image.save(buffer, "PNG", compress_level=2)
     return write_whole(path, buffer.getvalue())
 
 

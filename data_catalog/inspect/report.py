@@ -112,7 +112,7 @@ def load_picture(path: Path, alt: str, caption: str = "", *, width: int = 1600) 
     if image.width > width:
         image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     files = []
-    for kind, options in (("PNG", {}), ("JPEG", {"quality": 86, "optimize": True})):
+    for kind, options in (("PNG", {"compress_level": 2}), ("JPEG", {"quality": 86, "optimize": True})):
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
         files.append(buffer.getvalue())
