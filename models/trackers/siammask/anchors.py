@@ -5,14 +5,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-RATIOS = (0.33, 0.5, 1.0, 2.0, 3.0)  # height over width
+RATIOS = (0.33, 0.5, 1.0, 2.0, 3.0)   # height over width
 SCALE = 8
 STRIDE_PX = 8
-BASE_CELLS = 8  # cells by which the score map is larger than the sides' difference says
+BASE_CELLS = 8                         # cells by which the score map is larger than the sides' difference says
 TEMPLATE_PX = 127
 SEARCH_PX = 255
 NUM_ANCHORS = len(RATIOS)
-SQUARE_PX = SCALE * STRIDE_PX  # side of the anchor of ratio 1
+SQUARE_PX = SCALE * STRIDE_PX          # side of the anchor of ratio 1
 
 
 def map_side(search_px: int) -> int:

@@ -28,7 +28,9 @@ def crop_corner(centre: Tensor, side: Tensor, half_up: bool = False) -> Tensor:
     return (torch.floor(exact + 0.5) if half_up else torch.round(exact)).long()
 
 
-def crop_targets(frames: Tensor, which: Tensor, corner: Tensor, side: Tensor, padding: Tensor, pixels: int) -> Tensor:
+def crop_targets(
+    frames: Tensor, which: Tensor, corner: Tensor, side: Tensor, padding: Tensor, pixels: int
+) -> Tensor:
     """Cut and resize.
 
     Args:

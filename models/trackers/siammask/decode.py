@@ -19,7 +19,7 @@ from models.trackers.siammask.anchors import (
 )  # fmt: skip
 from models.trackers.siammask.settings import SiamMaskSettings
 
-CONTEXT = 0.5  # share of the mean side that surrounds the target in the template crop
+CONTEXT = 0.5       # share of the mean side that surrounds the target in the template crop
 MIN_SIDE_PX = 10.0  # the published trackers let no target get smaller
 
 

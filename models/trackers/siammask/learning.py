@@ -12,9 +12,9 @@ from models.trackers.siammask.anchors import BASE_CELLS, SQUARE_PX, STRIDE_PX, T
 from models.trackers.siammask.backbone import Features
 from models.trackers.siammask.small import OUTLINE_SIDE, SmallSiamMask, compared_window
 
-INNER, OUTER = 0.5, 1.0  # shares of the box's half sides: a position closer is the target, one farther is not
-MIN_REACH_PX = 6.0  # thin targets would have no position at all
-HARD_NEGATIVES = 24  # positions a crop that count by themselves: the likeliest mistakes
+INNER, OUTER = 0.5, 1.0    # shares of the box's half sides: a position closer is the target, one farther is not
+MIN_REACH_PX = 6.0         # thin targets would have no position at all
+HARD_NEGATIVES = 24        # positions a crop that count by themselves: the likeliest mistakes
 WEIGHTS = {"score": 1.0, "box": 1.2, "outline": 2.0}
 
 
@@ -70,7 +70,7 @@ def losses(network: SmallSiamMask, batch: Batch) -> dict[str, Tensor]:
     response = network.respond(Features(empty, empty, empty, batch.deep), template)
     inside, outside = _regions(batch.boxes, response.cls.shape[-1])
     absent = ~batch.present[:, None, None]
-    few = len(batch.outlines)  # outlines are the dearest part, and the easiest
+    few = len(batch.outlines)   # outlines are the dearest part, and the easiest
     compared = compared_window(response.correlation[:few], batch.positions)
     drawn = network.outlines(compared, *batch.windows).float()
     shown = batch.present[:few]

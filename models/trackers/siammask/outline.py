@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.trackers.siammask.anchors import TEMPLATE_PX
 from models.trackers.siammask.settings import SiamMaskSettings
 
-Rectangle = tuple[tuple[float, float], tuple[float, float], float]  # centre, size, angle in degrees: cv2.RotatedRect
+Rectangle = tuple[tuple[float, float], tuple[float, float], float]   # centre, size, angle in degrees: cv2.RotatedRect
 
 
 def outline_to_mask(
@@ -64,7 +64,7 @@ def rectangle_to_quad(rectangle: Rectangle) -> NDArray[np.float32]:
     """(4, 2) clockwise corners in continuous pixels: the rectangle grown so that it holds whole pixels."""
     (cx, cy), (width, height), angle = rectangle
     turn = np.deg2rad(angle)
-    grown = abs(np.cos(turn)) + abs(np.sin(turn))  # a pixel's extent across the rectangle's sides
+    grown = abs(np.cos(turn)) + abs(np.sin(turn))   # a pixel's extent across the rectangle's sides
     corners = cv2.boxPoints(((cx + 0.5, cy + 0.5), (width + grown, height + grown), angle))
-    first = int(corners.sum(axis=1).argmin())  # begin top left, as upright boxes do
+    first = int(corners.sum(axis=1).argmin())       # begin top left, as upright boxes do
     return np.roll(np.asarray(corners, np.float32), -first, axis=0)

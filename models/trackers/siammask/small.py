@@ -19,7 +19,7 @@ from models.trackers.siammask.refine import window
 
 CHANNELS = 96
 OUTLINE_SIDE = 63
-_COARSE_CELLS, _FINE_CELLS = 15, 31  # of an outline's window, in maps of stride 8 and 4
+_COARSE_CELLS, _FINE_CELLS = 15, 31   # of an outline's window, in maps of stride 8 and 4
 
 
 def _pointwise(inputs: int, outputs: int) -> list[nn.Module]:
