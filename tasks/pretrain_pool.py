@@ -26,6 +26,7 @@ from models.trackers.siammask.refine import window
 from models.trackers.siammask.small import OUTLINE_SIDE, SmallSiamMask, target_cells, windows
 
 SEARCHES_EACH = 3   # search crops of a sequence
+_FORM = 2           # raised when a pool's content changes: one of another form is begun again. 2: soft outlines, clips
 _ROWS: dict[str, tuple[tuple[int, ...], str]] = {
     "deep": ((DEEP, 31, 31), "float16"),
     "fine": ((FINE, 31, 31), "float16"),
@@ -100,7 +101,7 @@ def fill_pool(
     """
     folder.mkdir(parents=True, exist_ok=True)
     stamp = folder / "ready.json"
-    about = {"sequences": sequences, "seed": seed}
+    about = {"sequences": sequences, "seed": seed, "form": _FORM}
     known = json.loads(stamp.read_text()) if stamp.is_file() else {}
     ready = int(known.get("ready", 0)) if {k: known.get(k) for k in about} == about else 0
     pool = _open(folder, sequences, "r+" if ready else "w+")

@@ -18,6 +18,7 @@ from data_catalog.datasets.compositions.sequences import CropForm, Sequence
 from data_catalog.datasets.procedural.distractors import ALONE, Setting
 from data_catalog.datasets.procedural.render import render
 from data_catalog.datasets.procedural.storyboard import Kind, Storyboard, plan_clip
+from data_catalog.datasets.procedural.write import first_box
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -132,5 +133,5 @@ def _crop(
 
 def _box(mask: Mask) -> Floats:
     """(4,) xyxy around a mask (H, W), continuous."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
+    x, y, width, height = first_box(mask)
+    return np.array([x, y, x + width, y + height], np.float64)
