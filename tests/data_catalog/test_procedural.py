@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from data_catalog.datasets.procedural.athlete import JOINT, place_joints, pose, 
 from data_catalog.datasets.procedural.distractors import Setting
 from data_catalog.datasets.procedural.dive import programme
 from data_catalog.datasets.procedural.judges import PENALTY, Faults, deduction, final_score
-from data_catalog.datasets.procedural.render import render
+from data_catalog.datasets.procedural.render import _Stage, render
 from data_catalog.datasets.procedural.storyboard import Storyboard, plan_clip
 from data_catalog.datasets.procedural.write import silhouette_quad
 
@@ -155,7 +156,7 @@ def test_labels_follow_the_judging_rule(made: Maker) -> None:
 def splash_places(story: Storyboard) -> list[float]:
     """Where the splashes of the last frame lie across, athlete's first; pixels of the frame."""
     middle = story.camera[-1, story.camera.shape[1] // 2, 0] - story.size[0] / 2
-    waters = [story.splashes[0], *(one.splash for one in story.others if one.splash is not None)]
+    waters = [one.splash for one in (*story.athletes, *story.others) if one.splash is not None]
     return [float(story.view.project(np.array([w.x_m, 0.0, w.z_m]))[0] - middle) for w in waters]
 
 
@@ -166,14 +167,14 @@ def test_distractors_leave_the_athletes_dive_as_it_is() -> None:
         entries = [float(one["entry_sec"]) for one in beside.facts["distractors"]]
         athlete = beside.athletes[0].motion.entry_sec
         assert all(abs(entry - athlete) <= 0.5 + 1e-3 for entry in entries)
-        across = splash_places(beside)
-        assert min(across) < across[0] < max(across), "one on either side"
+        lanes = [float(one["lane_m"]) for one in beside.facts["distractors"]]
+        assert min(lanes) < beside.athletes[0].motion.lane_m < max(lanes), "one on either side"
 
 
 def test_distractors_say_nothing_about_the_score() -> None:
     stories = [plan_clip("diving", index, 0, "320x240", Setting(1)) for index in range(24)]
     theirs = [float(story.facts["distractors"][0]["splash"]) for story in stories]
-    own = [story.splashes[0].size for story in stories]
+    own = [story.athletes[0].splash.size for story in stories]
     assert abs(np.corrcoef(own, theirs)[0, 1]) < 0.3
     assert np.std(theirs) > 0.2
 
@@ -187,6 +188,32 @@ def test_who_follows_the_group_does_not_tell_who_is_judged() -> None:
     assert np.abs(sides["athlete"]).max() < 0.2
     assert np.median(np.abs(sides["group"])) > 1.4 * np.median(np.abs(sides["athlete"]))
     assert 3 <= (sides["group"] > 0).sum() <= 9
+
+
+def test_who_is_judged_and_who_is_not_are_interchangeable() -> None:
+    """Drawn from the group's point of view, the other diver could be the athlete: in time, place, dive and form."""
+    stories = [plan_clip("diving", index, 0, "320x240", Setting(1, camera="group")) for index in range(60)]
+    pairs = [[story.athletes[0].motion, *(o.motion for o in story.others if o.splash)] for story in stories]
+    ends = np.array([story.instants[-1, 0] for story in stories])
+    left = ends[:, None] - np.array([[one.entry_sec for one in pair] for pair in pairs])
+    assert abs(left.mean(axis=0) @ [1, -1]) < 3 * (left @ [1, -1]).std() / np.sqrt(len(left))
+    assert left.std(axis=0)[0] == pytest.approx(left.std(axis=0)[1], rel=0.25), "neither enters at a set time"
+    assert all(pair[0].lane_m == pytest.approx(-pair[1].lane_m) for pair in pairs)
+    for index in range(2):
+        hard = np.array([pair[index].dive.difficulty for pair in pairs])
+        splash = np.array([pair[index].faults.splash for pair in pairs])
+        assert np.corrcoef(hard, splash)[0, 1] < -0.4, "better divers choose harder dives, whoever they are"
+
+
+def test_the_picture_is_the_same_whoever_of_two_is_judged() -> None:
+    story = plan_clip("diving", 1, 0, "320x240", Setting(1, camera="group"))
+    *passers, other = story.others
+    swapped = replace(story, athletes=(other,), others=(*passers, story.athletes[0]))
+    last = len(story.instants) - 1
+    for number in (0, last // 2, last - 20, last):
+        one, two = (_Stage(each).shoot(number) for each in (story, swapped))
+        assert np.array_equal(one.frame, two.frame)
+        assert number == last or not np.array_equal(one.masks, two.masks)
 
 
 def test_distractors_are_in_the_picture_and_not_in_the_truth() -> None:
@@ -210,7 +237,7 @@ def test_zoom_makes_athletes_small() -> None:
 def test_setting_is_written_down_and_checked(tmp_path: Path) -> None:
     out = make_dataset(tmp_path, clips=1, size="320x240", setting=Setting(1, 0.5, "group"), workers=1)
     about = json.loads((out / "dataset.json").read_text())
-    assert (about["distractors"], about["zoom"], about["camera"], about["generator_version"]) == (1, 0.5, "group", 2)
+    assert (about["distractors"], about["zoom"], about["camera"], about["generator_version"]) == (1, 0.5, "group", 3)
     assert len(about["clips"]["diving_0000"]["distractors"]) == 1
     assert len(rows_of(out)) == 1
     for wrong, message in (
@@ -238,7 +265,7 @@ def test_skating_labels_say_landed_or_fell() -> None:
 def test_scores_spread_over_clips_and_follow_what_is_seen() -> None:
     stories = [plan_clip("diving", index, 0, "320x240") for index in range(24)]
     scores = np.array([story.score for story in stories])
-    splash = np.array([story.splashes[0].size for story in stories])
+    splash = np.array([story.athletes[0].splash.size for story in stories])
     assert scores.max() > 3 * scores.min()
     assert splash.min() < 0.15
     assert splash.max() > 0.6

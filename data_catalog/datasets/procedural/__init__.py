@@ -33,7 +33,9 @@ __all__ = [
 ]  # fmt: skip
 
 # Raise when pixels or labels of a clip change. 2: distractors and zoom; clips without them are those of version 1.
-GENERATOR_VERSION: Final = 2
+# 3: distractors are drawn as athletes are, a camera on the group films as long as the group dives, and who stands
+# nearer is painted over others' water (pairs too); clips of one person are still those of version 1.
+GENERATOR_VERSION: Final = 3
 Size = Literal["640x360", "320x240", "mixed"]
 COLUMNS: Final = (
     "clip_id", "video", "split", "score", "difficulty", *(f"judge_{n}" for n in range(1, 8)),

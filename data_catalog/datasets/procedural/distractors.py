@@ -1,8 +1,8 @@
 """Other divers beside the athlete: they dive at about the same time from the same height, and nobody judges them.
 
-Their dive, their faults and so their splash are drawn independently of the athlete's, by a generator of their own:
-the athlete's dive and its faults are the same with and without them. Whoever judges the whole picture is misled by
-them; whoever looks at the athlete is not.
+Their dive, their faults and so their splash are drawn as the athlete's are, but independently, by a generator of their
+own: the athlete's dive and its faults are the same with and without them. Whoever judges the whole picture is misled
+by them; whoever looks at the athlete is not.
 """
 
 from dataclasses import dataclass, replace
@@ -10,10 +10,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from data_catalog.datasets.procedural.athlete import Floats, centre_of_mass
-from data_catalog.datasets.procedural.dive import DiveMotion, programme
+from data_catalog.datasets.procedural.dive import Dive, DiveMotion
+from data_catalog.datasets.procedural.divers import draw_dive, draw_faults, draw_motion, draw_start, throw_up
 from data_catalog.datasets.procedural.figure import Look, diver_look
-from data_catalog.datasets.procedural.judges import Faults
 from data_catalog.datasets.procedural.splash import Splash
 
 Camera = Literal["athlete", "group"]
@@ -22,6 +21,7 @@ MOST: Final = 2
 AZIMUTH: Final = (0.55, 0.75)  # seen so much from the front that divers of neighbouring boards stand side by side
 _AWAY_M: Final = (1.6, 2.2)  # between neighbouring boards
 _TOGETHER_SEC: Final = 0.5  # entries are at most this far apart
+_LEAD_SEC: Final = (1.1, 1.5)  # from the beginning of a group's film until the first one leaves the board
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Setting:
     Attributes:
         distractors: other divers in every clip, 0 to 2, one on each side.
         zoom: how large everything is; 1 shows about 4 m of height, 0.4 about 10 m.
-        camera: whom it follows: the athlete, who is then the one in the middle, or the group, so that with one
-            distractor nothing in the picture tells who is judged.
+        camera: whom it follows and films for as long as they are at it: the athlete, who is then the one in the
+            middle, or the group, so that with one distractor nothing in the picture tells who is judged.
     """
 
     distractors: int = 0
@@ -61,36 +61,53 @@ class Distractor:
 
     @property
     def facts(self) -> dict[str, float]:
-        """For dataset.json: where, when, and how large the splash is."""
+        """For dataset.json: where, when, what, and how large the splash is."""
         return {
             "lane_m": round(self.motion.lane_m, 3),
             "entry_sec": round(self.motion.entry_sec, 3),
+            "difficulty": self.motion.dive.difficulty,
             "splash": round(self.motion.faults.splash, 4),
         }
 
 
-def entry_place(motion: DiveMotion) -> Floats:
-    """Where a dive meets the water: the mass centre (3,) in metres just after the entry."""
-    place: Floats = centre_of_mass(motion(np.array([motion.entry_sec + 0.06])))[0]
-    return place
+def invite(
+    athlete: DiveMotion, setting: Setting, rng: np.random.Generator
+) -> tuple[DiveMotion, tuple[Distractor, ...]]:
+    """Divers for the boards beside the athlete's; the first one takes either side.
 
-
-def invite(athlete: DiveMotion, count: int, rng: np.random.Generator) -> tuple[Distractor, ...]:
-    """`count` divers for the boards beside `athlete`'s; the first one takes either side."""
+    Returns:
+        The athlete's own motion, elsewhere and at another time if the camera follows the group, and the others.
+    """
     side = 1.0 if rng.random() < 0.5 else -1.0
-    return tuple(_invite_one(athlete, side * (-1.0) ** number, rng) for number in range(count))
+    motions = [athlete, *(_beside(athlete, side * (-1.0) ** number, rng) for number in range(setting.distractors))]
+    if setting.distractors and setting.camera == "group":
+        motions = _gathered(motions, rng)
+    athlete, *others = motions
+    return athlete, tuple(Distractor(motion, diver_look(rng), throw_up(motion, rng)) for motion in others)
 
 
-def _invite_one(athlete: DiveMotion, side: float, rng: np.random.Generator) -> Distractor:
+def _beside(athlete: DiveMotion, side: float, rng: np.random.Generator) -> DiveMotion:
+    """A dive from the athlete's height, drawn as theirs was: whoever sees two such divers can't tell who is who."""
     height = athlete.dive.height_m
-    dives = [dive for dive in programme() if dive.height_m == height]
-    dive = dives[int(rng.integers(len(dives)))]
-    slack = rng.random()
-    entry, knees, legs, distance, splash = np.clip(slack + rng.normal(0.0, 0.08, 5), 0.0, 1.0).tolist()
-    faults = Faults(splash, entry, knees, legs, distance)
-    over = np.radians(40.0) * entry * (1.0 if rng.random() < 0.6 else -1.0)
-    takeoff = athlete.takeoff_sec + rng.uniform(-_TOGETHER_SEC, _TOGETHER_SEC)
-    motion = DiveMotion(dive, faults, takeoff, float(over), False, side * rng.uniform(*_AWAY_M), rng.uniform(1.62, 1.8))
-    # Equal heights fall for equally long, but for the height of the jump: let the water be met together.
-    motion = replace(motion, takeoff_sec=takeoff + athlete.flight_sec - motion.flight_sec)
-    return Distractor(motion, diver_look(rng), Splash.throw(motion.entry_sec, entry_place(motion), splash, rng))
+    slack, dive = _draw(rng)
+    while dive.height_m != height:
+        slack, dive = _draw(rng)
+    run_up, _ = draw_start(dive, rng)
+    takeoff = athlete.takeoff_sec + rng.uniform(-_TOGETHER_SEC, _TOGETHER_SEC)  # equal heights fall equally long
+    lane = athlete.lane_m + side * rng.uniform(*_AWAY_M)
+    return draw_motion(dive, draw_faults(slack, 0.0, rng), takeoff, run_up, lane, rng)
+
+
+def _draw(rng: np.random.Generator) -> tuple[float, Dive]:
+    slack, luck = rng.random(2).tolist()
+    return slack, draw_dive(slack, luck, rng)
+
+
+def _gathered(motions: list[DiveMotion], rng: np.random.Generator) -> list[DiveMotion]:
+    """All of them moved in time and place, so that the film begins with the first to dive and their middle is 0.
+
+    An athlete who always dived at the same time of the film, or from the middle board, would be told by that.
+    """
+    wait = rng.uniform(*_LEAD_SEC) - min(motion.takeoff_sec for motion in motions)
+    middle = float(np.mean([motion.lane_m for motion in motions]))
+    return [replace(one, takeoff_sec=one.takeoff_sec + wait, lane_m=one.lane_m - middle) for one in motions]

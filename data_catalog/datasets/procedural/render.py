@@ -53,8 +53,7 @@ class _Stage:
         depth = [float(figure.joints[0, 0, 0, 2]) for figure in self.figures]
         self.order = sorted(range(len(people)), key=lambda number: depth[number])
         self.first_athlete = len(story.others)
-        wet = [bool(story.splashes)] * len(story.athletes)
-        self.dives = [*(one.splash is not None for one in story.others), *wet]  # whom the water hides from below
+        self.splashes = [person.splash for person in people]  # who has one is hidden by the water from below
 
     def _ground(self, joints: Floats, person: Performer) -> Floats:
         """Panorama position (F, S, 2) of the ground or water right under a person."""
@@ -80,11 +79,8 @@ class _Stage:
             masks &= ~silhouette
             if who >= self.first_athlete:
                 masks[who - self.first_athlete] = silhouette
-            elif (water := story.others[who].splash) is not None:
-                hidden = water.paint(frame, now, story.view, corner)
-                if hidden is not None:
-                    masks &= ~hidden
-        for splash in story.splashes:
+            if (splash := self.splashes[who]) is None:
+                continue
             hidden = splash.paint(frame, now, story.view, corner)
             if hidden is not None:
                 masks &= ~hidden
@@ -126,7 +122,7 @@ class _Stage:
         corners = story.camera[number] - np.array([width, height]) / 2.0
         left, top, right, bottom = figure.bounds(number)
         water = float("inf")
-        if self.dives[who]:
+        if self.splashes[who] is not None:
             water = float(self.feet_of[who][number, _MIDDLE, 1] - corners[_MIDDLE, 1])
         x0 = max(0, int(np.floor(left - corners[:, 0].max())))
         y0 = max(0, int(np.floor(top - corners[:, 1].max())))

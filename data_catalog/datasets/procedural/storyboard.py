@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from data_catalog.datasets.procedural.athlete import Floats, centre_of_mass, place_joints, pose, turn
 from data_catalog.datasets.procedural.camera import Operator, View
-from data_catalog.datasets.procedural.distractors import ALONE, AZIMUTH, Setting, entry_place, invite
-from data_catalog.datasets.procedural.dive import Dive, DiveMotion, choose_dive
+from data_catalog.datasets.procedural.distractors import ALONE, AZIMUTH, Setting, invite
+from data_catalog.datasets.procedural.divers import draw_dive, draw_faults, draw_motion, draw_start, throw_up
 from data_catalog.datasets.procedural.figure import Look, diver_look, official_look, skater_look
 from data_catalog.datasets.procedural.judges import PENALTY, Faults, final_score, judge
 from data_catalog.datasets.procedural.pool import build_pool
@@ -35,14 +35,10 @@ _GOLDEN: Final = 0.6180339887498949
 
 @dataclass(frozen=True, eq=False)
 class Performer:
-    """A moving person: what moves them, what they look like, how they stand to the water.
-
-    `splash` is that of somebody who isn't an athlete of the clip; it is painted together with them.
-    """
+    """A moving person: what moves them, what they look like, and the water that they throw up, if they dive."""
 
     motion: Motion
     look: Look
-    lane_m: float = 0.0
     splash: Splash | None = None
 
 
@@ -60,7 +56,6 @@ class Storyboard:
     scene: Scene
     athletes: tuple[Performer, ...]
     others: tuple[Performer, ...]
-    splashes: tuple[Splash, ...]
     marks: NDArray[np.float64] | None
     difficulty: float | None
     score: float
@@ -106,50 +101,41 @@ def _venue(kind: Kind, seed: int) -> np.random.Generator:
     return np.random.default_rng([seed, 78, KINDS.index(kind)])
 
 
-def _faults(slack: float, timing: float, rng: np.random.Generator) -> Faults:
-    """Faults that go together as in life: the splash follows the entry and the legs."""
-    entry, knees, legs, distance = np.clip(slack * rng.uniform(0.8, 1.15, 4) + rng.normal(0, 0.03, 4), 0.0, 1.0)
-    cause = 0.45 * entry + 0.2 * knees + 0.15 * legs + 0.2 * slack
-    splash = float(np.clip(0.02 + cause + rng.normal(0, 0.04), 0.0, 1.0))
-    return Faults(splash, float(entry), float(knees), float(legs), float(distance), timing)
-
-
 def _plan_dive(
     clip_id: str, kind: Kind, index: int, seed: int, size: tuple[int, int], fps: Fraction, setting: Setting,
     rng: np.random.Generator,
 ) -> Storyboard:  # fmt: skip
     paired = kind == "sync_diving"
     slack = 1.0 - _spread(seed, 0, index)
-    hardness = 0.58 * _spread(seed, 1, index) + 0.42 * (1.0 - slack)
-    dive = choose_dive(1.5 + 2.6 * hardness, rng)
+    dive = draw_dive(slack, _spread(seed, 1, index), rng)
     timing = float(np.clip(slack * rng.uniform(0.5, 1.2), 0.0, 1.0)) if paired else 0.0
     lanes: tuple[float, ...] = (-0.8, 0.8) if paired else (0.0,)
-    run_up = dive.faces_water and bool(rng.random() < 0.5)
-    lead = rng.uniform(1.1, 1.5) if run_up else rng.uniform(0.7, 1.1)
-    first = _faults(slack, timing, rng)
-    motions = [_dive_motion(dive, first, lead, run_up, lanes[0], rng)]
+    run_up, lead = draw_start(dive, rng)
+    first = draw_faults(slack, timing, rng)
+    motions = [draw_motion(dive, first, lead, run_up, lanes[0], rng)]
     if paired:
         late = lead + 0.01 + 0.17 * timing
-        motions.append(_dive_motion(dive, _faults(slack, timing, rng), late, run_up, lanes[1], rng))
-    frames = _frame_count(motions[-1].entry_sec + rng.uniform(1.0, 1.3), fps)
+        motions.append(draw_motion(dive, draw_faults(slack, timing, rng), late, run_up, lanes[1], rng))
+    guests = np.random.default_rng([seed, 79, KINDS.index(kind), index])
+    motions[0], beside = invite(motions[0], setting, guests)
+    everybody = [*motions, *(one.motion for one in beside)]
+    filmed = motions if setting.camera == "athlete" else everybody
+    frames = _frame_count(max(motion.entry_sec for motion in filmed) + rng.uniform(1.0, 1.3), fps)
     instants = _instants(frames, fps)
     turn_by = rng.uniform(*AZIMUTH) if paired or setting.distractors else rng.uniform(0.1, 0.35)
     scale = setting.zoom * size[1] / rng.uniform(3.9, 4.2)
     view = View(turn_by, rng.uniform(0.14, 0.2), float(rng.choice([-1.0, 1.0])), scale, (0.0, 0.0))
-    athletes = tuple(Performer(m, diver_look(rng), m.lane_m) for m in motions)
+    athletes = tuple(Performer(motion, diver_look(rng)) for motion in motions)
     if paired:  # partners wear the same suit
         colours = {k: v for k, v in athletes[0].look.colours.items() if k in ("suit", "trim")}
         partner = athletes[1].look
         athletes = (athletes[0], replace(athletes[1], look=replace(partner, colours=partner.colours | colours)))
-    beside = invite(motions[0], setting.distractors, np.random.default_rng([seed, 79, KINDS.index(kind), index]))
-    others = tuple(Performer(one.motion, one.look, one.motion.lane_m, one.splash) for one in beside)
+    others = tuple(Performer(one.motion, one.look, one.splash) for one in beside)
     followed = athletes if setting.camera == "athlete" else (*athletes, *others)
     view, camera, shape = _film(view, followed, instants, size, 1.05, rng)
-    boards = (*lanes, *(one.motion.lane_m for one in beside))
+    boards = tuple(motion.lane_m for motion in everybody)
     scene = build_pool(view, shape, dive.height_m, boards, _venue(kind, seed), rng)
-    splashes = tuple(
-        Splash.throw(m.entry_sec, entry_place(m), m.faults.splash, rng) for m in motions
-    )
+    athletes = tuple(replace(one, splash=throw_up(motion, rng)) for one, motion in zip(athletes, motions, strict=True))
     seen = _mean_faults([m.faults for m in motions])
     marks = judge(seen, rng)
     visible = {name: round(value, 4) for name, value in asdict(seen).items()}
@@ -158,16 +144,9 @@ def _plan_dive(
         facts["distractors"] = [one.facts for one in beside]
     others = (*_passers(view, 0.95, rng), *others)
     return Storyboard(
-        clip_id, kind, size, fps, instants, view, camera, scene, athletes, others, splashes,
+        clip_id, kind, size, fps, instants, view, camera, scene, athletes, others,
         marks, dive.difficulty, final_score(marks, dive.difficulty), None, facts,
     )  # fmt: skip
-
-
-def _dive_motion(
-    dive: Dive, faults: Faults, takeoff: float, run_up: bool, lane: float, rng: np.random.Generator
-) -> DiveMotion:
-    over = np.radians(40.0) * faults.entry * (1.0 if rng.random() < 0.6 else -1.0)
-    return DiveMotion(dive, faults, takeoff, float(over), run_up, lane, rng.uniform(1.62, 1.8))
 
 
 def _mean_faults(faults: list[Faults]) -> Faults:
@@ -193,7 +172,7 @@ def _plan_skating(
     scene = build_rink(view, shape, _venue("skating", seed), rng)
     facts: dict[str, object] = {"turns": round(turns, 2), "landed": landed}
     return Storyboard(
-        clip_id, "skating", size, fps, instants, view, camera, scene, athletes, _passers(view, 0.62, rng), (),
+        clip_id, "skating", size, fps, instants, view, camera, scene, athletes, _passers(view, 0.62, rng),
         None, None, float(landed), int(landed), facts,
     )  # fmt: skip
 
