@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.clips import clip_count, dataset_clips, left_out
 from flows.config import ConfigError
-from flows.console import out
+from flows.console import out, print_whole
 from flows.inspect import last_config, last_where
 from flows.quality import known_quality, suspicious
 from flows.runs import read_runs
@@ -63,11 +64,12 @@ def print_status(status: dict[str, Any]) -> None:
     """The same as tables."""
     out.print(f"workspace {status['workspace']}", markup=False, soft_wrap=True)
     stages = sorted({stage for one in status["datasets"].values() for stage in one["stages"]}, key=_order)
-    table = Table("dataset", "clips", *stages, "quarantined")
+    # Single spaces between columns: with names of up to 13 letters the nine headings just fit into 80 characters.
+    table = Table("dataset", "clips", *stages, "quarantined", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for name, one in status["datasets"].items():
         done = [_share(one["stages"].get(stage)) for stage in stages]
         table.add_row(name, str(one["clips"]), *done, str(len(one["quarantined"])))
-    out.print(table)
+    print_whole(table)
     for name, one in status["datasets"].items():
         for row in one["quarantined"]:
             out.print(f"  ✗ {name}/{row['clip_id']} {row['stage']}: {row['reason']} {row['remedy']}", markup=False)
@@ -82,7 +84,8 @@ def print_status(status: dict[str, Any]) -> None:
         if "note" in one:
             out.print(f"  {name}: {one['note']}", markup=False)
     for run in status["runs"]:
-        out.print(f"{run['run_id']}  {run['dataset']}  {run['seconds']} s  {run['report'] or ''}", markup=False)
+        line = f"{run['run_id']}  {run['dataset']}  {run['seconds']} s  {run['report'] or ''}"
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _order(stage: str) -> int:

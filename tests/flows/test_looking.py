@@ -10,7 +10,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
+from flows import console
 from flows.cli import app
+from flows.stages import STAGE_NAMES
 
 CLIP = "diving_0003"
 
@@ -85,3 +87,14 @@ def test_status_shows_what_is_done(finished_workspace: Path) -> None:
         **dict.fromkeys(("pack", "train", "evaluate"), (1, 1)),
     }
     assert len(status["runs"]) == 1
+
+
+def test_status_names_every_stage_on_a_narrow_terminal(
+    finished_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console.out, "width", 80)
+    lines = call("status", "-w", str(finished_workspace)).splitlines()
+    (heading,) = (line for line in lines if line.startswith("dataset"))
+    assert heading.split() == ["dataset", "clips", *STAGE_NAMES, "quarantined"]
+    assert len(heading) <= 80
+    assert next(line.split() for line in lines if line.startswith("tiny"))[2:6] == ["4/4"] * 4
