@@ -3,36 +3,33 @@
     python -m benchmarks.procedural_aqa --workspace W            # draws, runs, prints; again: from the cache
     python -m benchmarks.procedural_aqa --workspace W --into docs/results.md    # and puts the tables into the page
     python -m benchmarks.procedural_aqa --workspace W --read     # prints what was run
-    python -m benchmarks.procedural_aqa --workspace W --only variants --row 'TSA-Net, tracker mil' --seed 0    # a part
+    python -m benchmarks.procedural_aqa --workspace W --only pairs --row 'TSA-Net, tracker mil' --seed 0    # a part
     python -m benchmarks.procedural_aqa --workspace W --gpu      # the full I3D at the paper's lengths
 
 The models are rows of matrices, `flows/matrices/procedural*.yaml`, run through the pipeline itself, so a run that was
 stopped goes on where it was, and parts that were run are joined. Data: procedural dives of two divers of whom one is
 judged, and nothing in the picture tells who (`pairs`); the same from so far away that a tube is a few positions
-(`distant`); and a judged diver whom the camera keeps in the middle, between two others (`centred`). The question itself
-is put to `pairs224`, which is `pairs` and 96 more held-out clips: what limits the answer is how many clips are scored.
+(`distant`); and a judged diver whom the camera keeps in the middle, between two others (`centred`).
 
 Two tables a study. Spearman: mean of the seeds' figures at the last epoch, and in brackets the 95 % bootstrap interval
-over held-out clips; the figure of each seed ± their standard deviation. Differences with intervals, and p (paired
-permutation test), against PlainNet or, where one thing about TSA-Net is varied, against TSA-Net. MACs of the attention
-blocks on the held-out clips' own tubes, mean of a clip: as the paper counts (g and W_z), and all of it as written. The
-row of the tracker `nano` needs its weights: `tubeflow weights pull nanotrack_v3`; without them the command says so and
-goes on.
+over held-out clips; the figure of each seed ± their standard deviation. Slopes: by how many points predictions follow
+the judged diver's splash, and the other's. Differences with intervals, and p (paired permutation test), against
+PlainNet or, where one thing about TSA-Net is varied, against TSA-Net. MACs of the attention blocks on the held-out
+clips' own tubes, mean of a clip: as the paper counts (g and W_z), and all of it as written. The row of the tracker
+`nano` needs its weights: `tubeflow weights pull nanotrack_v3`; without them the command says so and goes on.
 """
 
 import flows.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
 
 import argparse
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.procedural_splash import held_out_splashes
 from benchmarks.procedural_tables import agreeing, tables, write_block
 from data_catalog.catalog import CatalogError, Workspace
 from flows.cli import run_pipeline
@@ -41,7 +38,6 @@ from flows.datasets import ProceduralSpec, make_procedural
 from flows.experiment import Matrix, dataset_actions, expand, load_matrix, run_matrix
 from flows.track_truth import true_tubes
 from flows.tracks import write_quads
-from models.comparison import spearman_many
 
 GPU = (
     "model.backbone=i3d",
@@ -70,27 +66,20 @@ class Study:
     tubes: Mapping[str, float]
 
 
-PAIRS = ProceduralSpec(clips=128, size="640x360", distractors=1, camera="group")
+PAIRS = ProceduralSpec(clips=256, held_out=64, size="640x360", distractors=1, camera="group")
 STUDIES = (
-    Study(
-        "question",
-        "pairs224",
-        PAIRS.model_copy(update={"held_out": 96}),
-        "procedural_question",
-        {"truth-pairs224.json": 0.0},
-    ),
-    Study("variants", "pairs", PAIRS, "procedural", {"truth.json": 0.0, "drift25.json": 0.25, "drift100.json": 1.0}),
+    Study("pairs", "pairs", PAIRS, "procedural", {"truth.json": 0.0, "drift25.json": 0.25, "drift100.json": 1.0}),
     Study(
         "distant",
         "distant",
-        ProceduralSpec(clips=96, size="640x360", distractors=1, camera="group", zoom=0.4),
+        PAIRS.model_copy(update={"zoom": 0.4}),
         "procedural_distant",
         {"truth-distant.json": 0.0},
     ),
     Study(
         "centred",
         "centred",
-        ProceduralSpec(clips=128, size="640x360", distractors=2),
+        PAIRS.model_copy(update={"distractors": 2, "camera": "athlete"}),
         "procedural_centred",
         {"truth-centred.json": 0.0},
     ),
@@ -158,23 +147,6 @@ def experiments(workspace: Workspace, study: Study) -> list[str]:
     return kept
 
 
-def splash_ranks(folder: Path) -> tuple[float, float]:
-    """How well splashes alone rank the held-out clips (Spearman, less splash first).
-
-    Returns:
-        With the athlete's own splash, which is most of what the judges see; and with the mean of all splashes of a
-        clip, which is what one knows who sees everything but not who is judged.
-    """
-    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["clips"]
-    with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        held_out = {row["clip_id"]: float(row["score"]) for row in csv.DictReader(stream) if row["split"] == "test"}
-    own = np.array([facts[clip]["faults"]["splash"] for clip in held_out])
-    others = [[one["splash"] for one in facts[clip].get("distractors", [])] for clip in held_out]
-    mean = np.array([np.mean([mine, *theirs]) for mine, theirs in zip(own, others, strict=True)])
-    score = np.array(list(held_out.values()))
-    return float(spearman_many(-own, score)), float(spearman_many(-mean, score))
-
-
 def options_of_command_line() -> argparse.Namespace:
     """What was asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -210,9 +182,10 @@ def main() -> int:
             overrides = [*(GPU if options.gpu else ()), *workers, *options.override]
             run(workspace, study, overrides, part_of(load_matrix(study.matrix), options.seed, options.row))
         names = options.experiment or experiments(workspace, study)
-        own, mean = splash_ranks(Path(workspace.datasets.info(study.dataset).root))
+        splashes = held_out_splashes(Path(workspace.datasets.info(study.dataset).root))
+        own, mean = splashes.ranks()
         known = f"The athlete's splash alone ranks these clips at {own:.3f}, the mean splash of all at {mean:.3f}."
-        text = f"{tables(workspace, names, options.repetitions)}\n\n{known}"
+        text = f"{tables(workspace, names, options.repetitions, splashes)}\n\n{known}"
         print(f"\n{study.name}: matrix {study.matrix}, dataset {study.dataset}\n\n{text}")
         if options.into:
             write_block(options.into, study.name, text)

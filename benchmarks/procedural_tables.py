@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.procedural_splash import Splashes
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from flows.compare import Question, compare
@@ -25,6 +26,7 @@ AGAINST_PLAIN = (TSA, NONLOCAL, "TSA-Net x2", "TSA-Net x3")
 """Rows that ask whether attention helps; the others vary one thing about TSA-Net and are compared with it."""
 
 FIGURES = ("", "Spearman", "of each seed", "R-l2", "positions", "MACs, paper's", "MACs, all")
+SLOPES = ("slope, own splash", "other's")
 DIFFERENCES = ("less", "Spearman", "p", "R-l2", "p", "IoU with the true tubes")
 
 
@@ -106,13 +108,14 @@ def baseline_of(label: str) -> str | None:
     return PLAIN if label in AGAINST_PLAIN else TSA
 
 
-def tables(workspace: Workspace, names: Sequence[str], repetitions: int) -> str:
+def tables(workspace: Workspace, names: Sequence[str], repetitions: int, splashes: Splashes | None = None) -> str:
     """What is to be said of a study: its figures, its differences, and whose weights the trackers had, as Markdown.
 
     Args:
         workspace: the workspace.
         names: experiments of one matrix; where they ran different seeds, a row has all of them.
         repetitions: bootstrap draws and permutations.
+        splashes: those of the held-out clips; adds by how much each row follows them.
 
     Raises:
         CatalogError: rows of one name differ in their settings, or the baselines are missing.
@@ -125,9 +128,13 @@ def tables(workspace: Workspace, names: Sequence[str], repetitions: int) -> str:
         raise CatalogError(f"There is no figure of {' and '.join(sorted(absent))} yet, which rows are compared with.")
     found = {name: compare(workspace, names, Question(repetitions=repetitions, baseline=name)) for name in (PLAIN, TSA)}
     clips = sum(found[PLAIN]["clips"].values())
+    figures = [FIGURES, *figure_rows(workspace, contenders, found[PLAIN])]
+    if splashes is not None:
+        slopes = [SLOPES, *(slope_cells(contender, splashes) for contender in contenders)]
+        figures = [(*row, *more) for row, more in zip(figures, slopes, strict=True)]
     parts = [
         f"{clips} held-out clips, {contenders[0].first.config.train.epochs} epochs.",
-        markdown([FIGURES, *figure_rows(workspace, contenders, found[PLAIN])]),
+        markdown(figures),
         markdown([("", *DIFFERENCES), *difference_rows(contenders, found)]),
     ]
     if files := tracker_files(workspace, contenders):
@@ -158,6 +165,12 @@ def figure_rows(
             )
         )
     return lines
+
+
+def slope_cells(contender: Contender, splashes: Splashes) -> tuple[str, str]:
+    """For `SLOPES`: points by which the predictions of held-out clips follow each splash."""
+    own, others = splashes.slopes(contender.predictions("last", "test"))
+    return f"{own:+.0f}", f"{others:+.0f}"
 
 
 def difference_rows(contenders: Sequence[Contender], records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
