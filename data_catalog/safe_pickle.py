@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy._core import multiarray
@@ -19,6 +20,8 @@ ALLOWED: dict[tuple[str, str], object] = {
     **{(f"numpy.{core}.multiarray", name): part for core in ("core", "_core") for name, part in _ARRAY_PARTS.items()},
 }
 MAX_BYTES = 256 * 2**20  # the largest published annotation has a few megabytes
+
+Content = TypeVar("Content")
 
 
 class UnsafePickle(DatasetError):
@@ -68,3 +71,16 @@ def load_pickle(path: Path) -> object:
     # A damaged pickle makes the opcodes, and NumPy's, fail in any way there is; none of them is a fault of ours.
     except Exception as exc:
         raise BrokenPickle(f"{path.name} is damaged or no pickle ({type(exc).__name__}); download it again") from exc
+
+
+def load_annotation(path: Path, kind: type[Content], remedy: str) -> Content:
+    """`load_pickle` of an annotation that has to be a `kind`.
+
+    Raises:
+        DatasetError: it is something else; the message ends with `remedy`.
+        UnsafePickle, BrokenPickle, OSError: see `load_pickle`.
+    """
+    content = load_pickle(path)
+    if not isinstance(content, kind):
+        raise DatasetError(f"{path.name} holds a {type(content).__name__}, not a {kind.__name__}; {remedy}")
+    return content

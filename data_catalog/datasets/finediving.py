@@ -12,7 +12,7 @@ import numpy as np
 
 from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
-from data_catalog.safe_pickle import load_pickle
+from data_catalog.safe_pickle import load_annotation
 
 WHERE = "ask the authors for it with the release agreement of https://github.com/xujinglin/FineDiving"
 ACTION = "diving"
@@ -42,15 +42,15 @@ class FineDivingAdapter:
         """
         base = labels if labels is not None else root
         path = _find(base, FINE)
-        fine = _load(path, dict)
+        fine = load_annotation(path, dict, WHERE)
         coarse_path = find_file(base, LABEL_PLACES, COARSE)
-        coarse = _load(coarse_path, dict) if coarse_path else {}
+        coarse = load_annotation(coarse_path, dict, WHERE) if coarse_path else {}
         records: list[ClipRecord] = []
         missing: list[ClipRecord] = []
         rejected: list[RejectedRow] = []
         seen: set[object] = set()
         for split in ("train", "test"):
-            for key in cast(list[object], _load(_find(base, (f"{split}_split.pkl",)), list)):
+            for key in cast(list[object], load_annotation(_find(base, (f"{split}_split.pkl",)), list, WHERE)):
                 fault = _fault(key, fine) or ("the dive is listed twice in the splits" if key in seen else "")
                 if fault:
                     rejected.append(RejectedRow(_clip_id(key), path.name, None, fault, WHERE))
@@ -153,10 +153,3 @@ def _find(base: Path, names: tuple[str, ...]) -> Path:
     if path is None:
         raise DatasetError(f"{base} holds no {names[0]}; {WHERE} and put it into {base}/Annotations")
     return path
-
-
-def _load(path: Path, kind: type) -> dict[object, object]:
-    content = load_pickle(path)
-    if not isinstance(content, kind):
-        raise DatasetError(f"{path.name} holds a {type(content).__name__}, not a {kind.__name__}; {WHERE}")
-    return cast(dict[object, object], content)

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_catalog.datasets.layouts import Key, Media, abridge, count_images, find_file, find_numbered
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
-from data_catalog.safe_pickle import load_pickle
+from data_catalog.safe_pickle import load_annotation
 
 WHERE_LABELS = "get it from https://github.com/ParitoshParmar/MTL-AQA (MTL-AQA_dataset_release/Ready_2_Use)"
 WHERE_VIDEOS = "download the broadcasts named in Video_List.xlsx of https://github.com/ParitoshParmar/MTL-AQA"
@@ -53,8 +53,10 @@ class MtlAqaAdapter:
             DatasetError: an annotation file is missing, damaged, or of another kind.
         """
         path = _find_annotation(root, labels)
-        dives = _load(path, dict)
-        splits = {split: _load(_find_split(root, path, split), list) for split in ("train", "test")}
+        dives = load_annotation(path, dict, WHERE_LABELS)
+        splits = {
+            split: load_annotation(_find_split(root, path, split), list, WHERE_LABELS) for split in ("train", "test")
+        }
         media = find_numbered(root, MEDIA_PLACES)
         reading = _Reading(path, dives, media)
         for split, keys in splits.items():
@@ -260,10 +262,3 @@ def _find_split(root: Path, annotation: Path, split: str) -> Path:
     if path is None:
         raise DatasetError(f"{name} is not beside {annotation.name}; {WHERE_LABELS} and put it there")
     return path
-
-
-def _load(path: Path, kind: type) -> dict[object, object]:
-    content = load_pickle(path)
-    if not isinstance(content, kind):
-        raise DatasetError(f"{path.name} holds a {type(content).__name__}, not a {kind.__name__}; {WHERE_LABELS}")
-    return cast(dict[object, object], content)
