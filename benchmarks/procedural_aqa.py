@@ -1,7 +1,7 @@
 """Claim to be tested: attention inside the athlete's tube scores better than none, at a fraction of Non-local's cost.
 
     python -m benchmarks.procedural_aqa --workspace W            # draws, runs, prints; again: from the cache
-    python -m benchmarks.procedural_aqa --workspace W --into docs/results.md    # and puts the tables into the page
+    python -m benchmarks.procedural_aqa --workspace W --into docs/results.md --plot docs/results.png    # into the page
     python -m benchmarks.procedural_aqa --workspace W --read     # prints what was run
     python -m benchmarks.procedural_aqa --workspace W --only pairs --row 'TSA-Net, tracker mil' --seed 0    # a part
     python -m benchmarks.procedural_aqa --workspace W --gpu      # the full I3D at the paper's lengths
@@ -29,8 +29,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.procedural_plot import draw
 from benchmarks.procedural_splash import held_out_splashes
-from benchmarks.procedural_tables import agreeing, tables, write_block
+from benchmarks.procedural_tables import agreeing, findings, tables, write_block
 from data_catalog.catalog import CatalogError, Workspace
 from flows.cli import run_pipeline
 from flows.contenders import SEED, experiment_records
@@ -160,6 +161,7 @@ def options_of_command_line() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="processes that draw, clips at once; all cores if not given")
     parser.add_argument("--repetitions", type=int, default=2000, help="bootstrap draws and permutations")
     parser.add_argument("--into", type=Path, help="a page that has a place for each study, e.g. docs/results.md")
+    parser.add_argument("--plot", type=Path, help="a PNG of the first study, e.g. docs/results.png")
     parser.add_argument("-o", "--override", action="append", default=[], help="section.field=value for all rows")
     options = parser.parse_args()
     if (options.experiment or options.row) and len(options.only or ()) != 1:
@@ -185,10 +187,13 @@ def main() -> int:
         splashes = held_out_splashes(Path(workspace.datasets.info(study.dataset).root))
         own, mean = splashes.ranks()
         known = f"The athlete's splash alone ranks these clips at {own:.3f}, the mean splash of all at {mean:.3f}."
-        text = f"{tables(workspace, names, options.repetitions, splashes)}\n\n{known}"
+        found = findings(workspace, names, options.repetitions)
+        text = f"{tables(found, splashes)}\n\n{known}"
         print(f"\n{study.name}: matrix {study.matrix}, dataset {study.dataset}\n\n{text}")
         if options.into:
             write_block(options.into, study.name, text)
+        if options.plot and study is STUDIES[0]:
+            draw(found, splashes, options.plot)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,57 +109,82 @@ def baseline_of(label: str) -> str | None:
     return PLAIN if label in AGAINST_PLAIN else TSA
 
 
-def tables(workspace: Workspace, names: Sequence[str], repetitions: int, splashes: Splashes | None = None) -> str:
-    """What is to be said of a study: its figures, its differences, and whose weights the trackers had, as Markdown.
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a study's runs come to.
+
+    Attributes:
+        contenders: the rows, in the order of the matrix.
+        compared: baseline → comparison of all rows with it.
+    """
+
+    workspace: Workspace
+    contenders: tuple[Contender, ...]
+    compared: Mapping[str, Mapping[str, Any]]
+
+    def figures(self, metric: str) -> dict[str, dict[str, Any]]:
+        """Row → value, low and high of a metric over all clips."""
+        return {row["contender"]: row["figures"][OVERALL] for row in self.compared[PLAIN]["metrics"][metric]}
+
+
+def findings(workspace: Workspace, names: Sequence[str], repetitions: int) -> Findings:
+    """Read and compare what was run.
 
     Args:
         workspace: the workspace.
         names: experiments of one matrix; where they ran different seeds, a row has all of them.
         repetitions: bootstrap draws and permutations.
-        splashes: those of the held-out clips; adds by how much each row follows them.
 
     Raises:
         CatalogError: rows of one name differ in their settings, or the baselines are missing.
     """
-    contenders = join_seeds(one for name in names for one in find_contenders(workspace, name))
+    contenders = tuple(join_seeds(one for name in names for one in find_contenders(workspace, name)))
     labels = [one.label for one in contenders]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise CatalogError(f"Row '{twice[0]}' was run with different settings in {', '.join(names)}; use --experiment.")
     if absent := {PLAIN, TSA} - set(labels):
         raise CatalogError(f"There is no figure of {' and '.join(sorted(absent))} yet, which rows are compared with.")
-    found = {name: compare(workspace, names, Question(repetitions=repetitions, baseline=name)) for name in (PLAIN, TSA)}
-    clips = sum(found[PLAIN]["clips"].values())
-    figures = [FIGURES, *figure_rows(workspace, contenders, found[PLAIN])]
+    asked = {name: Question(repetitions=repetitions, baseline=name) for name in (PLAIN, TSA)}
+    return Findings(workspace, contenders, {name: compare(workspace, names, one) for name, one in asked.items()})
+
+
+def tables(found: Findings, splashes: Splashes | None = None) -> str:
+    """What is to be said of a study: its figures, its differences, and whose weights the trackers had, as Markdown.
+
+    Args:
+        found: its runs.
+        splashes: those of the held-out clips; adds by how much each row follows them.
+    """
+    figures = [FIGURES, *figure_rows(found)]
     if splashes is not None:
-        slopes = [SLOPES, *(slope_cells(contender, splashes) for contender in contenders)]
+        slopes = [SLOPES, *(slope_cells(contender, splashes) for contender in found.contenders)]
         figures = [(*row, *more) for row, more in zip(figures, slopes, strict=True)]
+    clips = sum(found.compared[PLAIN]["clips"].values())
     parts = [
-        f"{clips} held-out clips, {contenders[0].first.config.train.epochs} epochs.",
+        f"{clips} held-out clips, {found.contenders[0].first.config.train.epochs} epochs.",
         markdown(figures),
-        markdown([("", *DIFFERENCES), *difference_rows(contenders, found)]),
+        markdown([("", *DIFFERENCES), *difference_rows(found.contenders, found.compared)]),
     ]
-    if files := tracker_files(workspace, contenders):
+    if files := tracker_files(found.workspace, found.contenders):
         listed = [f"`{name}` {digest[:12]}…" for name, digest in sorted(files.items())]
         parts.append(f"SHA-256 of the trackers' weights: {', '.join(listed)}.")
     return "\n\n".join(parts)
 
 
-def figure_rows(
-    workspace: Workspace, contenders: Sequence[Contender], record: Mapping[str, Any]
-) -> list[tuple[str, ...]]:
+def figure_rows(found: Findings) -> list[tuple[str, ...]]:
     """Rows for `FIGURES`, in the order of the matrix."""
-    spread = seed_spread(contenders)
-    metrics = {name: {row["contender"]: row["figures"] for row in rows} for name, rows in record["metrics"].items()}
+    spread = seed_spread(found.contenders)
+    spearman, r_l2 = found.figures("spearman"), found.figures("r_l2")
     lines: list[tuple[str, ...]] = []
-    for contender in contenders:
+    for contender in found.contenders:
         label = contender.label
-        cost = attention_macs(held_out_masks(workspace, contender), contender)
+        cost = attention_macs(held_out_masks(found.workspace, contender), contender)
         lines.append(
             (
                 label,
-                figure(metrics["spearman"][label][OVERALL], digits=3),
+                figure(spearman[label], digits=3),
                 spread[label],
-                figure(metrics["r_l2"][label][OVERALL], digits=1),
+                figure(r_l2[label], digits=1),
                 str(cost.positions),
                 in_words(cost.published),
                 in_words(cost.true),

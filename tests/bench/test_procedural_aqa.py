@@ -8,13 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from tiny_workspace import DATASET, SETTINGS, ThreadRunner, copy_workspace
 
 from benchmarks.procedural_aqa import GPU, STUDIES, experiments, part_of, prepare
-from benchmarks.procedural_splash import held_out_splashes
+from benchmarks.procedural_plot import draw
+from benchmarks.procedural_splash import Splashes, held_out_splashes
 from benchmarks.procedural_tables import (
     AGAINST_PLAIN,
     PLAIN,
@@ -24,6 +26,7 @@ from benchmarks.procedural_tables import (
     baseline_of,
     chance,
     difference_rows,
+    findings,
     markdown,
     tables,
     tracker_files,
@@ -211,7 +214,8 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     study = SimpleNamespace(matrix="procedural")
     names = experiments(workspace, study)  # type: ignore[arg-type]
     assert names == [record["experiment_id"]]
-    text = tables(workspace, names, 100)
+    found = findings(workspace, names, 100)
+    text = tables(found)
     assert text.startswith("6 held-out clips, 1 epochs.")
     figures, differences = (table_rows(part) for part in text.split("\n\n")[1:3])
     assert list(figures) == [PLAIN, TSA, TAU]
@@ -234,6 +238,12 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     key = next(iter(find_run(workspace, record["cells"][0]["run_id"]).keys["track"].values()))
     contenders = find_contenders(workspace, names[0])
     assert tracker_files(workspace, contenders) == workspace.store.lineage("track", key).weights
+    even = np.linspace(0, 1, 6)
+    splashes = Splashes(tuple(f"clip-{n}" for n in range(2, 8)), even, even[::-1], even * 0 + 0.5, 100 - even)
+    widened = table_rows(tables(found, splashes).split("\n\n")[1])
+    assert set(widened[TSA]) - set(figures[TSA]) == {"slope, own splash", "other's"}
+    draw(found, splashes, tmp_path / "page.png")
+    assert cv2.imread(str(tmp_path / "page.png")).std() > 10
 
 
 def test_a_trackers_tubes_stand_beside_its_differences() -> None:
