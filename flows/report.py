@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from data_catalog.catalog import Workspace
+from data_catalog.datasets import fr_fs
 from data_catalog.inspect import report_data as page
 from data_catalog.inspect.report import load_picture, render_report
 from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_strip
@@ -21,6 +22,7 @@ from data_catalog.store import Artifact
 from flows.config import PipelineConfig
 from flows.flops import attention_channels, backbone_macs, cost_rows, mask_positions
 from flows.views import ClipTube, read_clip
+from models.comparison import METRICS, Sample, bootstrap
 from models.metrics import spearman
 from tasks.plan import StagePlan
 from tasks.stage import library_versions
@@ -35,6 +37,7 @@ WORST_SHEETS = 6
 WORST_TUBES = 5
 SUSPICIOUS_ROWS = 20
 HELD_OUT = ("test", "validation")
+CLASSES = {"fr_fs": fr_fs.CLASSES}
 NAMES = {
     "spearman": ("Spearman ρ", True, "rank correlation of predicted and true scores"),
     "kendall": ("Kendall τ", True, "share of concordant pairs less that of discordant ones"),
@@ -169,16 +172,16 @@ def build_report(
             **difficulty_alone(workspace, summary.dataset, config, shown),
         },
         procedural=info.procedural,
-        metrics=metric_table(metrics, split, len(history), int(training.attrs["best_epoch"]) + 1),
+        metrics=metric_table(metrics, predictions, split, (len(history), int(training.attrs["best_epoch"]) + 1)),
         chosen_on=chosen_on(history, config),
         stages=tuple(
             page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
             for name, count in summary.stages.items()
         ),
         predictions=scatter,
-        confusion=confusion(shown, split) if classification and len(shown) else None,
+        confusion=confusion(shown, split, CLASSES.get(info.adapter)) if classification and len(shown) else None,
         curves=learning_curves(history),
-        segment_scores=() if classification else segment_scores(folder, shown, tubes, config),
+        segment_scores=segment_scores(folder, shown, tubes, config),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
         tube_quality=tube_quality(config.track.tracker, truth),
@@ -219,26 +222,42 @@ def difficulty_alone(
 
 
 def metric_table(
-    metrics: Mapping[str, Any], split: str, last_epoch: int, best_epoch: int
+    metrics: Mapping[str, Any], predictions: pd.DataFrame, split: str, epochs: tuple[int, int]
 ) -> tuple[page.Metric, ...]:
-    """The overall metrics at the last and at the best epoch, side by side."""
+    """The overall metrics at the last and at the best epoch, side by side; `epochs`: these two, counted from 1."""
     last, best = (metrics.get(name, {}).get(split, {}).get("all", {}) for name in ("last", "best"))
+    found = metric_intervals(predictions, split, last)
     rows = []
     for name, value in last.items():
         label, higher, explanation = NAMES.get(name, (name, True, ""))
-        rows.append(
-            page.Metric(
-                label, _value(value, last_epoch), _value(best[name], best_epoch) if name in best else None, higher,
-                explanation,
-            )
-        )
+        best_value = _value(best[name], epochs[1]) if name in best else None
+        rows.append(page.Metric(label, _value(value, epochs[0], found.get(name)), best_value, higher, explanation))
     return tuple(rows)
 
 
-def _value(value: float | str, epoch: int) -> page.MetricValue:
+def metric_intervals(
+    predictions: pd.DataFrame, split: str, names: Iterable[str]
+) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals over clips of the last epoch's metrics, as `tubeflow compare` prints them."""
+    kept = (predictions["weights"] == "last") & (predictions["split"] == split) & np.isfinite(predictions["true"])
+    samples = {
+        str(action): Sample(rows["true"].to_numpy(float), [rows["predicted"].to_numpy(float)[None]])
+        for action, rows in predictions[kept].groupby("action")
+    }
+    found = {}
+    for name in names:
+        if name in METRICS and samples:
+            how = METRICS[name]
+            interval = bootstrap(how.prepare(samples), how.score, how.join).interval(0)
+            if interval.low is not None and interval.high is not None:
+                found[name] = (interval.low, interval.high)
+    return found
+
+
+def _value(value: float | str, epoch: int, interval: tuple[float, float] | None = None) -> page.MetricValue:
     if isinstance(value, str):
         return page.MetricValue(None, value.removeprefix("undefined: "), epoch)
-    return page.MetricValue(float(value), None, epoch)
+    return page.MetricValue(float(value), None, epoch, interval)
 
 
 def learning_curves(history: Sequence[Mapping[str, float | None]]) -> tuple[page.Curve, ...]:
@@ -254,19 +273,26 @@ def learning_curves(history: Sequence[Mapping[str, float | None]]) -> tuple[page
     return tuple(curves)
 
 
-def confusion(shown: pd.DataFrame, split: str) -> page.Confusion:
-    """Counts of true against predicted label at the threshold 0.5."""
+def confusion(shown: pd.DataFrame, split: str, names: tuple[str, str] | None) -> page.Confusion:
+    """Counts of true against predicted label at the metrics' threshold, and the clips that are judged worst.
+
+    `names`: of the labels 0 and 1, where they have any.
+    """
     known = shown[np.isfinite(shown["true"])]
-    true, predicted = known["true"].astype(int), (known["predicted"] >= 0.5).astype(int)
+    true, predicted = known["true"].astype(int), (known["predicted"] > 0.5).astype(int)
     counts = tuple(tuple(int(((true == i) & (predicted == j)).sum()) for j in (0, 1)) for i in (0, 1))
-    return page.Confusion(("0", "1"), counts, split)
+    classes = names or ("label 0", "label 1")
+    error = (known["predicted"] - known["true"]).abs().sort_values(ascending=False, kind="stable")[:WORST_SHEETS]
+    worst = [page.Misjudged(known.at[i, "clip_id"], classes[true.at[i]], float(error.at[i])) for i in error.index]
+    return page.Confusion(classes, counts, split, tuple(worst))
 
 
 def segment_scores(
     folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], config: PipelineConfig
 ) -> tuple[page.SegmentScores, ...]:
     """Each segment's own score of the drawn clips that have a prediction, in their order (Figure 7 of the paper)."""
-    starts, length = config.masks.starts, config.masks.segment_length
+    starts, length = scored_starts(config), config.masks.segment_length
+    measure = "probability of label 1" if config.model.head == "classification" else "score"
     found = []
     for clip, row in ((clip, shown[shown["clip_id"] == clip]) for clip in tubes):
         if not len(row):
@@ -283,9 +309,18 @@ def segment_scores(
         true = float(values["true"])
         known = true if np.isfinite(true) else None
         found.append(
-            page.SegmentScores(clip, tuple(starts), length, scores, known, float(values["predicted"]), strip)
+            page.SegmentScores(clip, tuple(starts), length, scores, known, float(values["predicted"]), strip, measure)
         )
     return tuple(found)
+
+
+def scored_starts(config: PipelineConfig) -> tuple[int, ...]:
+    """First frame of each segment as test clips are read, `train.eval_shift` frames later than in training.
+
+    Beyond the last frame a shifted clip repeats that one; such a segment is told by the last frames that there are.
+    """
+    last = config.normalize.length - config.masks.segment_length
+    return tuple(min(max(start + config.train.eval_shift, 0), last) for start in config.masks.starts)
 
 
 def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.Picture]:

@@ -18,6 +18,8 @@ IMAGE_PLACES = ("Images", "FRFS/Images", "images", "frames", ".")
 LISTS = {"train": ("Train.xls", "Train.xlsx"), "test": ("Test.xls", "Test.xlsx")}
 BOXES = "FRFS_Boxes.json"
 FALL, LANDED = 0, 1
+CLASSES = ("fall", "clean landing")
+"""Names of the labels 0 and 1."""
 _KEY = re.compile(r"[\w.-]+")
 
 

@@ -126,14 +126,15 @@ def segments_svg(data: SegmentScores, prefix: str, size_inches: tuple[float, flo
         axes.axhline(data.predicted, color=_PINK, linewidth=1.4, label="clip, predicted")
     if data.true is not None:
         axes.axhline(data.true, color=_GREY, linewidth=1.4, linestyle=(0, (4, 3)), label="clip, true")
-    axes.set(xlabel="frame", ylabel="score", xlim=(starts.min(), starts.max() + data.segment_length))
+    axes.set(xlabel="frame", ylabel=data.measure, xlim=(starts.min(), starts.max() + data.segment_length))
     axes.margins(y=0.15)
     axes.legend(
         frameon=False, labelcolor=_INK, fontsize=9.5, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0),
         borderaxespad=0.2,
     )  # fmt: skip
     said = ", ".join(f"{score:.4g}" for score in data.scores)
-    return _to_svg(figure, prefix, f"Score of each segment of {data.clip_id} in order of time: {said}", {})
+    title = f"{data.measure.capitalize()} of each segment of {data.clip_id} in order of time: {said}"
+    return _to_svg(figure, prefix, title, {})
 
 
 def tubes_svg(data: TubeOverlaps, prefix: str) -> str:

@@ -109,12 +109,29 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Misjudged:
+    """A clip and the probability, in [0, 1], that the network gives to the other one of two classes."""
+
+    clip_id: str
+    true: str
+    error: float
+
+
+@dataclass(frozen=True)
 class Confusion:
-    """Counts of a classification: `counts[i][j]` clips of class i were predicted as class j."""
+    """Counts of a classification.
+
+    Attributes:
+        classes: Their names.
+        counts: `counts[i][j]` clips of class i were predicted as class j.
+        split: Name of the split, for example "test".
+        worst: The clips that are judged worst, the worst one first.
+    """
 
     classes: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     split: str = "test"
+    worst: tuple[Misjudged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,10 +181,11 @@ class SegmentScores:
         clip_id: The clip.
         starts: First frame of each of N segments.
         segment_length: Frames in a segment.
-        scores: N figures in the units of the score.
+        scores: N figures in the units of `measure`.
         true: The clip's label, or None.
         predicted: The clip's prediction, or None.
         strip: Middle frames of the segments side by side (`sheet.segment_strip`), or None.
+        measure: What the figures are, on the axis.
     """
 
     clip_id: str
@@ -177,6 +195,7 @@ class SegmentScores:
     true: float | None = None
     predicted: float | None = None
     strip: Picture | None = None
+    measure: str = "score"
 
     def __post_init__(self) -> None:
         """Check that every segment has a finite score."""

@@ -22,6 +22,7 @@ from data_catalog.inspect.report_data import (
     LineageRow,
     Metric,
     MetricValue,
+    Misjudged,
     Picture,
     Predictions,
     QuarantineRow,
@@ -112,7 +113,9 @@ def full_report(**changes: object) -> ReportData:
         "predictions": Predictions(
             ("a", "b", "c", "no label"), np.array([10, 20, 30, np.nan]), np.array([11.0, 25.5, 29.75, 12])
         ),
-        "confusion": Confusion(("fell", "landed"), ((3, 1), (0, 4))),
+        "confusion": Confusion(
+            ("fall", "landing"), ((3, 1), (0, 4)), worst=(Misjudged("b", "fall", 0.75), Misjudged("e", "landing", 0.25))
+        ),
         "curves": (
             Curve("loss", "train", epochs, (1.0, 0.5, 0.25)),
             Curve("Spearman", "test", epochs, (None, float("nan"), 0.7)),
@@ -190,7 +193,7 @@ def test_links_reach_their_places_and_ids_are_unique(page: Page) -> None:
 def test_pictures_tables_and_plots_are_described(page: Page) -> None:
     assert len(page.all("img")) == 3
     assert all(attributes["alt"] for attributes in page.all("img"))
-    assert len(page.all("caption")) == len(page.all("table")) == 6
+    assert len(page.all("caption")) == len(page.all("table")) == 7
     plots = page.all("svg")
     # Scatter, two panels with values, the segments of two clips wide and narrow, the tubes against the truth.
     assert len(plots) == 1 + 2 + 2 * 2 + 1
@@ -225,6 +228,9 @@ def test_tables_say_what_was_given(page: Page) -> None:
     assert "1 b 20.00 25.50 +5.50" in page.words.replace("  ", " ")
     assert "1 without a score is left out" in page.words
     assert "TSA 132 M 94.0 %" in page.words
+    assert "predicted fall predicted landing true fall 3 1 true landing 0 4" in page.words
+    assert "b fall 0.750" in page.words.replace("  ", " ")
+    assert [cell for cell in page.all("td") if cell.get("class") == "n alarm"]  # the one above 0.5
     assert "all clips 60 0.613 0.713 93.4 % –" in page.words
     assert "against the truth's pixel masks, and of rotated boxes" in page.words
     assert "b<i>: cells of the grid 0.250" in page.words   # the worst clip first, and a name that is no markup
@@ -382,11 +388,20 @@ def test_no_sideways_scrolling_in_a_real_browser(tmp_path: Path, width: int) -> 
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs a Chromium on the PATH")
-    render_report(tmp_path / "report.html", full_report(title="A_title_without_any_blank_" * 4))
+    four = tuple(Metric(f"Metric {n}", MetricValue(-0.4567, epoch=12), MetricValue(0.4, epoch=9)) for n in range(4))
+    long = "tubeflow run demo " + "-o train.epochs=3 " * 20
+    render_report(
+        tmp_path / "report.html", full_report(title="A_title_without_any_blank_" * 4, metrics=four, command=long)
+    )
     # The report forbids scripts, so the page around it measures it.
     (tmp_path / "around.html").write_text(
         f"<iframe src='report.html' style='width:{width}px;height:800px'></iframe><script>onload = () => {{"
-        "const page = document.querySelector('iframe').contentDocument.documentElement;"
+        "const file = document.querySelector('iframe').contentDocument, page = file.documentElement;"
+        "const lines = one => { const range = file.createRange(); range.selectNodeContents(one.firstChild);"
+        "return range.getClientRects().length };"
+        "const command = file.querySelector('pre');"
+        "document.body.dataset.figures = [...file.querySelectorAll('.card dd')].map(lines).join(' ');"
+        "document.body.dataset.hidden = command.scrollWidth - command.clientWidth;"
         "document.body.dataset.widths = page.scrollWidth + ' ' + page.clientWidth }</script>"
     )
     run = subprocess.run(
@@ -399,3 +414,5 @@ def test_no_sideways_scrolling_in_a_real_browser(tmp_path: Path, width: int) -> 
     assert found is not None, "the page around the report did not measure it"
     assert int(found[1]) <= int(found[2])
     assert abs(int(found[2]) - width) < 20
+    assert 'data-figures="1 1 1 1 1 1 1 1"' in run.stdout   # no figure is broken into two lines
+    assert 'data-hidden="0"' in run.stdout   # of the command

@@ -85,13 +85,19 @@ def headings(report: Path) -> list[str]:
     return [unescape(text) for text in re.findall(r"<h2[^>]*>([^<]*)</h2>", report.read_text())]
 
 
+def text_of(report: Path) -> str:
+    return unescape(re.sub(r"<[^>]*>", "", report.read_text()))
+
+
 def check_report(path: Path, predicted: int, *, classes: bool) -> None:
     """Every section that such a run can fill, and in it what a stranger would look for."""
     wanted = ["Metrics", "Stages", "Classes" if classes else "Predicted against true", "Learning curves", "Tubes",
               "Contact sheets", "Cost", "Settings", "Lineage"]  # fmt: skip
     found = headings(path)
     assert [name for name in wanted if name not in found] == []
-    assert ("Score over time" in found) == (not classes)
+    assert "Score over time" in found
+    assert ("probability of label 1" in text_of(path)) == classes
+    assert ("true clean landing" in text_of(path)) == classes
     text = path.read_text()
     assert "i3d_small" in text
     assert not re.search(r"\bnan\b", re.sub(r"<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S), re.I)
@@ -99,10 +105,9 @@ def check_report(path: Path, predicted: int, *, classes: bool) -> None:
     last = frame[frame["weights"] == "last"]
     assert len(last[last["split"] == "test"]) == predicted
     assert last["predicted"].notna().all()
-    if not classes:
-        links = set(re.findall(r'href="#(clip-[^"]*)"', text))
-        assert links
-        assert links <= set(re.findall(r'id="(clip-[^"]*)"', text))
+    links = set(re.findall(r'href="#(clip-[^"]*)"', text))
+    assert links
+    assert links <= set(re.findall(r'id="(clip-[^"]*)"', text))
 
 
 def test_fr_fs_on_threads(clips: Path, tmp_path: Path) -> None:
