@@ -35,7 +35,7 @@ from models.geometry import polygon_iou
 from models.trackers import Tracker, Tube, build_tracker
 from tasks.masks import MasksConfig, build_masks
 from tasks.normalize import select_frames
-from tasks.quality import QualityConfig, Subject, judge, measure
+from tasks.quality import QualityConfig, Subject, judge, measure, runs_of
 
 LENGTH, FRAME_WH = 103, (455, 256)
 OFF = 0.1  # IoU below which a tube is not on the athlete
@@ -175,15 +175,9 @@ def stretches(case: Case, row: TubeQuality, name: str) -> tuple[list[bool], list
         truth, least, frames = case.visible & (case.overlap < OFF), DRIFT_FRAMES, row.drift_frames
     told = np.zeros(LENGTH, bool)
     told[frames] = True
-    events = [bool(told[a:b].any()) for a, b in runs(truth[:end]) if b - a >= least]
-    findings = [bool(off[a:b].mean() >= 0.5) for a, b in runs(told[:end])]
+    events = [bool(told[a:b].any()) for a, b in runs_of(truth[:end]) if b - a >= least]
+    findings = [bool(off[a:b].mean() >= 0.5) for a, b in runs_of(told[:end])]
     return events, findings
-
-
-def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Begin and end of the True stretches."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def ranking(cases: list[Case], config: QualityConfig) -> tuple[float, float]:
@@ -202,6 +196,19 @@ def ranking(cases: list[Case], config: QualityConfig) -> tuple[float, float]:
     ranks = rankdata(suspicion)
     area = (ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum())
     return float(area), float(spearmanr(suspicion, off).statistic)
+
+
+def called(cases: list[Case], config: QualityConfig) -> tuple[Tally, Tally]:
+    """Who is called suspicious: of clips without a mishap whose tube stays on the athlete, found where it is not; and
+    of tubes that slip or whose scene is cut, found where it is."""
+    fine, wrong = Tally(), Tally()
+    for case in cases:
+        suspicious = judge(Subject("", "", "", ""), case.series, config).suspicion >= config.suspicious
+        if case.mishap == "plain" and (case.overlap[case.visible] < OFF).mean() < 0.2:
+            fine.count([not suspicious], [])
+        elif case.mishap in ("cut", "slip"):
+            wrong.count([suspicious], [])
+    return fine, wrong
 
 
 def print_line(text: str, *values: Any) -> None:
@@ -234,6 +241,9 @@ def report(cases: list[Case], config: QualityConfig, tracker: str) -> None:
     print_line("%-6s %9s %9s %8s %10s", "", "precision", "recall", "events", "findings")
     for name, one in score(cases, config).items():
         print_line("%-6s %9.2f %9.2f %8d %10d", name, one.precision, one.recall, one.events, one.findings)
+    fine, wrong = called(cases, config)
+    print_line("called suspicious: %d of %d undisturbed tubes on the athlete, %d of %d that slip or have a cut",
+               fine.events - fine.found, fine.events, wrong.found, wrong.events)  # fmt: skip
     area, rho = ranking(cases, config)
     print_line("a tube off the athlete in a fifth of the frames outranks another: %.2f; Spearman's rho %.2f", area, rho)
 

@@ -25,6 +25,7 @@ from models.trackers.flags import at_border
 from tasks.config import StageConfig
 
 MEASURE_VERSION = 1  # 1: first
+JUDGE_VERSION = 2  # 2: what a tracker that is lost gives as its score says nothing
 SCENE_WIDTH = 114  # of the frames that are compared for cuts
 PAST = 10  # frames whose median score a fall is measured against
 
@@ -49,7 +50,8 @@ class QualityConfig(StageConfig):
 
     def digest(self) -> str:
         """Names the thresholds that a judgement was made by; `suspicious` only reads it."""
-        text = json.dumps([MEASURE_VERSION, self.model_dump(mode="json", exclude={"suspicious"})], sort_keys=True)
+        thresholds = self.model_dump(mode="json", exclude={"suspicious"})
+        text = json.dumps([MEASURE_VERSION, JUDGE_VERSION, thresholds], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -123,7 +125,9 @@ def judge(subject: Subject, series: TubeSeries, config: QualityConfig) -> TubeQu
     grown = np.pad(np.maximum(growth, 1 / growth) > config.growth, ((0, 0), (1, 0)))
     found = {
         "cuts": [int(t) for t in find_cuts(series.change, series.elapsed, config.cut_change, config.cut_contrast)],
-        "score_drops": sorted({t for row in series.scores for t in _falls(row, config.score_drop)}),
+        "score_drops": sorted(
+            {t for row, lost in zip(series.scores, told, strict=True) for t in _falls(row, lost, config.score_drop)}
+        ),
         "jumps": _any(series.step > config.jump),
         "area_changes": _any(grown),
         "lost_frames": _any(told | gone),
@@ -148,24 +152,30 @@ def judge(subject: Subject, series: TubeSeries, config: QualityConfig) -> TubeQu
 
 def _runs(low: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
     """Only the True stretches of at least so many frames."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], low.astype(np.int8), [0]])))
     kept = np.zeros(len(low), bool)
-    for begin, end in edges.reshape(-1, 2):
+    for begin, end in runs_of(low):
         kept[begin:end] = end - begin >= least
     return kept
 
 
-def _falls(scores: NDArray[np.float32], part: float) -> list[int]:
-    """Frames in which the score falls below (1 - part) of the median of the ten before; the first of each fall."""
-    falls: list[int] = []
-    low = False
-    for t in range(1, len(scores)):
-        before = low
-        usual = float(np.median(scores[max(0, t - PAST) : t]))
-        low = bool(scores[t] < (1 - part) * usual)
-        if low and not before:
-            falls.append(t)
-    return falls
+def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Begin and end of each True stretch."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]
+
+
+def _falls(scores: NDArray[np.float32], lost: NDArray[np.bool_], part: float) -> list[int]:
+    """Frames in which the score falls below (1 - part) of its median in the ten before; the first of each fall.
+
+    Frames in which the tracker says that it is lost have a score of nobody, and count on neither side; a fall that
+    ends in them is that loss.
+    """
+    low = np.zeros(len(scores), bool)
+    for t in np.flatnonzero(~lost)[1:]:
+        before = slice(max(0, t - PAST), t)
+        held = scores[before][~lost[before]]
+        low[t] = len(held) > 0 and scores[t] < (1 - part) * np.median(held)
+    return [begin for begin, end in runs_of(low) if end == len(lost) or not lost[end]]
 
 
 def _any(flags: NDArray[np.bool_]) -> list[int]:

@@ -87,6 +87,26 @@ def test_a_tracker_that_says_it_is_lost_does_not_drift() -> None:
     assert row.lost_frames == list(range(15, 35))
 
 
+def test_the_score_of_a_tracker_that_is_lost_is_no_fall() -> None:
+    """Under water the scores of nobody go up and down; the way there is told as a loss already."""
+    scores = at(0.9, slice(0, 25))
+    scores[0, 23:25] = 0.003  # falls, and is lost from frame 25 on
+    scores[0, 25:] = np.where(np.arange(LENGTH - 25) % 3, 0.004, 0.0005)
+    row = judged(scores=scores, lost=at(1, slice(25, None)))
+    assert row.score_drops == []
+    assert row.lost_frames == list(range(25, LENGTH))
+    assert judged(scores=scores).score_drops[:2] == [23, 31]  # from a tracker that claims to be sure they do count
+
+
+def test_a_fall_after_a_moment_of_loss_is_measured_against_before_it() -> None:
+    scores = at(0.9, slice(0, 20))
+    scores[0, 20:22], scores[0, 22:] = 0.001, 0.1  # lost for two frames, then found again, hardly
+    lost = at(1, [20, 21])
+    assert judged(scores=scores, lost=lost).score_drops == [22]
+    scores[0, 22:] = 0.8
+    assert judged(scores=scores, lost=lost).score_drops == []
+
+
 def test_a_moment_of_unlikeness_is_no_drift() -> None:
     assert judged(likeness=at(0.3, slice(20, 26), 1)).drift_frames == []
 
