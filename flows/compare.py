@@ -25,7 +25,7 @@ from models.comparison import (
     error_test,
     permutation_test,
 )
-from tasks.scoring import OVERALL
+from tasks.scoring import OVERALL, score_table
 
 SCORE_METRICS, LABEL_METRICS = ("spearman", "r_l2", "mse"), ("accuracy",)
 
@@ -45,8 +45,9 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
 
     Returns:
         What `tubeflow compare --json` prints: `contenders`, `clips`, `metrics` (per metric and contender the figures
-        with intervals, and where it isn't the baseline, differences with intervals and p-values), `published`,
-        `tubes` (where trackers or masks differ), `missing` (published figures that this program doesn't know), `notes`.
+        with intervals, and where it isn't the baseline, differences with intervals and p-values), `undefined` (why a
+        figure has no value), `published`, `tubes` (where trackers or masks differ), `missing` (published figures that
+        this program doesn't know), `notes`.
 
     Raises:
         CatalogError, ConfigError: they can't be compared; the message says why.
@@ -72,6 +73,7 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
             {"label": one.label, "seeds": [[run.run_id for run in runs] for runs in one.seeds]} for one in contenders
         ],
         "metrics": {name: _figures(name, contenders, samples, question) for name in names_of},
+        "undefined": _undefined(contenders, samples, names_of, heads == {True}),
         "published": published_rows(adapter, names_of),
         "missing": missing_figures(adapter),
         "tubes": [
@@ -171,6 +173,26 @@ def _per_action(
         )
         for shown, action in [*places, (OVERALL, None)]
     }
+
+
+def _undefined(
+    contenders: Sequence[Contender], samples: Mapping[str, Sample], names: Sequence[str], classifies: bool
+) -> list[dict[str, str]]:
+    """Why figures have no value: contender, action, metric, reason; of the first such seed."""
+    truth = np.concatenate([sample.truth for sample in samples.values()])
+    actions = [action for action, sample in samples.items() for _ in sample.truth]
+    found: dict[tuple[str, str, str], str] = {}
+    for place, contender in enumerate(contenders):
+        for seed in np.concatenate([sample.predictions[place] for sample in samples.values()], axis=1):
+            table = score_table(truth, seed, actions, classifies)
+            for action in samples:
+                for name in names:
+                    if (reason := table[action][name].undefined) is not None:
+                        found.setdefault((contender.label, action, name), reason)
+    return [
+        {"contender": label, "action": action, "metric": name, "reason": reason}
+        for (label, action, name), reason in found.items()
+    ]
 
 
 def _errors(samples: Mapping[str, Sample], model: int) -> PairedTest:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from flows.console import out
 from tasks.scoring import OVERALL
 
 
 def print_comparison(record: Mapping[str, Any]) -> None:
-    """Per metric: every contender with intervals, published figures below; differences and tests; tubes; notes."""
+    """Per metric every contender with intervals, published figures below; differences from the baseline; notes."""
     clips = ", ".join(f"{action or 'clips'} {count}" for action, count in record["clips"].items())
     out.print(
         f"Dataset {record['dataset']}, {record['split']} split, {record['weights']} epoch; {clips}. "
@@ -21,11 +22,14 @@ def print_comparison(record: Mapping[str, Any]) -> None:
     )
     for metric, rows in record["metrics"].items():
         _print_figures(metric, rows, record["published"])
-    for metric, rows in record["metrics"].items():
-        for row in rows[1:]:
-            _print_difference(metric, row, rows[0]["contender"])
-    for row in record["tubes"]:
-        _print_tubes(row)
+    for one in record["undefined"]:
+        out.print(
+            f"{one['metric']} of {one['contender']}, {one['action'] or 'clips'}: undefined: {one['reason']}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for place in range(1, len(record["contenders"])):
+        _print_differences(record, place)
     for source in dict.fromkeys(row["source"] for row in record["published"]):
         methods = dict.fromkeys(row["method"] for row in record["published"] if row["source"] == source)
         out.print(f"published: {', '.join(methods)}: {source}", markup=False, soft_wrap=True)
@@ -50,30 +54,46 @@ def _print_figures(metric: str, rows: list[dict[str, Any]], published: list[dict
     out.print(table)
 
 
-def _print_difference(metric: str, row: Mapping[str, Any], baseline: str) -> None:
-    tests = []
-    for name, test in (("permutation", row["permutation_test"]), ("Wilcoxon", row.get("wilcoxon_test"))):
-        if test is not None:
-            tests.append(f"{name} p = {test['p']:.3g}" if test["p"] is not None else f"{name}: {test['reason']}")
-    difference = figure(row["differences"][OVERALL], sign=True)
-    out.print(
-        f"{metric}: {row['contender']} less {baseline}: {difference}; {'; '.join(tests)}", markup=False, soft_wrap=True
-    )
+def _print_differences(record: Mapping[str, Any], place: int) -> None:
+    """One contender against the baseline: what happened to the score, and where the tubes differ, to them."""
+    baseline, contender = (record["contenders"][number]["label"] for number in (0, place))
+    table = Table("", "before", "after", "difference", "permutation p", "Wilcoxon p")
+    table.title, table.title_justify = Text(f"{contender} against {baseline}"), "left"
+    reasons = []
+    for metric, rows in record["metrics"].items():
+        before, after = (value(rows[number]["figures"][OVERALL]) for number in (0, place))
+        tests = [rows[place].get(name) for name in ("permutation_test", "wilcoxon_test")]
+        reasons += [f"no test of {metric}: {test['reason']}." for test in tests if test and test["reason"]]
+        change = figure(rows[place]["differences"][OVERALL], sign=True)
+        table.add_row(metric, before, after, change, *(_p(test) for test in tests))
+    for row in record["tubes"]:
+        if row["contender"] == contender:
+            table.add_section()
+            _add_tubes(table, row)
+    out.print(table)
+    for reason in dict.fromkeys(reasons):
+        out.print(reason, markup=False, soft_wrap=True)
 
 
-def _print_tubes(row: Mapping[str, Any]) -> None:
-    after, before = row["size"][1], row["size"][0]
-    out.print(
-        f"tubes of {row['contender']} ({row['trackers'][1]}) and {row['baseline']} ({row['trackers'][0]}), "
-        f"{row['clips']} clips: IoU {figure(row['iou'])}, size {after:.0f} and {before:.0f} positions, "
-        f"difference {figure(row['size_difference'], sign=True, digits=1)}",
-        markup=False,
-        soft_wrap=True,
-    )
+def _p(test: Mapping[str, Any] | None) -> str:
+    return "" if test is None else "–" if test["p"] is None else f"{test['p']:.3g}"
+
+
+def _add_tubes(table: Table, row: Mapping[str, Any]) -> None:
+    table.add_row("IoU of the two tubes", "", "", figure(row["iou"]))
+    before, after = (f"{size:.0f}" for size in row["size"])
+    table.add_row("tube size, positions", before, after, figure(row["size_difference"], sign=True, digits=1))
     if "truth_iou" in row:
-        a, b = row["truth_iou"]
-        change = figure(row["truth_iou_difference"], sign=True)
-        out.print(f"  IoU with the truth {b:.4f} and {a:.4f}, difference {change}", markup=False, soft_wrap=True)
+        before, after = (f"{overlap:.4f}" for overlap in row["truth_iou"])
+        table.add_row("IoU with the truth", before, after, figure(row["truth_iou_difference"], sign=True))
+    trackers = " and ".join(dict.fromkeys(row["trackers"]))
+    caption = f"tubes of {row['clips']} clip{'' if row['clips'] == 1 else 's'}, tracked by {trackers}"
+    table.caption, table.caption_justify = Text(caption), "left"
+
+
+def value(interval: Mapping[str, Any]) -> str:
+    """`0.8476`; a dash where there is no value."""
+    return "–" if interval["value"] is None else f"{interval['value']:.4f}"
 
 
 def figure(interval: Mapping[str, Any], sign: bool = False, digits: int = 4) -> str:

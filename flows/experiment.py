@@ -252,6 +252,8 @@ def print_experiment(workspace: Workspace, record: Mapping[str, Any]) -> None:
             found = {r["action"]: r for r in chosen if r["contender"] == label and r["weights"] == weights}
             table.add_row(label, *(_figure(found.get(action)) for action in actions))
         out.print(table)
+    if any(row["mean"] is None for row in chosen):
+        out.print("–: a seed has no such figure; compare says why.")
     for cell in record["cells"]:
         if cell["why"]:
             out.print(f"  ✗ {cell['variant'] or ''} {cell['changes']}: {cell['why']}", markup=False, soft_wrap=True)

@@ -183,6 +183,36 @@ def test_another_tracker(workspace: Workspace, standing: str) -> None:
     assert row["truth_iou_difference"]["value"] == pytest.approx(row["truth_iou"][1] - row["truth_iou"][0])
 
 
+def test_what_another_tracker_did_is_one_table(
+    workspace: Workspace, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Score and tubes of the new tracker beside those of the old one, as `compare` prints them."""
+    monkeypatch.setattr(console.out, "width", 160)
+    first = next(path.parent.name for path in sorted(workspace.runs.glob("2*/run.json")))
+    words = ["compare", first, standing, "-w", str(workspace.root), "--repetitions", "100"]
+    record = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    shown = CliRunner().invoke(app, words).output
+    assert f"{standing} against {first}" in shown
+    cells = {
+        line.strip("│").split("│")[0].strip(): [cell.strip() for cell in line.strip("│").split("│")[1:]]
+        for line in shown.partition("against")[2].splitlines()
+        if "│" in line
+    }
+    mse, [tubes] = record["metrics"]["mse"], record["tubes"]
+    before, after = (row["figures"]["all"]["value"] for row in mse)
+    assert cells["mse"][:2] == [f"{before:.4f}", f"{after:.4f}"]
+    assert cells["mse"][2].startswith(f"{mse[1]['differences']['all']['value']:+.4f} [")
+    assert cells["tube size, positions"][:2] == [f"{size:.0f}" for size in tubes["size"]]
+    assert cells["IoU of the two tubes"][2].startswith(f"{tubes['iou']['value']:.4f} [")
+    assert cells["IoU with the truth"][:2] == [f"{overlap:.4f}" for overlap in tubes["truth_iou"]]
+    # One test clip has no order: no correlation, no test of it, and both say why.
+    assert cells["spearman"][:4] == ["–", "–", "–", "–"]
+    assert {(one["contender"], one["metric"]) for one in record["undefined"]} >= {(first, "spearman")}
+    assert f"spearman of {first}, " in shown
+    assert f": undefined: {record['undefined'][0]['reason']}" in shown
+    assert "no test of spearman: the metric has no value for one of the two." in shown
+
+
 def test_published_figures_stand_beside_a_dataset_of_their_kind(
     workspace: Workspace, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

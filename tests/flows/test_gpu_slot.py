@@ -142,4 +142,4 @@ def test_a_run_without_a_server_makes_its_own_slot(tmp_path: Path, prefect_serve
     )
     environment = prefect_server.environment | {"PREFECT_HOME": str(tmp_path)}
     del environment["PREFECT_API_URL"]
-    subprocess.run([sys.executable, "-c", source], cwd=REPO, env=environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", source], cwd=REPO, env=environment, check=True, timeout=280)
