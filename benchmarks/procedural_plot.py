@@ -32,6 +32,9 @@ def _ranks(axes: Axes, found: Findings, splashes: Splashes) -> None:
     figures = found.figures("spearman")
     for row, contender in enumerate(found.contenders):
         value, low, high = (figures[contender.label][part] for part in ("value", "low", "high"))
+        if value is None:
+            axes.text(0.02, row, "undefined", va="center", fontsize="small", transform=axes.get_yaxis_transform())
+            continue
         axes.plot([low, high], [row, row], color=OWN, linewidth=2)
         axes.plot(value, row, "o", color=OWN)
     own, everybody = splashes.ranks()

@@ -165,6 +165,10 @@ def tables(found: Findings, splashes: Splashes | None = None) -> str:
         markdown(figures),
         markdown([("", *DIFFERENCES), *difference_rows(found.contenders, found.compared)]),
     ]
+    parts += [
+        f"{one['metric']} of a seed of {one['contender']} is undefined: {one['reason']}"
+        for one in found.compared[PLAIN]["undefined"]
+    ]
     if files := tracker_files(found.workspace, found.contenders):
         listed = [f"`{name}` {digest[:12]}…" for name, digest in sorted(files.items())]
         parts.append(f"SHA-256 of the trackers' weights: {', '.join(listed)}.")

@@ -88,6 +88,7 @@ def test_all_questions_are_asked() -> None:
     assert set(AGAINST_PLAIN) | {PLAIN} <= set(rows)
     assert [rows[f"TSA-Net{times}"].model.stacks for times in ("", " x2", " x3")] == [1, 2, 3]
     assert rows["NL-Net"].model.attention == "nonlocal"
+    assert rows["TSA-Net, softmax"].model.affinity == "softmax"
     assert rows["TSA-Net, released geometry"].masks.geometry == "released"
     assert {config.masks.tau for config in rows.values()} == {0.25, 0.5, 0.75}
     assert {config.track.tracker for config in rows.values()} == {"published", "mil", "nano", "siammask"}
