@@ -64,9 +64,15 @@ def corrected_wrongly(finished_workspace: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def site(corrected_wrongly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def shown(corrected_wrongly: Path) -> Path:
+    """The workspace whose copy is shown; a module that needs another one has a fixture of this name."""
+    return corrected_wrongly
+
+
+@pytest.fixture(scope="module")
+def site(shown: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server of the module's own on a copy that its tests may change."""
-    root = copy_workspace(corrected_wrongly, tmp_path_factory.mktemp("site") / "workspace")
+    root = copy_workspace(shown, tmp_path_factory.mktemp("site") / "workspace")
     log = root.parent / "view.log"
     with log.open("w") as file:
         command = [str(Path(sys.executable).parent / "tubeflow"), "view", "--workspace", str(root), "--port", "0"]

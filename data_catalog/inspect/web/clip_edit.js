@@ -287,10 +287,10 @@ export class EditPanel extends EventTarget {
   }
 }
 
-/** Where editing starts: the boxes that are followed now, else what the labels say. */
+/** Where editing starts: what a person drew, which may not have run yet; else what is followed; else the labels. */
 function startBoxes({ detections, label_boxes: labelled, labels }) {
-  if (labels.boxes?.length && labelled?.length) return labelled;
-  return detections ? detections.chosen.map((index) => detections.boxes[index]) : [];
+  if (labels.boxes_by_person && labelled.length) return labelled;
+  return detections ? detections.chosen.map((index) => detections.boxes[index]) : labelled;
 }
 
 function asRectangle([x0, y0, x1, y1]) {
