@@ -9,9 +9,9 @@ was lost the quad is the last one that was found.
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from pydantic import Field
 from data_catalog.frame_codec import decode_frames
 from data_catalog.weights import resolve_weights
 from models.rle import pack_runs
-from models.trackers import ManyTracker, Tracker, Tube, build_tracker, weight_suffixes, weights_files
+from models.trackers import TRACKERS, ManyTracker, Tracker, Tube, build_tracker, weight_suffixes, weights_files
 from models.trackers.flags import at_border, sudden_change
 from tasks.config import StageConfig
 from tasks.errors import BadClip
@@ -44,9 +44,18 @@ class TrackConfig(StageConfig):
         None, description="A published set of numbers, for siammask; by default the one of its weights."
     )
 
+    added: ClassVar[Mapping[str, Any]] = {"tracker_version": 1}
+
     def key_view(self) -> dict[str, Any]:
-        """Without the weights' path: where a file lies on this machine is not part of the key, its digest is."""
-        return self.model_dump(mode="json", exclude={"weights"})
+        """Without the weights' path: where a file lies on this machine is not part of the key, its digest is.
+
+        With the tracker's version, once it has been raised.
+        """
+        view = self.model_dump(mode="json", exclude={"weights"})
+        entry = TRACKERS.get(self.tracker)
+        if entry is not None and entry.version != self.added["tracker_version"]:
+            view["tracker_version"] = entry.version
+        return view
 
 
 def track_clip(frames: NDArray[np.uint8], boxes: NDArray[np.float32], tracker: Tracker) -> list[Tube]:

@@ -25,7 +25,8 @@ class TrackerEntry:
     """Where a tracker is: `target` "module:Class", and the ends of its weight files' names.
 
     The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
-    `presets` and one is asked for, `preset`. `segments`: it gives masks beside quads.
+    `presets` and one is asked for, `preset`. `segments`: it gives masks beside quads. `version`: raised when it gives
+    other tubes for the same weights, frames and boxes, so that its own tubes are made again and nobody else's.
     """
 
     target: str
@@ -33,6 +34,7 @@ class TrackerEntry:
     hint: str = ""
     presets: tuple[str, ...] = ()
     segments: bool = False
+    version: int = 1
 
 
 TRACKERS: dict[str, TrackerEntry] = {
@@ -55,6 +57,7 @@ TRACKERS: dict[str, TrackerEntry] = {
         "(SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from pysot's model zoo (siammask_r50_l3).",
         ("base", "davis", "vot", "vot18", "pysot", "small"),
         segments=True,
+        version=2,  # 2: siammask-s finds a lost target again from 0.3 on
     ),
     "vit": TrackerEntry(
         "models.trackers.vit:VitTracker",

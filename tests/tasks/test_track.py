@@ -1,5 +1,6 @@
 """track: the stage's arrays and its errors."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from data_catalog.catalog import Workspace
 from models.geometry import box_to_quad
 from models.rle import unpack_runs
-from models.trackers import ManyTracker, Tube, build_tracker
+from models.trackers import TRACKERS, ManyTracker, Tube, build_tracker
 from tasks.errors import BadClip
 from tasks.stage import Context, Job, Product
 from tasks.track import STAGE, TrackConfig, track_clip, track_clips, tube_arrays
@@ -118,3 +119,14 @@ def test_the_stage_gives_each_clip_its_own_outcome(monkeypatch: pytest.MonkeyPat
     assert isinstance(product, Product)
     assert product.arrays["quads"].shape == (1, 3, 4, 2)
     assert product.attrs == {"width": 120, "height": 80}
+
+
+def test_a_tracker_that_has_changed_makes_its_own_tubes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys of trackers that are what they were stay, to the letter."""
+    before = {name: TrackConfig(tracker=name).key_view() for name in ("mil", "published", "siammask")}
+    assert before["mil"] == {"tracker": "mil", "preset": None}
+    assert before["published"] == {"tracker": "published", "preset": None}
+    assert before["siammask"] == {"tracker": "siammask", "preset": None, "tracker_version": 2}
+    monkeypatch.setitem(TRACKERS, "mil", dataclasses.replace(TRACKERS["mil"], version=5))
+    assert TrackConfig(tracker="mil").key_view()["tracker_version"] == 5
+    assert TrackConfig(tracker="siammask").key_view() == before["siammask"]

@@ -79,8 +79,9 @@ PRESETS: dict[str, SiamMaskSettings] = {
     ),
 }
 
-# siammask-s is sparing with scores: right ones go down to 0.005, where nobody is it says 0.0005.
-_LOST = {"small": LostSettings(below=0.002, found_above=0.05)}
+# siammask-s is sparing with scores: right ones go down to 0.005, where nobody is it says 0.0005. Who comes back is seen
+# clearly within a frame or two; below 0.3 it is mostly somebody else, once the athlete has gone.
+_LOST = {"small": LostSettings(below=0.002, found_above=0.3)}
 
 
 def lost_settings(preset: str) -> LostSettings:
