@@ -66,8 +66,7 @@ def predict_command(
         shown = [score.as_json() for score in scores]
         typer.echo(json.dumps({"run_id": chosen.run_id, "weights": weights, "videos": shown, "quarantined": failed}))
     else:
-        config = chosen.config
-        print_scores(scores, summary, config.masks.starts, config.model.head == "classification")
+        print_scores(scores, summary, chosen.config)
     if not scores:
         raise typer.Exit(1)
 

@@ -245,13 +245,16 @@ def _scores(
     return scores
 
 
-def print_scores(scores: Sequence[VideoScore], summary: RunSummary, starts: Sequence[int], classifies: bool) -> None:
+def print_scores(scores: Sequence[VideoScore], summary: RunSummary, config: PipelineConfig) -> None:
     """One table a command: a row a segment, a column a video; then the overlays and what could not be scored."""
-    what = "probability" if classifies else "score"
+    from flows.views import scored_starts
+
+    what = "probability of label 1" if config.model.head == "classification" else "score"
     table = Table("", *(score.clip_id for score in scores))
     table.add_row(what, *(f"[bold]{score.score:.2f}[/]" for score in scores), end_section=True)
-    for number, start in enumerate(starts):
-        table.add_row(f"frames {start}–{start + 15}", *(f"{score.segments[number]:.2f}" for score in scores))
+    for number, start in enumerate(scored_starts(config)):
+        last = start + config.masks.segment_length - 1
+        table.add_row(f"frames {start}–{last}", *(f"{score.segments[number]:.2f}" for score in scores))
     if scores:
         out.print(f"{what.capitalize()} of the video, and of each segment by itself:")
         out.print(table)

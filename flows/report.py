@@ -21,7 +21,7 @@ from data_catalog.json_file import write_json
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig
 from flows.flops import attention_channels, backbone_macs, cost_rows, mask_positions
-from flows.views import ClipTube, read_clip
+from flows.views import ClipTube, read_clip, scored_starts
 from models.comparison import METRICS, Sample, bootstrap
 from models.metrics import spearman
 from tasks.plan import StagePlan
@@ -312,15 +312,6 @@ def segment_scores(
             page.SegmentScores(clip, tuple(starts), length, scores, known, float(values["predicted"]), strip, measure)
         )
     return tuple(found)
-
-
-def scored_starts(config: PipelineConfig) -> tuple[int, ...]:
-    """First frame of each segment as test clips are read, `train.eval_shift` frames later than in training.
-
-    Beyond the last frame a shifted clip repeats that one; such a segment is told by the last frames that there are.
-    """
-    last = config.normalize.length - config.masks.segment_length
-    return tuple(min(max(start + config.train.eval_shift, 0), last) for start in config.masks.starts)
 
 
 def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.Picture]:

@@ -108,3 +108,12 @@ def true_quads(
         quads[~truth.visible[:, source_index]] = np.nan
         return quads
     return None
+
+
+def scored_starts(config: PipelineConfig) -> tuple[int, ...]:
+    """First frame of each segment as test clips are read, `train.eval_shift` frames later than in training.
+
+    Beyond the last frame a shifted clip repeats that one; such a segment is told by the last frames that there are.
+    """
+    last = config.normalize.length - config.masks.segment_length
+    return tuple(min(max(start + config.train.eval_shift, 0), last) for start in config.masks.starts)

@@ -141,3 +141,5 @@ def test_the_command_prints_one_json_object(
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0
     assert f"{shown['videos'][0]['score']:.2f}" in result.output
+    starts = find_run(workspace, "last").config.masks.starts
+    assert all(f"frames {start}–{start + 15}" in result.output for start in starts)

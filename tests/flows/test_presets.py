@@ -27,6 +27,7 @@ from flows.datasets import ingest
 from flows.execute import RunOptions, execute
 from flows.stages import STAGE_NAMES
 from flows.summary import RunSummary
+from flows.views import scored_starts
 from models.metrics import FISHER_LIMIT
 
 # Of the paper (10 segments of 16 out of 103 frames, Adam's settings, epochs) and of the loaders that it builds on.
@@ -71,6 +72,14 @@ def test_a_shift_finds_its_frames() -> None:
     config = load_config("mtl_aqa")
     assert max(config.masks.starts) + config.masks.segment_length + config.train.shift[1] == config.normalize.length
     assert load_config("aqa7").train.shift == (0, 6)
+
+
+def test_segments_are_told_where_test_clips_are_read() -> None:
+    """`eval_shift` later; AQA-7's clips end with frame 102, and so does what is said of their last segment."""
+    dives, seven = (load_config(preset) for preset in ("mtl_aqa", "aqa7"))
+    assert scored_starts(dives) == tuple(start + 3 for start in TEN)
+    assert scored_starts(seven) == (*(start + 3 for start in TEN[:-1]), 87)
+    assert scored_starts(load_config("fr_fs")) == (0, 16, 32, 48, 64, 80, 87)
 
 
 @pytest.fixture(scope="module")
