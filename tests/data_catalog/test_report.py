@@ -203,7 +203,7 @@ def test_pictures_tables_and_plots_are_described(page: Page) -> None:
 
 
 def test_metrics_are_labelled_and_their_choice_is_explained(page: Page) -> None:
-    assert "last epoch (3) 0.7123 95 % CI 0.500 to 0.800 best epoch (2) 0.8456" in page.words
+    assert "last epoch (3) 0.7123 best epoch (2) 0.8456 95 % CI 0.500 to 0.800" in page.words
     assert "undefined: the clips have no classes" in page.words
     assert BEST_ON_TEST in page.words
 
