@@ -25,7 +25,7 @@ from models.trackers.flags import at_border
 from tasks.config import StageConfig
 
 MEASURE_VERSION = 1  # 1: first
-JUDGE_VERSION = 2  # 2: what a tracker that is lost gives as its score says nothing
+JUDGE_VERSION = 2  # 2: frames in which the tracker is lost are no falls of its score, and no drift
 SCENE_WIDTH = 114  # of the frames that are compared for cuts
 PAST = 10  # frames whose median score a fall is measured against
 
@@ -120,7 +120,7 @@ def judge(subject: Subject, series: TubeSeries, config: QualityConfig) -> TubeQu
     athletes, length = series.likeness.shape
     told = series.lost > 0
     gone = np.stack([_runs(row < config.lost_likeness, config.lost_frames) for row in series.likeness])
-    other = np.stack([_runs(row < config.drift_likeness, config.drift_frames) for row in series.likeness]) & ~told
+    other = np.stack([_runs(row, config.drift_frames) for row in (series.likeness < config.drift_likeness) & ~told])
     growth = np.maximum(series.area[:, 1:], 1.0) / np.maximum(series.area[:, :-1], 1.0)
     grown = np.pad(np.maximum(growth, 1 / growth) > config.growth, ((0, 0), (1, 0)))
     found = {

@@ -85,6 +85,9 @@ def test_a_tracker_that_says_it_is_lost_does_not_drift() -> None:
     row = judged(likeness=at(0.1, slice(15, 35), 1), lost=at(1, slice(15, 35)))
     assert row.drift_frames == []
     assert row.lost_frames == list(range(15, 35))
+    under_water = judged(likeness=at(0.3, slice(15, 35), 1), lost=at(1, slice(18, 35)))  # the last look is no drift
+    assert under_water.drift_frames == []
+    assert judged(likeness=at(0.3, slice(15, 35), 1)).drift_frames == list(range(15, 35))
 
 
 def test_the_score_of_a_tracker_that_is_lost_is_no_fall() -> None:
