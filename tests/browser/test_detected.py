@@ -1,4 +1,4 @@
-"""Clips whose athletes a detector found and a segmenting tracker followed: masks, choosing a detection, stopping a run."""
+"""Clips whose athletes a detector found and a segmenting tracker followed: masks, detections, stopping a run."""
 
 from __future__ import annotations
 
