@@ -59,7 +59,8 @@ class ModelConfig(StageConfig):
     Attributes:
         weights: a file, a name of `tubeflow weights list`, or a name that the backbone knows (torchvision's
             "kinetics"); None starts from random weights.
-        stacks: number of attention blocks one after another.
+        stacks: number of attention blocks one after another. Two and more of the paper's form, which normalises
+            nothing, may not train from random weights; of `affinity: softmax` they do (docs/results.md).
     """
 
     backbone: str = "i3d"
