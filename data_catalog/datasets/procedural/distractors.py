@@ -11,9 +11,7 @@ from typing import Final, Literal
 import numpy as np
 
 from data_catalog.datasets.procedural.dive import Dive, DiveMotion
-from data_catalog.datasets.procedural.divers import draw_dive, draw_faults, draw_motion, draw_start, throw_up
-from data_catalog.datasets.procedural.figure import Look, diver_look
-from data_catalog.datasets.procedural.splash import Splash
+from data_catalog.datasets.procedural.divers import draw_dive, draw_faults, draw_motion, draw_start
 
 Camera = Literal["athlete", "group"]
 CAMERAS: Final[tuple[Camera, ...]] = ("athlete", "group")
@@ -51,39 +49,25 @@ class Setting:
 ALONE: Final = Setting()
 
 
-@dataclass(frozen=True, eq=False)
-class Distractor:
-    """One other diver."""
-
-    motion: DiveMotion
-    look: Look
-    splash: Splash
-
-    @property
-    def facts(self) -> dict[str, float]:
-        """For dataset.json: where, when, what, and how large the splash is."""
-        return {
-            "lane_m": round(self.motion.lane_m, 3),
-            "entry_sec": round(self.motion.entry_sec, 3),
-            "difficulty": self.motion.dive.difficulty,
-            "splash": round(self.motion.faults.splash, 4),
-        }
-
-
-def invite(
-    athlete: DiveMotion, setting: Setting, rng: np.random.Generator
-) -> tuple[DiveMotion, tuple[Distractor, ...]]:
+def invite(athlete: DiveMotion, setting: Setting, rng: np.random.Generator) -> list[DiveMotion]:
     """Divers for the boards beside the athlete's; the first one takes either side.
 
     Returns:
-        The athlete's own motion, elsewhere and at another time if the camera follows the group, and the others.
+        How all of them move, the athlete first, who is elsewhere and at another time if the camera follows the group.
     """
     side = 1.0 if rng.random() < 0.5 else -1.0
     motions = [athlete, *(_beside(athlete, side * (-1.0) ** number, rng) for number in range(setting.distractors))]
-    if setting.distractors and setting.camera == "group":
-        motions = _gathered(motions, rng)
-    athlete, *others = motions
-    return athlete, tuple(Distractor(motion, diver_look(rng), throw_up(motion, rng)) for motion in others)
+    return _gathered(motions, rng) if setting.distractors and setting.camera == "group" else motions
+
+
+def facts_of(motion: DiveMotion) -> dict[str, float]:
+    """Of a distractor for dataset.json: where, when, what, and how large the splash is."""
+    return {
+        "lane_m": round(motion.lane_m, 3),
+        "entry_sec": round(motion.entry_sec, 3),
+        "difficulty": motion.dive.difficulty,
+        "splash": round(motion.faults.splash, 4),
+    }
 
 
 def _beside(athlete: DiveMotion, side: float, rng: np.random.Generator) -> DiveMotion:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from data_catalog.datasets.procedural.athlete import Floats, centre_of_mass, place_joints, pose, turn
 from data_catalog.datasets.procedural.camera import Operator, View
-from data_catalog.datasets.procedural.distractors import ALONE, AZIMUTH, Setting, invite
+from data_catalog.datasets.procedural.distractors import ALONE, AZIMUTH, Setting, facts_of, invite
 from data_catalog.datasets.procedural.divers import draw_dive, draw_faults, draw_motion, draw_start, throw_up
 from data_catalog.datasets.procedural.figure import Look, diver_look, official_look, skater_look
 from data_catalog.datasets.procedural.judges import PENALTY, Faults, final_score, judge
@@ -117,8 +117,8 @@ def _plan_dive(
         late = lead + 0.01 + 0.17 * timing
         motions.append(draw_motion(dive, draw_faults(slack, timing, rng), late, run_up, lanes[1], rng))
     guests = np.random.default_rng([seed, 79, KINDS.index(kind), index])
-    motions[0], beside = invite(motions[0], setting, guests)
-    everybody = [*motions, *(one.motion for one in beside)]
+    motions[0], *beside = invite(motions[0], setting, guests)
+    everybody = [*motions, *beside]
     filmed = motions if setting.camera == "athlete" else everybody
     frames = _frame_count(max(motion.entry_sec for motion in filmed) + rng.uniform(1.0, 1.3), fps)
     instants = _instants(frames, fps)
@@ -130,7 +130,7 @@ def _plan_dive(
         colours = {k: v for k, v in athletes[0].look.colours.items() if k in ("suit", "trim")}
         partner = athletes[1].look
         athletes = (athletes[0], replace(athletes[1], look=replace(partner, colours=partner.colours | colours)))
-    others = tuple(Performer(one.motion, one.look, one.splash) for one in beside)
+    others = tuple(Performer(motion, diver_look(guests), throw_up(motion, guests)) for motion in beside)
     followed = athletes if setting.camera == "athlete" else (*athletes, *others)
     view, camera, shape = _film(view, followed, instants, size, 1.05, rng)
     boards = tuple(motion.lane_m for motion in everybody)
@@ -141,7 +141,7 @@ def _plan_dive(
     visible = {name: round(value, 4) for name, value in asdict(seen).items()}
     facts: dict[str, object] = {**asdict(dive), "code": dive.code, "faults": visible}
     if beside:
-        facts["distractors"] = [one.facts for one in beside]
+        facts["distractors"] = [facts_of(motion) for motion in beside]
     others = (*_passers(view, 0.95, rng), *others)
     return Storyboard(
         clip_id, kind, size, fps, instants, view, camera, scene, athletes, others,
