@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.attention import TubeSelfAttention
-from models.tube_forms import factored_limit, factored_macs, matrix_macs
-from models.tube_softmax import symmetric_macs
+from models.attention.dot_forms import factored_limit, factored_macs, matrix_macs
+from models.attention.softmax import symmetric_macs
 
 CHANNELS, SHAPE = 528, (40, 14, 14)
 POSITIONS = 40 * 14 * 14

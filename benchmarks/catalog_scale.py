@@ -27,12 +27,12 @@ import numpy as np
 
 from data_catalog.catalog import Workspace
 from flows import stages
-from flows.clips import dataset_clips
 from flows.config import load_config
-from flows.runs import finish_run, new_run_id
-from flows.summary import RunSummary
-from tasks.plan import Planner, resolve_sources
-from tasks.stage import Context, Job, Outcome, Product, run_jobs
+from flows.datasets.clips import dataset_clips
+from flows.runs.record import finish_run, new_run_id
+from flows.runs.summary import RunSummary
+from tasks.engine.plan import Planner, resolve_sources
+from tasks.engine.run import Context, Job, Outcome, Product, run_jobs
 
 DATASET, WHERE = "million", "split = 'test'"
 FOLDERS, FILES = 50, 200
@@ -118,7 +118,7 @@ def measure(folder: Path, rows: int) -> None:
     print_line("tubeflow ingest folder     %.1f s, %.1f × the baseline", ingest, ingest / reading)
     if not any(root.glob("runs/*/run.json")):
         fill(root)
-    start, _ = seconds_of(sys.executable, "-c", "import flows.cli, flows.pipeline")
+    start, _ = seconds_of(sys.executable, "-c", "import flows.cli.main, flows.pipeline")
     print_line("import alone (baseline)    %.1f s", start)
     commands = {
         "catalog": ["catalog"],

@@ -17,8 +17,8 @@ import shapely
 from numpy.typing import NDArray
 
 from models.geometry import box_to_quad, coverage, crop_origin, scale_quads
-from models.mask_coverage import tube_coverage
-from models.rle import pack_runs, unpack_runs
+from models.geometry.mask_coverage import tube_coverage
+from models.geometry.rle import pack_runs, unpack_runs
 
 FLOOR_MS = 5.0
 FRAMES, GRID, CROP, FRAME_WH = 103, (14, 14), 224, (455, 256)

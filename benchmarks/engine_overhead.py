@@ -28,15 +28,15 @@ os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")
 import h5py
 import numpy as np
 
-from flows import quiet  # isort: skip
+from flows.cli import quiet  # isort: skip
 from data_catalog.catalog import DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing
 from flows import pipeline, stages
-from flows.clips import dataset_clips
 from flows.config import PipelineConfig
-from flows.summary import RunSummary
-from tasks.plan import Planner, resolve_sources
-from tasks.stage import Context, Job, Outcome, Product, run_jobs
+from flows.datasets.clips import dataset_clips
+from flows.runs.summary import RunSummary
+from tasks.engine.plan import Planner, resolve_sources
+from tasks.engine.run import Context, Job, Outcome, Product, run_jobs
 
 QUADS = np.zeros((1, 103, 4, 2), np.float32)
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_catalog.loader import ClipLoader, PackReader
+from data_catalog.pack.loader import ClipLoader, PackReader
 from models.geometry import crop_origin
 from tasks.masks import MasksConfig
 from tasks.pack import PackClip, PackConfig, write_pack

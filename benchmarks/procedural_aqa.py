@@ -6,10 +6,10 @@
     python -m benchmarks.procedural_aqa --workspace W --only pairs --row 'TSA-Net, tracker mil' --seed 0    # a part
     python -m benchmarks.procedural_aqa --workspace W --gpu      # the full I3D at the paper's lengths
 
-The models are rows of matrices, `flows/matrices/procedural*.yaml`, run through the pipeline itself, so a run that was
-stopped goes on where it was, and parts that were run are joined. Data: procedural dives of two divers of whom one is
-judged, and nothing in the picture tells who (`pairs`); the same from so far away that a tube is a few positions
-(`distant`); and a judged diver whom the camera keeps in the middle, between two others (`centred`).
+The models are rows of matrices, `flows/experiments/matrices/procedural*.yaml`, run through the pipeline itself, so a
+run that was stopped goes on where it was, and parts that were run are joined. Data: procedural dives of two divers of
+whom one is judged, and nothing in the picture tells who (`pairs`); the same from so far away that a tube is a few
+positions (`distant`); and a judged diver whom the camera keeps in the middle, between two others (`centred`).
 
 Two tables a study. Spearman: mean of the seeds' figures at the last epoch, and in brackets the 95 % bootstrap interval
 over held-out clips; the figure of each seed ± their standard deviation. Slopes: by how many points predictions follow
@@ -19,7 +19,7 @@ clips' own tubes, mean of a clip: as the paper counts (g and W_z), and all of it
 `nano` needs its weights: `tubeflow weights pull nanotrack_v3`; without them the command says so and goes on.
 """
 
-import flows.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
+import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -33,12 +33,12 @@ from benchmarks.procedural_plot import draw
 from benchmarks.procedural_splash import held_out_splashes
 from benchmarks.procedural_tables import agreeing, findings, tables, write_block
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli import run_pipeline
-from flows.contenders import SEED, experiment_records
-from flows.datasets import ProceduralSpec, make_procedural
-from flows.experiment import Matrix, dataset_actions, expand, load_matrix, run_matrix
-from flows.track_truth import true_tubes
-from flows.tracks import write_quads
+from flows.cli.main import run_pipeline
+from flows.cli.tracks import write_quads
+from flows.datasets.ingest import ProceduralSpec, make_procedural
+from flows.experiments.contenders import SEED, experiment_records
+from flows.experiments.matrix import Matrix, dataset_actions, expand, load_matrix, run_matrix
+from flows.tracking.perturbed_truth import true_tubes
 
 GPU = (
     "model.backbone=i3d",

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from benchmarks.procedural_splash import Splashes
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
-from flows.compare import Question, compare
-from flows.compare_print import figure
-from flows.contenders import Contender, find_contenders, join_seeds
-from flows.experiment import summarise
-from flows.flops import attention_channels
-from models.flops import AttentionCost, attention_cost, in_words, total_cost
-from models.tube_growth import grow_tubes
-from tasks.scoring import OVERALL
+from flows.cli.compare_table import figure
+from flows.experiments.compare import Question, compare
+from flows.experiments.contenders import Contender, find_contenders, join_seeds
+from flows.experiments.matrix import summarise
+from flows.report.attention_cost import attention_channels
+from models.attention.cost import AttentionCost, attention_cost, in_words, total_cost
+from models.attention.growth import grow_tubes
+from tasks.training.scoring import OVERALL
 
 PLAIN, TSA, NONLOCAL = "PlainNet", "TSA-Net", "NL-Net"
 AGAINST_PLAIN = (TSA, NONLOCAL, "TSA-Net x2", "TSA-Net x3")

@@ -25,17 +25,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.datasets.procedural import make_dataset, read_ground_truth
-from data_catalog.tracking_clips import find_tracking_clips
-from data_catalog.video import probe, read_frames
-from data_catalog.weights import resolve_weights
+from data_catalog.media.video import probe, read_frames
+from data_catalog.synthetic.sport import make_dataset, read_ground_truth
+from data_catalog.tracks.benchmarks import find_tracking_clips
+from data_catalog.weights.resolve import resolve_weights
 from models.geometry import box_to_quad, quad_to_box
 from models.trackers import Tube
 from models.trackers.siammask.checkpoint import load_siammask
 from models.trackers.siammask.outline import mask_to_rectangle, rectangle_to_quad
 from models.trackers.siammask.settings import find_preset, lost_settings
 from models.trackers.siammask.tracker import SiamMaskTracker
-from tasks.track_evaluation import EvaluationConfig, Sample, load_sample, measure, quad_boxes, run_clip, true_tube
+from tasks.assessment.tracking import EvaluationConfig, Sample, load_sample, measure, quad_boxes, run_clip, true_tube
 
 CONFIG = EvaluationConfig()
 ALWAYS, NEVER = 0.0, 1.1  # sureness from which the outline decides

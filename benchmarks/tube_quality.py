@@ -26,16 +26,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.datasets.procedural.mishaps import Film, cut_to, pass_before, shoot, stop_camera
-from data_catalog.datasets.procedural.storyboard import Kind, plan_clip
-from data_catalog.datasets.procedural.write import MIN_VISIBLE_PX, first_box, silhouette_quad
-from data_catalog.frame_codec import decode_frames, encode_frames
-from data_catalog.tube_quality import TubeQuality, TubeSeries
+from data_catalog.media.frame_codec import decode_frames, encode_frames
+from data_catalog.synthetic.sport.mishaps import Film, cut_to, pass_before, shoot, stop_camera
+from data_catalog.synthetic.sport.storyboard import Kind, plan_clip
+from data_catalog.synthetic.sport.write import MIN_VISIBLE_PX, first_box, silhouette_quad
+from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
 from models.geometry import polygon_iou
 from models.trackers import Tracker, Tube, build_tracker
+from tasks.assessment.quality import QualityConfig, Subject, judge, measure, runs_of
 from tasks.masks import MasksConfig, build_masks
 from tasks.normalize import select_frames
-from tasks.quality import QualityConfig, Subject, judge, measure, runs_of
 
 LENGTH, FRAME_WH = 103, (455, 256)
 OFF = 0.1  # IoU below which a tube is not on the athlete

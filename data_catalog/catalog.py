@@ -19,15 +19,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
-from data_catalog.edits import Edits, edited
-from data_catalog.index import ArtifactIndex
 from data_catalog.json_file import read_record, sealed, unsealed, write_record
-from data_catalog.quarantine import Quarantine
-from data_catalog.schemas import CLIPS, EDITED_CLIPS, REJECTED, read_table, write_table
-from data_catalog.sources import Sources
 from data_catalog.store import ArtifactDamaged, Store
-from data_catalog.truth_table import TruthTable
-from data_catalog.tube_quality import TubeQualityTable
+from data_catalog.tables.edits import Edits, edited
+from data_catalog.tables.index import ArtifactIndex
+from data_catalog.tables.quarantine import Quarantine
+from data_catalog.tables.schemas import CLIPS, EDITED_CLIPS, REJECTED, read_table, write_table
+from data_catalog.tables.sources import Sources
+from data_catalog.tables.tube_quality import TubeQualityTable
+from data_catalog.tables.tube_truth import TruthTable
 
 logger = logging.getLogger(__name__)
 

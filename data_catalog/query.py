@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.schemas import (
+from data_catalog.tables.schemas import (
     ARTIFACTS,
     CLIPS,
     DATASETS,

@@ -17,14 +17,14 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.backbones import BACKBONES
 from models.trackers import TRACKERS
-from tasks.config import StageConfig
+from tasks.assessment.published_tubes import PUBLISHED
+from tasks.assessment.quality import QualityConfig
 from tasks.detect import NOBODY, DetectConfig
+from tasks.engine.config import StageConfig
 from tasks.evaluate import EvaluateConfig
 from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.pack import PackConfig
-from tasks.published import PUBLISHED
-from tasks.quality import QualityConfig
 from tasks.track import TrackConfig
 from tasks.train import ModelConfig, TrainConfig
 

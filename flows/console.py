@@ -15,14 +15,14 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tasks import progress
+from tasks.engine import progress
 
 if TYPE_CHECKING:
     from data_catalog.datasets.records import Check, Listing
-    from data_catalog.tube_quality import TubeQuality
-    from flows.summary import RunSummary
-    from tasks.plan import StagePlan
-    from tasks.tube_truth import TruthMeans
+    from data_catalog.tables.tube_quality import TubeQuality
+    from flows.runs.summary import RunSummary
+    from tasks.assessment.tube_truth import TruthMeans
+    from tasks.engine.plan import StagePlan
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

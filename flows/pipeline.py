@@ -18,13 +18,13 @@ from prefect.states import Completed, Failed
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.errors import os_sentence
 from flows.config import ConfigError, PipelineConfig, apply_overrides
-from flows.datasets import make_procedural
-from flows.execute import RunOptions, execute
-from flows.quality import suspicious_sentence
-from flows.run_page import show_run
-from flows.setup import make_own_gpu_slot
+from flows.datasets.ingest import make_procedural
+from flows.execution.execute import RunOptions, execute
+from flows.execution.prefect_page import show_run
+from flows.execution.prefect_setup import make_own_gpu_slot
+from flows.execution.temporary_server import end_own_server_with_us
+from flows.runs.quality import suspicious_sentence
 from flows.stages import EXPERIMENT, PREPROCESS, StageName, select_stages
-from flows.temporary_server import end_own_server_with_us
 
 DEFAULT_CONFIG = PipelineConfig()
 DEFAULT_OPTIONS = RunOptions()

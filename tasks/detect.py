@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.frame_codec import decode_frames
-from data_catalog.weights import resolve_weights
+from data_catalog.media.frame_codec import decode_frames
+from data_catalog.weights.resolve import resolve_weights
 from models.detectors import DETECTORS, Detections, Detector, build_detector, detector_weights
 from models.detectors.followed import departed, sampled_frames
 from models.detectors.select import FOLLOWED, choose_athletes
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.stage import Context, Job, Outcome, Product, Stage, read_parent
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.run import Context, Job, Outcome, Product, Stage, read_parent
 
 STAGE_VERSION = 1   # 1: first
 

@@ -18,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from data_catalog.pack_file import PackReader
-from tasks.config import StageConfig
-from tasks.progress import report
-from tasks.scoring import Table, score_table
-from tasks.stage import Context, Job, Product, Stage, each, read_parent
+from data_catalog.pack.file import PackReader
+from tasks.engine.config import StageConfig
+from tasks.engine.progress import report
+from tasks.engine.run import Context, Job, Product, Stage, each, read_parent
 from tasks.train import ModelConfig, TrainConfig, build_network, part_clips
+from tasks.training.scoring import Table, score_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks.lightning_module import ClipScorer
+    from tasks.training.module import ClipScorer
 
 STAGE_VERSION = 1
 """1: points per clip and per segment."""
@@ -61,7 +61,7 @@ class Evaluation:
         predictions: one row per weights and clip: weights ("last", "best", …), clip_id, split, action, true,
             predicted, and segment_0 … segment_N-1; score points, or label and probabilities. `true` is nan
             where unknown.
-        metrics: weights → split → action or "all" → metric name → `models.metrics.Metric`.
+        metrics: weights → split → action or "all" → metric name → `models.metrics.scores.Metric`.
     """
 
     predictions: pd.DataFrame
@@ -105,7 +105,7 @@ def evaluate(
     import pandas as pd
     import torch
 
-    from tasks.lightning_module import ClipScorer
+    from tasks.training.module import ClipScorer
 
     reader = PackReader(pack)
     chosen = _chosen(reader, model, training, config)
@@ -183,8 +183,8 @@ def predict_clips(
     import pandas as pd
     import torch
 
-    from data_catalog.loader import ClipLoader
-    from tasks.remask import Remask
+    from data_catalog.pack.loader import ClipLoader
+    from tasks.training.remask import Remask
 
     loader = ClipLoader(
         reader,

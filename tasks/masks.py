@@ -18,12 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
 from models.geometry import SEGMENT_STARTS, coverage, quads_to_crop, tube_mask, unite
-from models.mask_coverage import has_mask, tube_coverage
-from models.released_masks import released_cells
-from models.rle import Runs
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.stage import Context, Job, Product, Stage, each, read_parent
+from models.geometry.mask_coverage import has_mask, tube_coverage
+from models.geometry.released_masks import released_cells
+from models.geometry.rle import Runs
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.run import Context, Job, Product, Stage, each, read_parent
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class TubeMasks(TypedDict):
 
 
 class PixelMasks(NamedTuple):
-    """Masks of A · L frames as run lengths (`models.rle.pack_runs`), athlete a in frame t at index a · L + t."""
+    """Masks of A · L frames as run lengths (`models.geometry.rle.pack_runs`); athlete a, frame t at index a · L + t."""
 
     rle: Runs
     offsets: NDArray[np.int64]

@@ -1,6 +1,6 @@
 """normalize: a source video or frame folder becomes L upright RGB frames of one size.
 
-Reads the clip's video; writes `frames` and `frame_offsets` (see `data_catalog.frame_codec`), `source_index` (L,)
+Reads the clip's video; writes `frames` and `frame_offsets` (see `data_catalog.media.frame_codec`), `source_index` (L,)
 int64 and the attributes of `Normalized`. It crops nothing and corrects no colour.
 
 Two index rules (`select_frames`) for a clip of F frames, numbered from 0:
@@ -24,11 +24,11 @@ from pydantic import Field
 
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.errors import BadVideo
-from data_catalog.frame_codec import encode_frames
-from data_catalog.video import ShortDecode, VideoInfo, probe, read_frames
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.stage import Context, Job, Product, Stage, each
+from data_catalog.media.frame_codec import encode_frames
+from data_catalog.media.video import ShortDecode, VideoInfo, probe, read_frames
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.run import Context, Job, Product, Stage, each
 
 STAGE_VERSION = 1   # 1: first
 

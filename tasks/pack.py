@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from data_catalog.frame_codec import decode_frames
-from data_catalog.pack_file import JUDGES, ClipArrays, ClipLabels, PackGeometry, PackWriter
+from data_catalog.media.frame_codec import decode_frames
+from data_catalog.pack.file import JUDGES, ClipArrays, ClipLabels, PackGeometry, PackWriter
 from data_catalog.store import Store
 from models.geometry import crop_origin
-from tasks.config import StageConfig
+from tasks.engine.config import StageConfig
+from tasks.engine.progress import report
+from tasks.engine.run import Context, Job, Product, Stage, each
 from tasks.masks import MasksConfig
-from tasks.progress import report
-from tasks.stage import Context, Job, Product, Stage, each
 
 STAGE_VERSION = 1
 """1: crop, resize (area when shrinking), raw frames, fletcher32, one chunk a clip."""

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from data_catalog.pack_file import PackLabels, PackReader
+from data_catalog.pack.file import PackLabels, PackReader
 from tasks.evaluate import EvaluateConfig, load_weights, predict_clips
-from tasks.targets import score_scale
 from tasks.train import ModelConfig, TrainConfig, build_network
+from tasks.training.targets import score_scale
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from data_catalog.loader import Batch
+    from data_catalog.pack.loader import Batch
     from models.tsanet import TSANet
-    from tasks.lightning_module import ClipScorer
+    from tasks.training.module import ClipScorer
 
 
 def needs_difficulty(model: ModelConfig, training: TrainConfig) -> bool:
@@ -75,7 +75,7 @@ def scorer_of(
     Raises:
         ValueError: the network doesn't fit the pack.
     """
-    from tasks.lightning_module import ClipScorer
+    from tasks.training.module import ClipScorer
 
     settings = training.model_copy(update={"score_range": score_range})
     return ClipScorer(network, reader, model, settings).eval()
@@ -83,8 +83,8 @@ def scorer_of(
 
 def first_batch(reader: PackReader, training: TrainConfig) -> Batch:
     """The first clip of a pack as a batch of its own, moved in time as evaluation moves it."""
-    from data_catalog.loader import ClipLoader
-    from tasks.remask import Remask
+    from data_catalog.pack.loader import ClipLoader
+    from tasks.training.remask import Remask
 
     loader = ClipLoader(
         reader, [0], batch_size=1, eval_shift=training.eval_shift, remask=Remask(reader.geometry)

@@ -3,8 +3,8 @@
 Reads the normalised frames and the chosen boxes; writes `quads` (A, L, 4, 2) float32 in pixels of the normalised
 frame, clockwise, `scores` (A, L) float32, and (A, L) bool `lost`, `border` (the quad touches the frame's border) and
 `sudden` (it leapt against the frame before). Trackers that segment add `rle` and `rle_offsets`, the masks as run
-lengths (`models.rle.unpack_runs`, mask of athlete a in frame t at index a · L + t). It repairs nothing: where a target
-was lost the quad is the last one that was found.
+lengths (`models.geometry.rle.unpack_runs`, mask of athlete a in frame t at index a · L + t). It repairs nothing: where
+a target was lost the quad is the last one that was found.
 """
 
 import json
@@ -17,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from data_catalog.frame_codec import decode_frames
-from data_catalog.weights import resolve_weights
-from models.rle import pack_runs
+from data_catalog.media.frame_codec import decode_frames
+from data_catalog.weights.resolve import resolve_weights
+from models.geometry.rle import pack_runs
 from models.trackers import TRACKERS, ManyTracker, Tracker, Tube, build_tracker, weight_suffixes, weights_files
 from models.trackers.flags import at_border, sudden_change
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.published import PUBLISHED, published_tracks
-from tasks.stage import Context, Job, Outcome, Product, Stage, each, read_parent
+from tasks.assessment.published_tubes import PUBLISHED, published_tracks
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.run import Context, Job, Outcome, Product, Stage, each, read_parent
 
 STAGE_VERSION = 2  # 1: first; 2: flags `border` and `sudden`, masks
 

@@ -21,12 +21,12 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from data_catalog.pack_file import PackReader
-from data_catalog.weight_registry import load_registry
-from data_catalog.weights import resolve_weights
-from tasks.config import StageConfig
-from tasks.parts import Parts, part_clips
-from tasks.stage import Context, Job, Product, Stage, each
+from data_catalog.pack.file import PackReader
+from data_catalog.weights.registry import load_registry
+from data_catalog.weights.resolve import resolve_weights
+from tasks.engine.config import StageConfig
+from tasks.engine.run import Context, Job, Product, Stage, each
+from tasks.training.splits import Parts, part_clips
 
 if TYPE_CHECKING:
     from models.tsanet import TSANet
@@ -90,7 +90,7 @@ class TrainConfig(StageConfig):
             count as one batch (for BatchNorm they stay `accumulate` batches).
         ema: decay of a moving average of the weights, which is then what is validated and kept, e.g. 0.999.
         actions: train on these actions only; None for all.
-        score_range: what the score is normalised with, see `tasks.targets.score_scale`.
+        score_range: what the score is normalised with, see `tasks.training.targets.score_scale`.
         difficulty: predict the execution and multiply by the clip's known difficulty.
         flip: probability of a horizontal flip of a training clip.
         shift: smallest and largest temporal shift of a training clip in frames; `eval_shift` that of a test
@@ -242,10 +242,10 @@ def train(
     """
     import torch
 
-    from tasks.checkpoints import find_checkpoint
-    from tasks.distributed import fit_in_processes
-    from tasks.lightning_module import PREFIX, STATE, TubeModule
-    from tasks.trainer import check_machine, fit
+    from tasks.training.checkpoints import find_checkpoint
+    from tasks.training.distributed import fit_in_processes
+    from tasks.training.module import PREFIX, STATE, TubeModule
+    from tasks.training.trainer import check_machine, fit
 
     started = time.monotonic()
     check_machine(config)

@@ -16,16 +16,16 @@ import torch
 from prefect.utilities.annotations import quote
 
 from data_catalog.catalog import Workspace
-from data_catalog.datasets.procedural import make_dataset
 from data_catalog.store import content_digest
-from flows.clips import dataset_clips
+from data_catalog.synthetic.sport import make_dataset
 from flows.config import PipelineConfig, load_config
-from flows.datasets import ingest
-from flows.execute import RunOptions, execute
+from flows.datasets.clips import dataset_clips
+from flows.datasets.ingest import ingest
+from flows.execution.execute import RunOptions, execute
+from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES, make_plan
-from flows.summary import RunSummary
-from tasks.plan import Planner, StagePlan
-from tasks.stage import run_jobs
+from tasks.engine.plan import Planner, StagePlan
+from tasks.engine.run import run_jobs
 
 DATASET = "tiny"
 SETTINGS = (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
-from data_catalog.track_text import TrackFileError
-from data_catalog.tracks import read_frfs_boxes
+from data_catalog.tracks.files import read_frfs_boxes
+from data_catalog.tracks.text import TrackFileError
 
 WHERE = "get FRFS from https://github.com/Shunli-Wang/TSA-Net (Google Drive or Baidu)"
 ACTION = "figure_skating"

@@ -10,7 +10,7 @@ from data_catalog.datasets.folder import FolderAdapter
 from data_catalog.datasets.records import Check, DatasetError, Listing
 
 if TYPE_CHECKING:
-    from data_catalog.datasets.procedural import GroundTruth
+    from data_catalog.synthetic.sport import GroundTruth
 
 WHERE = "make one with `tubeflow datasets make procedural`"
 
@@ -52,7 +52,7 @@ def read_ground_truth(root: Path, clip_id: str) -> GroundTruth:
     Raises:
         DatasetError: the dataset has no truth for that clip.
     """
-    from data_catalog.datasets.procedural import read_ground_truth as read_file
+    from data_catalog.synthetic.sport import read_ground_truth as read_file
 
     return read_file(ground_truth_file(root, clip_id))
 

@@ -14,16 +14,16 @@ import numpy as np
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.inspect.tube_layers import numbers
+from data_catalog.indexed_read import read_artifact
 from data_catalog.store import ArtifactDamaged
-from flows.finished import find_run
-from flows.runs import read_runs
-from flows.view.artifacts import read_artifact
+from flows.draw.tube_layers import numbers
+from flows.runs.clip_tube import true_quads
+from flows.runs.finished import find_run
+from flows.runs.record import read_runs
+from flows.tracking.variants import changes, clip_tracks, read_tube
 from flows.view.plans import plan_json
 from flows.view.rows import done_key, row_answer
 from flows.view.state import DatasetState, Snapshot
-from flows.view.variants import changes, clip_tracks, read_tube
-from flows.views import true_quads
 
 KEPT_RUNS = 32
 SHOWN_RUNS = 20

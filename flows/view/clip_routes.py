@@ -6,12 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from flows.view.artifacts import NoArtifact
+from data_catalog.indexed_read import NoArtifact
+from flows.tracking.variants import read_tube
 from flows.view.clip import clip_json
 from flows.view.overlap import overlap
 from flows.view.plans import plan_json
 from flows.view.state import ViewState
-from flows.view.variants import read_tube
 
 
 def clip_routes(state: ViewState) -> APIRouter:

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 
-from data_catalog.inspect.clip_rows import ClipRow, RowQuery, Sort
-from flows.labels import person
+from flows.datasets.labels import person
 from flows.stages import CLIP_STAGES
 from flows.view.access import Access
+from flows.view.clip_rows import ClipRow, RowQuery, Sort
 from flows.view.prefect_runs import prefect_json
 from flows.view.rows import clip_url, row_answer
 from flows.view.state import ViewState

@@ -12,8 +12,8 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from data_catalog.inspect.thumbs import filmstrip, thumbnail
-from flows.view.artifacts import ClipFrames, NoArtifact, artifact_file, open_artifact
+from data_catalog.indexed_read import ClipFrames, NoArtifact, artifact_file, open_artifact
+from flows.draw.thumbs import filmstrip, thumbnail
 from flows.view.state import ViewState
 
 FOREVER = "private, max-age=31536000, immutable"

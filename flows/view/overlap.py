@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.inspect.tube_layers import numbers
-from flows.view.artifacts import read_artifact
+from data_catalog.indexed_read import read_artifact
+from flows.draw.tube_layers import numbers
 from models.geometry import polygon_iou
 
 

@@ -23,7 +23,7 @@ TYPES = {
 
 def web_files() -> Mapping[str, Path]:
     """Every page asset of the package, by name."""
-    folder = Path(str(resources.files("data_catalog.inspect").joinpath("web")))
+    folder = Path(str(resources.files("flows.view").joinpath("static")))
     return {path.name: path for path in folder.iterdir() if path.suffix in TYPES and path.is_file()}
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.inspect import last_whole_run
+from flows.cli.inspect import last_whole_run
 from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, section
 from flows.view.command import run_words, shown
 from flows.view.rows import stage_state
 from flows.view.state import DatasetState, Snapshot
-from tasks.plan import Planner, StagePlan
+from tasks.engine.plan import Planner, StagePlan
 
 ABOUT = {
     "clip": "Makes this clip's tube again, nothing else; its new score is then told by the network that is there.",

@@ -13,7 +13,7 @@ from prefect.exceptions import PrefectException
 from prefect.settings import get_current_settings
 
 from data_catalog.catalog import CatalogError
-from flows.setup import TAG, own_server
+from flows.execution.prefect_setup import TAG, own_server
 from flows.view.jobs import Job, State
 
 FLOW = "pipeline"

@@ -7,11 +7,11 @@ from urllib.parse import urlencode
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.inspect.clip_rows import ClipRow, Problem, StageState, row_json
-from data_catalog.tube_quality import TubeQuality
+from data_catalog.tables.tube_quality import TubeQuality
 from flows.config import PipelineConfig
-from flows.quality import known_quality
-from tasks.plan import StagePlan
+from flows.runs.quality import known_quality
+from flows.view.clip_rows import ClipRow, Problem, StageState, row_json
+from tasks.engine.plan import StagePlan
 
 THUMB_WIDTH = 320
 

@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.frame_codec import decode_frames
-from data_catalog.inspect.tube_layers import as_base64, numbers
-from data_catalog.pack_file import PackLabels, PackReader
-from flows.finished import NEWEST, FinishedRun, find_run, trained_state
-from flows.runs import read_runs
-from flows.view.artifacts import read_artifact
+from data_catalog.indexed_read import read_artifact
+from data_catalog.media.frame_codec import decode_frames
+from data_catalog.pack.file import PackLabels, PackReader
+from flows.draw.tube_layers import as_base64, numbers
+from flows.runs.finished import NEWEST, FinishedRun, find_run, trained_state
+from flows.runs.record import read_runs
 from flows.view.clip import recorded
 from flows.view.rows import done_key
 from flows.view.state import DatasetState, Snapshot, ViewState
+from tasks.engine.run import Context
 from tasks.evaluate import EvaluateConfig, predict_clips
 from tasks.pack import PackClip, write_pack
 from tasks.predict import action_range, build_scorer, first_batch, needs_difficulty, scorer_of
-from tasks.stage import Context
 
 if TYPE_CHECKING:
     from torch import Tensor

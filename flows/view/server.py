@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 
 from data_catalog.catalog import CatalogError
 from data_catalog.errors import BadVideo, os_sentence
-from data_catalog.weight_registry import WeightsError
+from data_catalog.indexed_read import NoArtifact
+from data_catalog.weights.registry import WeightsError
+from flows.cli.options import sentence
 from flows.config import ConfigError
-from flows.options import sentence
 from flows.view.access import Access, Guard
-from flows.view.artifacts import NoArtifact
 from flows.view.clip_routes import clip_routes
 from flows.view.disagreements import disagreement_routes
 from flows.view.gallery import gallery_routes

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.inspect.clip_rows import ClipRow, RowQuery, choose, count_facets
-from flows.clips import every_clip
+from flows.cli.inspect import last_config, last_where
 from flows.config import ConfigError, PipelineConfig, load_config
-from flows.inspect import last_config, last_where
+from flows.datasets.clips import every_clip
 from flows.stages import CLIP_STAGES, section
+from flows.view.clip_rows import ClipRow, RowQuery, choose, count_facets
 from flows.view.rows import make_rows
-from tasks.plan import Planner, StagePlan
+from tasks.engine.plan import Planner, StagePlan
 
 logger = logging.getLogger(__name__)
 

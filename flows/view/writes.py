@@ -11,10 +11,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_catalog.catalog import CatalogError
-from flows.inspect import last_whole_run
-from flows.labels import set_labels
+from data_catalog.indexed_read import read_artifact
+from flows.cli.inspect import last_whole_run
+from flows.datasets.labels import set_labels
 from flows.stages import CLIP_STAGES
-from flows.view.artifacts import read_artifact
 from flows.view.clip import to_source
 from flows.view.jobs import Job, Jobs
 from flows.view.plans import command_words, plan_json

@@ -1,6 +1,6 @@
 """Video networks by name.
 
-A new one is a file with a `SplitBackbone` (see `models/backbones/seam.py`) and one line in `BACKBONES`.
+A new one is a file with a `SplitBackbone` (see `models/backbones/split.py`) and one line in `BACKBONES`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from models.backbones.seam import Backbone, Layout, SplitBackbone
+    from models.backbones.split import Backbone, Layout, SplitBackbone
 
 __all__ = ["BACKBONES", "Backbone", "Layout", "SplitBackbone", "build_backbone"]
 
@@ -30,7 +30,7 @@ BACKBONES: dict[str, str] = {
 def __getattr__(name: str) -> Any:
     """The seam's classes on first use: who only asks for names need not wait for PyTorch."""
     if name in ("Backbone", "Layout", "SplitBackbone"):
-        return getattr(import_module("models.backbones.seam"), name)
+        return getattr(import_module("models.backbones.split"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

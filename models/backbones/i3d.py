@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.seam import SplitBackbone
+from models.backbones.split import SplitBackbone
 
 Triple = tuple[int, int, int]
 BranchWidths = tuple[int, int, int, int, int, int]

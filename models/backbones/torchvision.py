@@ -14,7 +14,7 @@ from torch import Tensor, cat, nn
 from torchvision.models import WeightsEnum
 
 from models.backbones.checkpoint import load_state, read_tensors
-from models.backbones.seam import Between, SplitBackbone
+from models.backbones.split import Between, SplitBackbone
 
 
 class TorchvisionBackbone(SplitBackbone):

@@ -2,8 +2,8 @@
 
 A first frame alone doesn't say who that is: on a diving clip the surest box is a spectator's. Later frames do. Laid
 over the first one by the scene's own motion, everything that belongs to the scene stays in its place, and the athlete
-does not (`models.motion.departures`). A good box holds that change and has little of it around, lies near the middle,
-where cameras keep whom they follow, and is not small.
+does not (`models.video.camera_motion.departures`). A good box holds that change and has little of it around, lies near
+the middle, where cameras keep whom they follow, and is not small.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.detectors.base import Detections
-from models.motion import camera_path, departures
+from models.video.camera_motion import camera_path, departures
 
 PATH_EVERY = 3           # frames between two that the scene's motion is chained through
 LATER_FRAMES = 12        # later frames that are compared with the first

@@ -34,15 +34,15 @@ from benchmarks.procedural_tables import (
 )
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import Listing
-from flows.clips import dataset_clips
 from flows.config import PipelineConfig, load_config
-from flows.contenders import Contender, find_contenders
-from flows.datasets import ProceduralSpec
-from flows.execute import RunOptions, execute
-from flows.experiment import Matrix, expand, load_matrix, run_matrix
-from flows.finished import FinishedRun, find_run
+from flows.datasets.clips import dataset_clips
+from flows.datasets.ingest import ProceduralSpec
+from flows.execution.execute import RunOptions, execute
+from flows.experiments.contenders import Contender, find_contenders
+from flows.experiments.matrix import Matrix, expand, load_matrix, run_matrix
+from flows.runs.finished import FinishedRun, find_run
 from flows.stages import STAGE_NAMES
-from models.flops import attention_cost
+from models.attention.cost import attention_cost
 
 CHANNELS = 112  # of i3d_small at its cut
 TAU = "TSA-Net, tau 0.25"

@@ -22,7 +22,7 @@ from chromium import FLAGS, find_chromium
 from tiny_workspace import DATASET, copy_workspace, run
 
 from data_catalog.catalog import Workspace
-from flows.labels import set_labels
+from flows.datasets.labels import set_labels
 from flows.stages import STAGE_NAMES
 
 STARTED = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+")

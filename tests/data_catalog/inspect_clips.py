@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_catalog.inspect.clip_view import ClipView, CropWindow
+from flows.draw.clip_view import ClipView, CropWindow
 
 LENGTH, HEIGHT, WIDTH = 40, 64, 120
 CROP = CropWindow(left=28, top=0, size=64)

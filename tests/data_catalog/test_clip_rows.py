@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from data_catalog.inspect.clip_rows import ClipRow, Problem, RowQuery, choose, count_facets, row_json
+from flows.view.clip_rows import ClipRow, Problem, RowQuery, choose, count_facets, row_json
 
 HIT = dict.fromkeys(("normalize", "detect", "track", "masks"), "hit")
 ROWS = [

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from data_catalog.datasets import DatasetError, build_adapter
-from data_catalog.datasets.procedural import make_dataset
 from data_catalog.datasets.procedural_folder import read_ground_truth
+from data_catalog.synthetic.sport import make_dataset
 
 PROCEDURAL = build_adapter("procedural")
 

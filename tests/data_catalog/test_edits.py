@@ -8,7 +8,7 @@ import pytest
 
 from data_catalog.catalog import DatasetInfo, Datasets
 from data_catalog.datasets.records import ClipRecord, Listing
-from data_catalog.edits import Edit, EditError, Edits, edit_warnings, parse_value
+from data_catalog.tables.edits import Edit, EditError, Edits, edit_warnings, parse_value
 
 RECORDS = tuple(
     ClipRecord(f"c{i}", f"{i}.mp4", "train", score=float(i), judges=(7.0, 8.5), boxes=((1.0, 2.0, 3.0, 4.0),), label=i)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from made_materials import picture
 
-from data_catalog.datasets.compositions import mixture as mixture_module
-from data_catalog.datasets.compositions.cutouts import open_cast
-from data_catalog.datasets.compositions.filmed import EACH, filmed_sequences
-from data_catalog.datasets.compositions.mixture import FILMED, Mixture
-from data_catalog.datasets.compositions.sequences import CropForm, Sequence, compose
+from data_catalog.synthetic.composites import mixture as mixture_module
+from data_catalog.synthetic.composites.cutouts import open_cast
+from data_catalog.synthetic.composites.filmed import EACH, filmed_sequences
+from data_catalog.synthetic.composites.mixture import FILMED, Mixture
+from data_catalog.synthetic.composites.sequences import CropForm, Sequence, compose
 
 
 @pytest.fixture(scope="module")

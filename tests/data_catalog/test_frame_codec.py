@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data_catalog.errors import BadVideo
-from data_catalog.frame_codec import decode_frames, encode_frames
+from data_catalog.media.frame_codec import decode_frames, encode_frames
 
 
 @pytest.fixture(scope="module")

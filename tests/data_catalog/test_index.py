@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from artifact_files import arrays, flip_bit, lineage, truncate
 
-from data_catalog import index as index_module
 from data_catalog.catalog import Workspace
-from data_catalog.index import ArtifactIndex, record_of
 from data_catalog.store import ArtifactDamaged, Store
+from data_catalog.tables import index as index_module
+from data_catalog.tables.index import ArtifactIndex, record_of
 
 KEYS = [f"{number:02x}" * 20 for number in range(4)]
 

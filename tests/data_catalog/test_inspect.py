@@ -11,12 +11,12 @@ import pytest
 from inspect_clips import CROP, GRID, HEIGHT, LENGTH, WIDTH, box_quad, make_clip
 from PIL import Image
 
-from data_catalog.inspect import paint
-from data_catalog.inspect.clip_view import ClipView, CropWindow, evenly_chosen
-from data_catalog.inspect.overlay import overlay_video
-from data_catalog.inspect.pipeline_picture import tube_strip
-from data_catalog.inspect.sheet import contact_sheet, dataset_sheet, segment_strip
-from data_catalog.inspect.terminal import tube_mask_colours, tube_mask_text
+from flows.draw import paint
+from flows.draw.clip_view import ClipView, CropWindow, evenly_chosen
+from flows.draw.overlay import overlay_video
+from flows.draw.pipeline_picture import tube_strip
+from flows.draw.sheet import contact_sheet, dataset_sheet, segment_strip
+from flows.draw.terminal import tube_mask_colours, tube_mask_text
 
 
 def extent(

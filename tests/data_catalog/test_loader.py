@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from data_catalog.loader import Augmentation, Batch, ClipLoader, Remask, augment, epoch_order
-from data_catalog.pack_file import ClipArrays, ClipLabels, DamagedPack, PackGeometry, PackReader, PackWriter
+from data_catalog.pack.file import ClipArrays, ClipLabels, DamagedPack, PackGeometry, PackReader, PackWriter
+from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, Remask, augment, epoch_order
 
 GEOMETRY = PackGeometry(
     length=20, input_size=6, crop=12, grid=(2, 3), starts=(0, 4), segment_length=16, stride=4, tau=0.5
@@ -21,7 +21,7 @@ CLIPS = 7
 
 
 def remask(coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """The slow definition of the tube mask, independent of models.geometry."""
+    """The slow definition of the tube mask, independent of models.geometry.quads."""
     mask = np.zeros((2, 4, 2, 3), bool)
     for n, start in enumerate(GEOMETRY.starts):
         for t in range(4):

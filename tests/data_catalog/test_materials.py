@@ -11,7 +11,7 @@ import pytest
 from made_materials import deb, picture, tar, wheel
 from weight_server import Rule, Server
 
-from data_catalog.datasets.compositions.materials import (
+from data_catalog.synthetic.materials import (
     Material,
     MaterialsError,
     fetch_materials,
@@ -19,7 +19,7 @@ from data_catalog.datasets.compositions.materials import (
     material_files,
     unpack,
 )
-from data_catalog.download import Patience
+from data_catalog.weights.download import Patience
 
 HASTY = Patience(timeout_s=2, tries=2, pause_s=0.01)
 PACKAGE = deb(tar({"./usr/share/a.png": picture(1), "./usr/share/b.txt": b"text", "./usr/bin/run": b"#!/bin/sh"}))

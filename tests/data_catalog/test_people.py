@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_people import bones, make_package
 
-from data_catalog.datasets.compositions.backgrounds import Backgrounds
-from data_catalog.datasets.compositions.camera_faults import spoil, streak
-from data_catalog.datasets.compositions.materials import MaterialsError
-from data_catalog.datasets.compositions.people import PeoplePool, people_pool
-from data_catalog.datasets.compositions.people_mesh import People, PeopleError
-from data_catalog.datasets.compositions.people_pose import (
+from data_catalog.synthetic.composites.backgrounds import Backgrounds
+from data_catalog.synthetic.composites.camera_faults import spoil, streak
+from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes
+from data_catalog.synthetic.materials import MaterialsError
+from data_catalog.synthetic.people.mesh import People, PeopleError
+from data_catalog.synthetic.people.pool import PeoplePool, people_pool
+from data_catalog.synthetic.people.pose import (
     Pose,
     bone_motions,
     limb,
@@ -23,9 +24,8 @@ from data_catalog.datasets.compositions.people_pose import (
     random_rotation,
     shortest_rotation,
 )
-from data_catalog.datasets.compositions.people_render import View, random_look, random_person, render_person
-from data_catalog.datasets.compositions.people_scenes import Composer, Scene, read_things
-from data_catalog.datasets.compositions.procedural_scenes import procedural_scenes
+from data_catalog.synthetic.people.render import View, random_look, random_person, render_person
+from data_catalog.synthetic.people.scenes import Composer, Scene, read_things
 
 
 @pytest.fixture(scope="module")

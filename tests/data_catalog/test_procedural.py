@@ -11,14 +11,14 @@ import av
 import numpy as np
 import pytest
 
-from data_catalog.datasets.procedural import COLUMNS, make_dataset, read_ground_truth
-from data_catalog.datasets.procedural.athlete import JOINT, place_joints, pose, turn
-from data_catalog.datasets.procedural.distractors import Setting
-from data_catalog.datasets.procedural.dive import programme
-from data_catalog.datasets.procedural.judges import PENALTY, Faults, deduction, final_score
-from data_catalog.datasets.procedural.render import render
-from data_catalog.datasets.procedural.storyboard import Storyboard, plan_clip
-from data_catalog.datasets.procedural.write import silhouette_quad
+from data_catalog.synthetic.sport import COLUMNS, make_dataset, read_ground_truth
+from data_catalog.synthetic.sport.athlete import JOINT, place_joints, pose, turn
+from data_catalog.synthetic.sport.distractors import Setting
+from data_catalog.synthetic.sport.dive import programme
+from data_catalog.synthetic.sport.judges import PENALTY, Faults, deduction, final_score
+from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.storyboard import Storyboard, plan_clip
+from data_catalog.synthetic.sport.write import silhouette_quad
 
 Maker = Callable[..., Path]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from artifact_files import flip_bit, truncate
 
-from data_catalog.quarantine import Quarantine, QuarantineRow
+from data_catalog.tables.quarantine import Quarantine, QuarantineRow
 
 ROW = QuarantineRow("mine", "clip é", "detect", "ab" * 20, "Nobody is in it.", "Give a box.", "2026-01-01")
 

@@ -6,9 +6,9 @@ import pytest
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
-from data_catalog.edits import Edit
-from data_catalog.quarantine import QuarantineRow
 from data_catalog.query import READERS, TABLES, query, select_clips
+from data_catalog.tables.edits import Edit
+from data_catalog.tables.quarantine import QuarantineRow
 
 
 @pytest.fixture

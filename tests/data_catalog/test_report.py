@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_catalog.inspect import report as pages
-from data_catalog.inspect.figures import curves_svg, scatter_svg
-from data_catalog.inspect.report import load_picture, render_report
-from data_catalog.inspect.report_data import (
+from flows.report import page as pages
+from flows.report.data import (
     Confusion,
     CostRow,
     CostTable,
@@ -32,6 +30,8 @@ from data_catalog.inspect.report_data import (
     TubeOverlaps,
     TubeQualityRow,
 )
+from flows.report.figures import curves_svg, scatter_svg
+from flows.report.page import load_picture, render_report
 
 ONE_CLIP = SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5)
 BEST_ON_TEST = "choose the best epoch on the test set itself"

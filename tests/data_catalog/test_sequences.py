@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_materials import picture
 
-from data_catalog.datasets.compositions.cutouts import (
+from data_catalog.synthetic.composites.cutouts import (
     Cast,
     Drawings,
     Image,
@@ -18,7 +18,7 @@ from data_catalog.datasets.compositions.cutouts import (
     open_cast,
     read_cutout,
 )
-from data_catalog.datasets.compositions.sequences import CropForm, compose
+from data_catalog.synthetic.composites.sequences import CropForm, compose
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from artifact_files import flip_bit
 
-from data_catalog import sources as sources_module
-from data_catalog.sources import Sources, digest_source
+from data_catalog.tables import sources as sources_module
+from data_catalog.tables.sources import Sources, digest_source
 
 
 @pytest.fixture

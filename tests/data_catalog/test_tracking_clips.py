@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_catalog.track_text import TrackFileError
-from data_catalog.tracking_clips import find_tracking_clips, mask_boxes
-from tasks.track_evaluation import EvaluationConfig, load_sample
+from data_catalog.tracks.benchmarks import find_tracking_clips, mask_boxes
+from data_catalog.tracks.text import TrackFileError
+from tasks.assessment.tracking import EvaluationConfig, load_sample
 
 
 def images(folder: Path, count: int = 3, end: str = "jpg") -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from data_catalog.tracks import (
+from data_catalog.tracks.files import (
     TrackFileError,
     crossed_sides,
     fill_absent,

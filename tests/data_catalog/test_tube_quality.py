@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_catalog.store import Lineage, Store
-from data_catalog.tube_quality import TubeQuality, TubeQualityTable, TubeSeries
+from data_catalog.tables.tube_quality import TubeQuality, TubeQualityTable, TubeSeries
 
 LENGTH = 6
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from video_files import numbered_frames, numbers_of, set_display_matrix, write_folder, write_video
 
 from data_catalog.errors import BadVideo
-from data_catalog.frame_folder import natural_key
-from data_catalog.video import ShortDecode, probe, read_frames, resize_frame
+from data_catalog.media.frame_folder import natural_key
+from data_catalog.media.video import ShortDecode, probe, read_frames, resize_frame
 
 
 def all_frames(path: Path) -> NDArray[np.uint8]:

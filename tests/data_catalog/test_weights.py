@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from weight_server import Rule, Server, write_registry
 
-from data_catalog.download import DownloadError, Patience, _SameKindRedirect
-from data_catalog.weights import (
+from data_catalog.weights.download import DownloadError, Patience, _SameKindRedirect
+from data_catalog.weights.resolve import (
     WeightFile,
     Weights,
     WeightsError,

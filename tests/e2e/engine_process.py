@@ -20,7 +20,7 @@ import lightning.pytorch  # noqa: F401  imported here so that no child has to
 import torch
 from tiny_workspace import run
 
-import tasks.lightning_module  # noqa: F401
+import tasks.training.module  # noqa: F401
 from flows import stages
 from flows.stages import STAGE_NAMES
 

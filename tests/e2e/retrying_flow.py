@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-import flows.quiet  # noqa: F401  # isort: skip
+import flows.cli.quiet  # noqa: F401  # isort: skip
 
 import numpy as np
 from prefect import flow
@@ -14,11 +14,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
-from flows.scheduler import collect, submit_shard
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.plan import StagePlan
-from tasks.stage import Context, Job, Product, ShardReport, Stage, each
+from flows.execution.scheduler import collect, submit_shard
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.plan import StagePlan
+from tasks.engine.run import Context, Job, Product, ShardReport, Stage, each
 
 tried: list[str] = []
 

@@ -18,12 +18,12 @@ import pytest
 from tiny_workspace import copy_workspace, digests, identities, leftovers, plan, run
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.schemas import ARTIFACTS, CLIPS, SOURCES, read_table
 from data_catalog.store import ArtifactDamaged
-from flows.datasets import ingest
+from data_catalog.tables.schemas import ARTIFACTS, CLIPS, SOURCES, read_table
+from flows.datasets.ingest import ingest
+from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
-from flows.summary import RunSummary
-from tasks.checkpoints import find_checkpoint
+from tasks.training.checkpoints import find_checkpoint
 
 CLIP_STAGES = STAGE_NAMES[:4]
 WITHOUT_REPORT = STAGE_NAMES[:6]

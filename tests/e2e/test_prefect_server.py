@@ -20,7 +20,7 @@ from video_files import numbered_frames, write_video
 
 from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig, load_config
-from flows.datasets import ingest
+from flows.datasets.ingest import ingest
 from flows.stages import STAGE_NAMES, StageName
 
 FLOWS = ("pipeline", "preprocess", "experiment", "stage")
@@ -147,7 +147,7 @@ def test_bad_clip_is_a_row_on_the_run_page(server: PrefectServer, demo: Run, tmp
     assert "torn.mp4" in row["reason"]
     assert row["remedy"]
     logs = server.post("/logs/filter", logs={"flow_run_id": {"any_": [run.record["id"]]}})
-    assert [log["name"] for log in logs if "'torn' quarantined" in log["message"]] == ["tasks.failures"]
+    assert [log["name"] for log in logs if "'torn' quarantined" in log["message"]] == ["tasks.engine.failures"]
 
 
 def test_forms_show_the_demo_preset_and_refuse_what_cannot_be(server: PrefectServer) -> None:

@@ -10,9 +10,9 @@ from tiny_workspace import plan, run
 from video_files import numbered_frames, write_video
 
 from data_catalog.catalog import Workspace
-from flows.datasets import ingest
-from flows.status import read_status
-from flows.summary import RunSummary
+from flows.datasets.ingest import ingest
+from flows.maintenance.status import read_status
+from flows.runs.summary import RunSummary
 
 CLIP_STAGES = ("normalize", "detect", "track", "masks")
 

@@ -11,7 +11,7 @@ from tiny_workspace import digests, identities, leftovers, run
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import verify_file
-from flows.datasets import ingest
+from flows.datasets.ingest import ingest
 from flows.stages import STAGE_NAMES
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.datasets.aqa7 import ACTIONS
-from data_catalog.datasets.procedural import read_ground_truth
-from data_catalog.datasets.procedural.write import VideoWriter
+from data_catalog.synthetic.sport import read_ground_truth
+from data_catalog.synthetic.sport.write import VideoWriter
 
 Frames = Iterator[NDArray[np.uint8]]
 

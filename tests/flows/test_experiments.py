@@ -19,17 +19,17 @@ from typer.testing import CliRunner
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import Listing
 from flows import console
-from flows.cli import app
-from flows.clips import dataset_clips
-from flows.compare import Question, align, compare
+from flows.cli.main import app
 from flows.config import ConfigError, PipelineConfig
-from flows.contenders import PER_ACTION, Contender, find_contenders, group_cells, join_seeds
-from flows.execute import RunOptions, execute
-from flows.experiment import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
-from flows.finished import find_run
-from flows.gc import find_garbage
+from flows.datasets.clips import dataset_clips
+from flows.execution.execute import RunOptions, execute
+from flows.experiments.compare import Question, align, compare
+from flows.experiments.contenders import PER_ACTION, Contender, find_contenders, group_cells, join_seeds
+from flows.experiments.matrix import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
+from flows.maintenance.gc import find_garbage
+from flows.runs.finished import find_run
+from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
-from flows.summary import RunSummary
 from models.trackers import TRACKERS, FrameLoopTracker, TrackerEntry, TrackStep
 from models.trackers.base import rectangle
 

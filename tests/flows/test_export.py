@@ -12,12 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.pack_file import PackReader
-from flows import export
-from flows.cli import app
+from data_catalog.pack.file import PackReader
+from flows.cli.main import app
 from flows.config import ConfigError
-from flows.export import clip_inputs, export_run
-from flows.finished import find_run
+from flows.inference import export
+from flows.inference.export import clip_inputs, export_run
+from flows.runs.finished import find_run
 
 OTHER_PROGRAM = """
 import sys, numpy as np

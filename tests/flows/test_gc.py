@@ -10,8 +10,8 @@ from tiny_workspace import copy_workspace, identities, plan, run
 from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli import app
-from flows.gc import find_garbage, newest_runs, remove
+from flows.cli.main import app
+from flows.maintenance.gc import find_garbage, newest_runs, remove
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect_server import REPO, PrefectServer
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows import setup
-from flows.scheduler import collect, submit_shard
-from tasks.config import StageConfig
-from tasks.plan import StagePlan
-from tasks.stage import GPU_LIMIT, Context, Job, Product, ShardReport, Stage, each
+from flows.execution import prefect_setup as setup
+from flows.execution.scheduler import collect, submit_shard
+from tasks.engine.config import StageConfig
+from tasks.engine.plan import StagePlan
+from tasks.engine.run import GPU_LIMIT, Context, Job, Product, ShardReport, Stage, each
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_setup_needs_a_server_that_answers() -> None:
 @pytest.mark.slow
 def test_a_run_without_a_server_makes_its_own_slot(tmp_path: Path, prefect_server: PrefectServer) -> None:
     source = (
-        "from flows.setup import make_own_gpu_slot, own_server\n"
+        "from flows.execution.prefect_setup import make_own_gpu_slot, own_server\n"
         "from prefect.concurrency.sync import concurrency\n"
         "assert own_server()\n"
         "make_own_gpu_slot()\n"

@@ -13,11 +13,11 @@ from tiny_workspace import run
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
-from data_catalog.datasets.procedural import read_ground_truth
-from flows.cli import app
-from flows.clips import dataset_clips
+from data_catalog.synthetic.sport import read_ground_truth
+from flows.cli.main import app
 from flows.config import ConfigError, load_config
-from flows.datasets import ingest
+from flows.datasets.clips import dataset_clips
+from flows.datasets.ingest import ingest
 from models.geometry import polygon_iou
 
 BROADCAST = ("14_01", 1060, 1210)

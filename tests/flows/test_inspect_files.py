@@ -18,8 +18,8 @@ from tiny_workspace import copy_workspace, run
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
-from flows.cli import app
-from flows.tube_pairs import find_pairs
+from flows.cli.main import app
+from flows.tracking.pairs import find_pairs
 from models.geometry import polygon_iou
 from models.trackers import TRACKERS, FrameLoopTracker, TrackerEntry, TrackStep
 from models.trackers.base import rectangle

@@ -8,11 +8,11 @@ from tiny_workspace import DATASET, plan, run
 from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli import app
-from flows.clips import dataset_clips
-from flows.datasets import ingest
-from flows.labels import set_labels
-from flows.status import read_status
+from flows.cli.main import app
+from flows.datasets.clips import dataset_clips
+from flows.datasets.ingest import ingest
+from flows.datasets.labels import set_labels
+from flows.maintenance.status import read_status
 
 
 def clip_ids(root: Path) -> list[str]:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
 from flows import console
-from flows.cli import app
+from flows.cli.main import app
 from flows.stages import STAGE_NAMES
 
 CLIP = "diving_0003"

@@ -11,15 +11,15 @@ from tiny_workspace import DATASET, ThreadRunner, copy_workspace
 from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows import model_cli
-from flows.cli import app
-from flows.clips import dataset_clips
+from flows.cli import models as model_cli
+from flows.cli.main import app
 from flows.config import ConfigError, PipelineConfig
-from flows.execute import RunOptions, execute
-from flows.finished import find_run
-from flows.predict import Request, parse_boxes, predict_videos
+from flows.datasets.clips import dataset_clips
+from flows.execution.execute import RunOptions, execute
+from flows.inference.predict import Request, parse_boxes, predict_videos
+from flows.runs.finished import find_run
+from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
-from flows.summary import RunSummary
 from tasks.predict import action_range
 
 
@@ -106,7 +106,7 @@ def test_boxes_as_typed() -> None:
 
 
 def test_the_range_of_an_action_is_that_of_its_clips_alone(workspace: Workspace) -> None:
-    from data_catalog.pack_file import PackReader
+    from data_catalog.pack.file import PackReader
 
     run = find_run(workspace, "last")
     labels = PackReader(workspace.store.path("pack", run.keys["pack"][""])).labels

@@ -21,14 +21,14 @@ from tiny_workspace import ThreadRunner
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.aqa7 import ACTIONS
-from data_catalog.datasets.procedural import make_dataset
+from data_catalog.synthetic.sport import make_dataset
 from flows.config import PRESETS, load_config
-from flows.datasets import ingest
-from flows.execute import RunOptions, execute
+from flows.datasets.ingest import ingest
+from flows.execution.execute import RunOptions, execute
+from flows.runs.clip_tube import scored_starts
+from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
-from flows.summary import RunSummary
-from flows.views import scored_starts
-from models.metrics import FISHER_LIMIT
+from models.metrics.scores import FISHER_LIMIT
 
 # Of the paper (10 segments of 16 out of 103 frames, Adam's settings, epochs) and of the loaders that it builds on.
 EVERYWHERE = {

@@ -10,9 +10,9 @@ from made_materials import serve_materials
 from typer.testing import CliRunner
 from weight_server import Server
 
-from data_catalog.datasets.compositions.materials import load_manifest
-from flows.cli import app
-from flows.pretrain import CLASSIFIER, PEOPLE, PICTURES
+from data_catalog.synthetic.materials import load_manifest
+from flows.cli.main import app
+from flows.pretrain.tracker import CLASSIFIER, PEOPLE, PICTURES
 from models.trackers import build_tracker
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.cli.main import app
 from models.detectors import build_detector
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "data_catalog"))

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from data_catalog.datasets import ADAPTERS
 from data_catalog.datasets.aqa7 import ACTIONS
-from flows.published import Published, PublishedRow, missing_figures, published, published_rows
-from models.flops import attention_cost
-from models.metrics import fisher_z_mean
-from tasks.scoring import OVERALL
+from flows.experiments.published import Published, PublishedRow, missing_figures, published, published_rows
+from models.attention.cost import attention_cost
+from models.metrics.scores import fisher_z_mean
+from tasks.training.scoring import OVERALL
 
 SIX = set(ACTIONS)
 

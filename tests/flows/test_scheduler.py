@@ -15,11 +15,11 @@ from tiny_workspace import ShardFuture, ThreadRunner
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
-from flows.scheduler import CACHED_SHARD_CLIPS, LARGEST_SHARD, SHARDS_A_WORKER, make_shards, run_clip_stages
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.plan import StagePlan
-from tasks.stage import Context, Job, Product, ShardReport, Stage, each
+from flows.execution.scheduler import CACHED_SHARD_CLIPS, LARGEST_SHARD, SHARDS_A_WORKER, make_shards, run_clip_stages
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.plan import StagePlan
+from tasks.engine.run import Context, Job, Product, ShardReport, Stage, each
 
 CLIPS = [f"c{number}" for number in range(10)]
 

@@ -8,10 +8,10 @@ from tiny_workspace import copy_workspace, plan, run, tiny_config
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
-from flows import quality
-from flows.cli import app
-from flows.quality import known_quality, measure_tubes
-from tasks.quality import QualityConfig
+from flows.cli.main import app
+from flows.runs import quality
+from flows.runs.quality import known_quality, measure_tubes
+from tasks.assessment.quality import QualityConfig
 
 SUSPECT_ALL = "quality.suspicious=0"
 

@@ -11,11 +11,11 @@ from tiny_workspace import DATASET, new_workspace
 from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
-from data_catalog.datasets.procedural import read_ground_truth
 from data_catalog.datasets.records import Listing
-from data_catalog.tracks import read_tracks
-from flows.cli import app
-from flows.track_truth import drift, true_tubes
+from data_catalog.synthetic.sport import read_ground_truth
+from data_catalog.tracks.files import read_tracks
+from flows.cli.main import app
+from flows.tracking.perturbed_truth import drift, true_tubes
 from models.geometry import polygon_iou
 
 

@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
-from data_catalog.tracks import read_tracks
-from flows.cli import app
-from flows.clips import dataset_clips
+from data_catalog.tracks.files import read_tracks
+from flows.cli.main import app
 from flows.config import load_config
-from flows.datasets import ingest
+from flows.datasets.clips import dataset_clips
+from flows.datasets.ingest import ingest
 from flows.stages import CLIP_STAGES, section
-from tasks.plan import Planner, resolve_sources
-from tasks.stage import Context, run_jobs
+from tasks.engine.plan import Planner, resolve_sources
+from tasks.engine.run import Context, run_jobs
 
 
 @pytest.fixture

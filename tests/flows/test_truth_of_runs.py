@@ -9,10 +9,10 @@ import pytest
 from tiny_workspace import copy_workspace, new_workspace, run
 
 from data_catalog.catalog import Workspace
-from flows import tube_truth
 from flows.console import truth_sentence
-from flows.datasets import ingest
-from tasks.tube_truth import TruthMeans
+from flows.datasets.ingest import ingest
+from flows.runs.record import against_truth as tube_truth
+from tasks.assessment.tube_truth import TruthMeans
 
 UPTO = ("normalize", "detect", "track", "masks")
 

@@ -13,11 +13,11 @@ import torch
 from tiny_workspace import DATASET, plan, run, tiny_config
 from view_pages import Pages, clip_name, pages_of
 
-from data_catalog.frame_codec import decode_frames
-from data_catalog.pack_file import PackReader
+from data_catalog.media.frame_codec import decode_frames
+from data_catalog.pack.file import PackReader
 from flows.config import PipelineConfig, load_config, preset_names
-from flows.finished import find_run, trained_state
-from flows.labels import set_labels
+from flows.datasets.labels import set_labels
+from flows.runs.finished import find_run, trained_state
 from flows.view.command import nearest_preset, run_words
 from models.geometry import polygon_iou
 from tasks.evaluate import load_weights

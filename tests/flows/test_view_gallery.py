@@ -7,8 +7,8 @@ from pathlib import Path
 from tiny_workspace import DATASET, new_workspace, plan, run
 from view_pages import Pages, clip_name, pages_of
 
-from flows.inspect import last_config, last_where
-from flows.labels import set_labels
+from flows.cli.inspect import last_config, last_where
+from flows.datasets.labels import set_labels
 from flows.view.state import ViewState, fingerprint
 
 

@@ -11,7 +11,7 @@ import pytest
 from tiny_workspace import DATASET, copy_workspace
 from view_pages import ORIGIN, Pages, clip_name, pages_of
 
-from data_catalog.edits import Edit
+from data_catalog.tables.edits import Edit
 from flows.view.access import HEADERS, MAX_BODY, Access, is_loopback
 from flows.view.pages import PAGES, web_files
 

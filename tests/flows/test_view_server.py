@@ -17,8 +17,8 @@ import pytest
 from tiny_workspace import DATASET
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.view_cli import address, listen
+from flows.cli.main import app
+from flows.cli.view import address, listen
 
 REPO = Path(__file__).resolve().parents[2]
 ask = partial(httpx.get, timeout=60)  # every core may be busy

@@ -13,14 +13,14 @@ from prefect_server import PrefectServer
 from tiny_workspace import DATASET, copy_workspace, run
 from view_pages import Pages, clip_name, pages_of
 
+from flows.cli.inspect import last_config
 from flows.config import validate_config
 from flows.console import progress_lines
-from flows.datasets import ingest
-from flows.inspect import last_config
-from flows.setup import TAG
+from flows.datasets.ingest import ingest
+from flows.execution.prefect_setup import TAG
 from flows.view.jobs import STOPPED, Job, Jobs
 from flows.view.prefect_runs import FLOW
-from tasks import progress
+from tasks.engine import progress
 
 CLIP = {"dataset": DATASET, "clip": clip_name(1)}
 

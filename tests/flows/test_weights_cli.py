@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 from weight_server import Rule, Server, write_registry
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.weight_registry import Weights, load_registry
-from data_catalog.weights import resolve_weights
-from flows import weights_cli
-from flows.cli import app
+from data_catalog.weights.registry import Weights, load_registry
+from data_catalog.weights.resolve import resolve_weights
+from flows.cli import weights as weights_cli
+from flows.cli.main import app
 from flows.config import load_config, preset_names
 from flows.stages import CLIP_STAGES, DATASET_STAGES, section
 from tasks.detect import DetectConfig
-from tasks.plan import Planner
+from tasks.engine.plan import Planner
 from tasks.track import TrackConfig
 from tasks.train import ModelConfig
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from flows.cli import app
+from flows.cli.main import app
 
 CLIP = "diving_0003"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.geometry import polygon_iou
-from models.raster_overlap import raster_overlap
-from models.tracking_metrics import one_pass
+from models.geometry.raster_overlap import raster_overlap
+from models.metrics.tracking import one_pass
 
 
 @pytest.fixture(scope="module")

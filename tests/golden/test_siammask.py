@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from models.geometry import order_clockwise, polygon_iou
 from models.trackers.siammask.anchors import anchor_grid, anchor_sizes, cosine_window
+from models.trackers.siammask.batched_search import Search
 from models.trackers.siammask.checkpoint import load_siammask
 from models.trackers.siammask.crop import crop_corner, crop_targets
 from models.trackers.siammask.decode import choose, move, outline_window, search_side, template_side
-from models.trackers.siammask.lockstep import Search
 from models.trackers.siammask.network import SiamMask
 from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask
 from models.trackers.siammask.settings import NEVER_LOST, PRESETS

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from data_catalog.datasets.procedural.render import render
-from data_catalog.datasets.procedural.storyboard import plan_clip
-from data_catalog.datasets.procedural.write import first_box
+from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.storyboard import plan_clip
+from data_catalog.synthetic.sport.write import first_box
 from models.detectors import build_detector, detector_weights
 from models.detectors.athlete_network import build_network, load_weights, save_weights, start_from_imagenet
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import tube_dot as operator
-from models import tube_softmax
 from models.attention import NonLocal, TubeSelfAttention
-from models.tube_forms import Projections, factored_limit
-from models.tube_growth import grow_tubes
+from models.attention import dot as operator
+from models.attention import softmax as tube_softmax
+from models.attention.dot_forms import Projections, factored_limit
+from models.attention.growth import grow_tubes
 
 SHAPE = (4, 5, 6)  # T, H, W of the tests: 120 positions
 C, R = 8, 4

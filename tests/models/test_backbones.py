@@ -10,7 +10,7 @@ from torchvision.models.video.mvit import MSBlockConfig, MViT
 
 from models.backbones import BACKBONES, Backbone, build_backbone
 from models.backbones.i3d import I3D, SamePool3d, Unit3d, endpoint_alias, same_padding
-from models.backbones.seam import derive_layout
+from models.backbones.split import derive_layout
 from models.backbones.torchvision import MViTBackbone
 
 CUTS = [

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from models import metrics
-from models.comparison import (
+from models.metrics import scores as metrics
+from models.metrics.comparison import (
     METRICS,
     Sample,
     accuracy_many,

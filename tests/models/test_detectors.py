@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_catalog.video import read_frames
+from data_catalog.media.video import read_frames
 from models.detectors import Detections, Detector, build_detector, detector_weights
 from models.detectors.base import sorted_detections
 from models.detectors.letterbox import Letterbox

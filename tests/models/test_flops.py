@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import tube_dot as operator
 from models.attention import TubeSelfAttention
-from models.flops import AttentionCost, attention_cost, in_words, reduction, total_cost
-from models.tube_forms import Projections, factored_limit, factored_macs, matrix_macs
-from models.tube_softmax import symmetric_macs, symmetric_softmax
+from models.attention import dot as operator
+from models.attention.cost import AttentionCost, attention_cost, in_words, reduction, total_cost
+from models.attention.dot_forms import Projections, factored_limit, factored_macs, matrix_macs
+from models.attention.softmax import symmetric_macs, symmetric_softmax
 
 
 def counting() -> FlopCounterMode:

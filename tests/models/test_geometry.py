@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from models import geometry as g
+from models.geometry import quads as g
 
 Quad = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.likeness import likeness
+from models.video.appearance import likeness
 
 LENGTH, HEIGHT, WIDTH = 30, 128, 228
 

@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models import mask_coverage
-from models.geometry import box_to_quad, coverage, crop_origin, quads_to_crop
-from models.mask_coverage import Window, has_mask, runs_coverage, tube_coverage
-from models.rle import pack_runs
+from models.geometry import box_to_quad, coverage, crop_origin, mask_coverage, quads_to_crop
+from models.geometry.mask_coverage import Window, has_mask, runs_coverage, tube_coverage
+from models.geometry.rle import pack_runs
 
 FRAME = (455, 256)
 CROP = Window(116, 16, 224, 224, (14, 14))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from models import metrics
-from models.metrics import Metric
+from models.metrics import scores as metrics
+from models.metrics.scores import Metric
 
 
 @pytest.fixture(params=[(7, None), (60, None), (60, 4), (2, None)], ids=["short", "long", "many ties", "two"])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.detectors import Detections
 from models.detectors.followed import departed, distinct, followed_rank, sampled_frames
 from models.detectors.select import choose_athletes
-from models.motion import camera_path, departures, scene_motion
+from models.video.camera_motion import camera_path, departures, scene_motion
 
 WIDTH, HEIGHT = 455, 256
 Frame = NDArray[np.uint8]

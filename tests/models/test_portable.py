@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models.attention import NonLocal, TubeSelfAttention
-from models.portable import DenseAttention, ScoreModel
+from models.exportable import DenseAttention, ScoreModel
 from models.tsanet import TSANet, build_tsanet
 
 BLOCKS = {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.rle import decode_mask, encode_mask, pack_runs, unpack_runs
+from models.geometry.rle import decode_mask, encode_mask, pack_runs, unpack_runs
 
 
 def test_runs_go_down_the_columns_and_begin_with_zeros():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.scene_change import find_cuts, scene_changes
+from models.video.scene_cuts import find_cuts, scene_changes
 
 RNG = np.random.default_rng(4)
 SMOOTH = np.kron(RNG.integers(0, 255, (12, 40, 3)), np.ones((8, 8, 1))).astype(np.uint8)  # 96 x 320

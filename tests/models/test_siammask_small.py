@@ -10,10 +10,11 @@ import torch
 import torchvision
 from torch.nn import functional
 
-from data_catalog.datasets.procedural import make_dataset, read_ground_truth
-from data_catalog.video import probe, read_frames
-from data_catalog.weight_registry import load_registry
-from data_catalog.weights import list_weights, resolve_weights, verify
+from data_catalog.media.video import probe, read_frames
+from data_catalog.synthetic.sport import make_dataset, read_ground_truth
+from data_catalog.weights.registry import load_registry
+from data_catalog.weights.resolve import list_weights, resolve_weights, verify
+from models.metrics.tracking import Grid, mean_grid_iou
 from models.safetensors_file import read_safetensors, write_safetensors
 from models.trackers import ManyTracker, Tube, build_tracker
 from models.trackers.siammask.crop import crop_corner, crop_targets
@@ -23,7 +24,6 @@ from models.trackers.siammask.mobilenet import MobileNetStride8, fold_classifier
 from models.trackers.siammask.outline import outline_to_mask
 from models.trackers.siammask.settings import PRESETS, SiamMaskSettings
 from models.trackers.siammask.small import SmallSiamMask
-from models.tracking_metrics import Grid, mean_grid_iou
 
 SHIPPED = "siammask-s"
 FRAME_WH = (455, 256)

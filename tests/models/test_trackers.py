@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from data_catalog.video import probe, read_frames
+from data_catalog.media.video import probe, read_frames
 from models.geometry import coverage, quads_to_crop
 from models.trackers import TRACKERS, FrameLoopTracker, Tracker, TrackStep, Tube, build_tracker, weights_files
 from models.trackers.base import rectangle

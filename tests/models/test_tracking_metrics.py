@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.geometry import box_to_quad
-from models.raster_overlap import raster_overlap, rasterise
-from models.tracking_metrics import (
+from models.geometry.raster_overlap import raster_overlap, rasterise
+from models.metrics.tracking import (
     Grid,
     attributes_of,
     box_overlap,

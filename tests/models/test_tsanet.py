@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.attention import NonLocal, TubeSelfAttention
-from models.backbones.seam import SplitBackbone
+from models.backbones.split import SplitBackbone
 from models.heads import build_head
 from models.tsanet import (
     TSANet,

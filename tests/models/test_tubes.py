@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.geometry import SEGMENT_STARTS, coverage
-from models.tubes import flip_coverage, grid_iou, tube_mask, unite
+from models.geometry.tube_mask import flip_coverage, grid_iou, tube_mask, unite
 
 
 def test_a_step_selects_what_any_of_its_frames_selects() -> None:

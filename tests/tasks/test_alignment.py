@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data_catalog.loader import Augmentation, ClipLoader, augment
-from data_catalog.pack_file import ClipArrays, PackReader
-from tasks.lightning_module import Remask
+from data_catalog.pack.file import ClipArrays, PackReader
+from data_catalog.pack.loader import Augmentation, ClipLoader, augment
 from tasks.masks import MasksConfig, build_masks
 from tasks.pack import PackClip, PackConfig, write_pack
+from tasks.training.module import Remask
 
 LENGTH, WIDTH, HEIGHT, CROP, LEFT, TOP, CELL = 109, 455, 256, 224, 116, 16, 16
 MASKS = MasksConfig()  # the published ones

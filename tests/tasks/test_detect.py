@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.video import read_frames
+from data_catalog.media.video import read_frames
 from models.detectors import Detections, build_detector
 from tasks import detect
 from tasks.detect import STAGE, DetectConfig, DetectResult, FirstFrame, detect_athletes
-from tasks.errors import BadClip
+from tasks.engine.errors import BadClip
 
 FRAME = np.zeros((256, 455, 3), np.uint8)
 

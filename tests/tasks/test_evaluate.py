@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 from tiny_training import CONFIG, MODEL, tiny_pack
 
-from models.metrics import fisher_z_mean
+from models.metrics.scores import fisher_z_mean
+from tasks.engine.progress import Progress, listening, report
 from tasks.evaluate import EvaluateConfig, evaluate, nothing_evaluated
-from tasks.progress import Progress, listening, report
-from tasks.scoring import score_table
 from tasks.train import TrainResult, train
+from tasks.training.scoring import score_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from models.geometry import box_to_quad, coverage, flip_coverage, tube_mask
-from models.rle import pack_runs
+from models.geometry.rle import pack_runs
 from tasks import masks
 from tasks.masks import MasksConfig, PixelMasks, build_masks, is_empty
 

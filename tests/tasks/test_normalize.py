@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from video_files import numbered_frames, numbers_of, write_folder, write_video
 
-from data_catalog.frame_codec import decode_frames
-from tasks.errors import BadClip
+from data_catalog.media.frame_codec import decode_frames
+from tasks.engine.errors import BadClip
 from tasks.normalize import NormalizeConfig, is_constant_rate, normalize_clip, select_frames
 
 counts = st.integers(2, 2000)

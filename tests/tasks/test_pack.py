@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tiny_training import MASKS, tiny_clips
 
-from data_catalog.pack_file import PackReader
+from data_catalog.pack.file import PackReader
 from models.geometry import crop_origin, quads_to_crop
 from tasks.masks import MasksConfig
 from tasks.pack import PackClip, PackConfig, network_frames, write_pack

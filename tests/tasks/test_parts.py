@@ -10,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 from tiny_training import CONFIG, MODEL, tiny_clips, tiny_pack
 
-from data_catalog.pack_file import PackReader
+from data_catalog.pack.file import PackReader
 from tasks.masks import MasksConfig
 from tasks.pack import PackConfig, write_pack
-from tasks.parts import Parts, held_out, part_clips
 from tasks.train import TrainConfig, TrainResult, train
+from tasks.training.splits import Parts, held_out, part_clips
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ACTIONS = {0: "vault", 1: "diving", 2: "diving", 3: "diving"}  # of every four clips

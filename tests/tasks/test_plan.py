@@ -176,7 +176,7 @@ def edit_labels(videos: Path, root: Path, changes: dict[int, dict[str, str]], ke
         writer = csv.DictWriter(file, rows[0].keys())
         writer.writeheader()
         writer.writerows(rows[:keep])
-    from flows.datasets import ingest
+    from flows.datasets.ingest import ingest
 
     ingest(Workspace(root), "tiny", "procedural", videos, labels)
 

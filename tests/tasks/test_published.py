@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_catalog.tracks import TrackFile
+from data_catalog.tracks.files import TrackFile
 from models.geometry import coverage
-from tasks.errors import BadClip
-from tasks.published import published_tracks, published_tube, track_of
+from tasks.assessment.published_tubes import published_tracks, published_tube, track_of
+from tasks.engine.errors import BadClip
 
 SOURCE_WH, FRAME_WH = (640, 360), (455, 256)
 

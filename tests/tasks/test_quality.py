@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.tube_quality import Case, Slipping, make_case, score
-from data_catalog.datasets.procedural.mishaps import cut_to, pass_before, shoot, stop_camera
-from data_catalog.datasets.procedural.storyboard import plan_clip
-from data_catalog.tube_quality import TubeQuality, TubeSeries
-from tasks.quality import QualityConfig, Subject, judge, measure
+from data_catalog.synthetic.sport.mishaps import cut_to, pass_before, shoot, stop_camera
+from data_catalog.synthetic.sport.storyboard import plan_clip
+from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
+from tasks.assessment.quality import QualityConfig, Subject, judge, measure
 
 LENGTH, SEGMENTS = 40, 4
 SUBJECT = Subject("t" * 40, "m" * 40, "tiny", "dive")

@@ -21,9 +21,21 @@ from pydantic import Field
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.store import ArtifactDamaged
-from tasks.config import StageConfig
-from tasks.errors import BadClip
-from tasks.stage import UNKNOWN, Context, IOTrouble, Job, Outcome, Product, ShardReport, Stage, each, make_key, run_jobs
+from tasks.engine.config import StageConfig
+from tasks.engine.errors import BadClip
+from tasks.engine.run import (
+    UNKNOWN,
+    Context,
+    IOTrouble,
+    Job,
+    Outcome,
+    Product,
+    ShardReport,
+    Stage,
+    each,
+    make_key,
+    run_jobs,
+)
 from tasks.track import STAGE as TRACK
 from tasks.track import TrackConfig
 

@@ -21,11 +21,11 @@ from fixed_clip import write_clips
 from tiny_workspace import run, tiny_config
 
 from data_catalog.catalog import Workspace
-from data_catalog.frame_codec import decode_frames
+from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import Store
-from flows.datasets import ingest
+from flows.datasets.ingest import ingest
 from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES
-from models import geometry
+from models.geometry import quads as geometry
 from tasks import masks, normalize, pack
 
 RECORD = Path(__file__).with_name("stage_outputs.json")

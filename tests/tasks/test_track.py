@@ -8,10 +8,10 @@ import pytest
 
 from data_catalog.catalog import Workspace
 from models.geometry import box_to_quad
-from models.rle import unpack_runs
+from models.geometry.rle import unpack_runs
 from models.trackers import TRACKERS, ManyTracker, Tube, build_tracker
-from tasks.errors import BadClip
-from tasks.stage import Context, Job, Product
+from tasks.engine.errors import BadClip
+from tasks.engine.run import Context, Job, Product
 from tasks.track import STAGE, TrackConfig, track_clip, track_clips, tube_arrays
 
 

@@ -11,10 +11,10 @@ import pytest
 import tiny_training
 from tiny_training import CONFIG, MODEL, tiny_pack
 
-from data_catalog.pack_file import PackReader
-from tasks.checkpoints import find_checkpoint
-from tasks.targets import score_scale
+from data_catalog.pack.file import PackReader
 from tasks.train import EpochRow, ModelConfig, TrainConfig, TrainResult, part_clips, train
+from tasks.training.checkpoints import find_checkpoint
+from tasks.training.targets import score_scale
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,12 +18,12 @@ import pytest
 import tiny_training
 from tiny_training import CONFIG, MODEL
 
-from data_catalog.loader import ClipLoader
-from data_catalog.pack_file import PackReader
-from tasks.checkpoints import find_checkpoint
-from tasks.distributed import LOG
-from tasks.progress import Progress, listening
+from data_catalog.pack.file import PackReader
+from data_catalog.pack.loader import ClipLoader
+from tasks.engine.progress import Progress, listening
 from tasks.train import EpochRow, ModelConfig, TrainConfig, TrainResult, train
+from tasks.training.checkpoints import find_checkpoint
+from tasks.training.distributed import LOG
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 # Whose steps depend on the whole batch alone: BatchNorm's statistics and dropout are each process's own.
@@ -99,7 +99,7 @@ def processes_of(workdir: Path) -> list[int]:
             words = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"tasks.train_process" in words and str(workdir).encode() in words:
+        if b"tasks.training.worker" in words and str(workdir).encode() in words:
             found.append(int(folder.name))
     return found
 

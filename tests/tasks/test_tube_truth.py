@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.geometry import box_to_quad
-from models.rle import pack_runs
+from models.geometry.rle import pack_runs
+from tasks.assessment.tube_truth import Truth, TruthFigures, compare_with_truth, means
 from tasks.masks import MasksConfig, PixelMasks, TubeMasks, build_masks
-from tasks.tube_truth import Truth, TruthFigures, compare_with_truth, means
 
 FRAME = (455, 256)
 CONFIG = MasksConfig()

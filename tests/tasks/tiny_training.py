@@ -17,10 +17,10 @@ import yaml
 from torch import Tensor, nn
 
 from models.backbones import BACKBONES
-from models.backbones.seam import SplitBackbone
+from models.backbones.split import SplitBackbone
+from tasks.engine.progress import listening
 from tasks.masks import MasksConfig, build_masks
 from tasks.pack import PackClip, PackConfig, write_pack
-from tasks.progress import listening
 from tasks.train import ModelConfig, TrainConfig, train
 
 BACKBONES["tiny"] = "tiny_training:build_tiny"

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from models.trackers.base import TrackStep, Tube, box_inside, rectangle
+from models.trackers.siammask.batched_search import Found, Search, Siamese, Targets
 from models.trackers.siammask.checkpoint import load_siammask
-from models.trackers.siammask.lockstep import Found, Search, Siamese, Targets
 from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask, rectangle_to_quad
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, find_preset, lost_settings
 

@@ -1,0 +1,258 @@
+"""From the pack to batches, in an order that can be resumed in the middle of an epoch.
+
+Order and augmentation are pure functions: the order of (seed, epoch), the augmentation of a clip of (seed,
+epoch, clip_id). Both come from a digest, not from a random generator, so they are the same on every
+machine, for every number of workers, and after every restart.
+
+Frames stay uint8 and are not yet split into segments: 103 frames travel to the device instead of 160.
+
+Reading processes come from a fork server, not by forking the process that trains: that one has threads (HDF5,
+pyarrow, progress bars, Prefect) whose locks a fork would copy as they stand, so that now and then a child would
+wait for ever. The server is a fresh process that has imported torch and little else; it is started once and
+serves every loader.
+"""
+
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
+from typing import TypedDict, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from data_catalog.pack.file import ClipArrays, DamagedPack, PackGeometry, PackLabels, PackReader
+
+__all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry", "PackLabels", "PackReader"]
+
+Remask = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
+"""Coverage (L, Hf, Wf) → tube mask (N, T, Hf, Wf), as the masks stage does it."""
+
+
+class Batch(TypedDict):
+    """B clips: frames (B, L, S, S, 3) uint8 RGB, mask (B, N, T, Hf, Wf) bool, the rest (B,).
+
+    `index` int64 is the clip's number in the pack; score, difficulty, label float32 and judges (B, 7)
+    float32 are nan where absent.
+    """
+
+    index: Tensor
+    frames: Tensor
+    mask: Tensor
+    score: Tensor
+    difficulty: Tensor
+    label: Tensor
+    judges: Tensor
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a clip in training.
+
+    Attributes:
+        flip: probability of a horizontal flip of pixels and mask.
+        shift: smallest and largest temporal shift in frames, drawn evenly; frame i becomes frame i + shift,
+            and beyond the ends the first or last frame is repeated.
+    """
+
+    flip: float = 0.0
+    shift: tuple[int, int] = (0, 0)
+
+    def draw(self, seed: int, epoch: int, clip_id: str) -> tuple[bool, int]:
+        """Whether to flip, and the shift in frames, for one clip in one epoch."""
+        bits = _digest(f"{seed}:{epoch}:{clip_id}")
+        low, high = self.shift
+        return (bits >> 32) / 2**32 < self.flip, low + (bits & 0xFFFFFFFF) % (high - low + 1)
+
+
+def epoch_order(indices: Sequence[int], seed: int, epoch: int) -> list[int]:
+    """The clips' numbers, shuffled; depends on nothing but the arguments."""
+    return sorted(indices, key=lambda index: (_digest(f"{seed}:{epoch}:order:{index}"), index))
+
+
+class ClipLoader:
+    """Batches of clips for one epoch after the other; `len` is the number of batches of a whole epoch.
+
+    Each `iter` goes on where the last one stopped, a finished epoch is followed by the next one.
+    `state_dict` after k batches and `load_state_dict` in another process give the same rest of the epoch.
+    With `shuffle=False` every `iter` starts at the first clip instead (evaluation).
+
+    Args:
+        indices: the clips' numbers in the pack.
+        batch_size: clips per step over all processes of a distributed run; each takes its share.
+        augmentation: None for none.
+        eval_shift: temporal shift in frames where nothing is drawn.
+        remask: makes the tube mask of a shifted clip; needed when a shift can occur. With `workers` it must pickle,
+            and what its module imports is what a reading process waits for.
+        rank, world_size: this process among the processes of a distributed run.
+        workers: reading processes; 0 reads in this one.
+
+    Raises:
+        ValueError: no clips, a batch that cannot be shared evenly, a shift without `remask`, or workers in a process
+            that may have no children.
+    """
+
+    def __init__(
+        self,
+        reader: PackReader,
+        indices: Sequence[int],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        augmentation: Augmentation | None = None,
+        eval_shift: int = 0,
+        remask: Remask | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        if not indices:
+            raise ValueError(f"the pack {reader.path} has no clip for this split; check the labels' split column.")
+        if batch_size % world_size:
+            raise ValueError(f"a batch of {batch_size} clips cannot be shared evenly by {world_size} processes.")
+        if workers and multiprocessing.current_process().daemon:
+            raise ValueError(
+                "this process may start no reading processes (it is a worker of another program); set train.workers "
+                "to 0."
+            )
+        shifts = (augmentation.shift if augmentation else (0, 0)) + (eval_shift,)
+        if any(shifts) and remask is None:
+            raise ValueError("a temporal shift moves the tube too: give `remask`.")
+        self.indices = list(indices)
+        self.batch_size = batch_size
+        self._cursor = _Cursor(self.indices, batch_size, seed, shuffle, rank, world_size)
+        dataset = _ClipDataset(reader, seed, augmentation or Augmentation(shift=(eval_shift, eval_shift)), remask)
+        self._loader = DataLoader(
+            dataset,
+            batch_sampler=self._cursor,
+            num_workers=workers,
+            multiprocessing_context=_clean_processes(remask) if workers else None,
+            collate_fn=_collate,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+        )
+
+    def __len__(self) -> int:
+        return self._cursor.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        cursor = self._cursor
+        cursor.start()
+        for batch in self._loader:
+            # Counted when handed out, not when workers fetch it ahead: this is what a checkpoint must know.
+            cursor.position += 1
+            yield batch
+
+    def counting(self, batch: int) -> tuple[int, float]:
+        """How many of this process's clips of a batch aren't there only to fill it up (the first ones), and how many
+        that are over all processes on average."""
+        cursor = self._cursor
+        clips = min(self.batch_size, len(self.indices) - batch * self.batch_size)
+        share = -(-clips // cursor.world_size)
+        return min(max(clips - cursor.rank * share, 0), share), clips / cursor.world_size
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next `iter` goes on."""
+        return {"epoch": self._cursor.epoch, "position": self._cursor.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where another loader with the same arguments was."""
+        self._cursor.epoch, self._cursor.position = state["epoch"], state["position"]
+
+
+class _Cursor(Sampler[list[tuple[int, int]]]):
+    """Which clips come next: lists of (epoch, clip number), this process's share of each batch."""
+
+    def __init__(
+        self, indices: list[int], batch_size: int, seed: int, shuffle: bool, rank: int, world_size: int
+    ) -> None:
+        self.epoch, self.position = 0, 0
+        self.batches = -(-len(indices) // batch_size)
+        self._indices, self._batch_size, self._seed, self._shuffle = indices, batch_size, seed, shuffle
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self) -> int:
+        return self.batches - self.position
+
+    def start(self) -> None:
+        """Begin the next epoch if this one is finished; without shuffling, begin again."""
+        if not self._shuffle:
+            self.position = 0
+        elif self.position >= self.batches:
+            self.epoch, self.position = self.epoch + 1, 0
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, first = self.epoch, self.position
+        order = epoch_order(self._indices, self._seed, epoch) if self._shuffle else self._indices
+        for start in range(first * self._batch_size, len(order), self._batch_size):
+            batch = order[start : start + self._batch_size]
+            # Every process must take as many steps and clips as the others: the last batch is filled up
+            # from the front of the order. Training gives what fills up no weight (`counting`), evaluation drops what
+            # it sees twice.
+            missing = -len(batch) % self.world_size
+            batch = batch + [order[i % len(order)] for i in range(missing)]
+            share = len(batch) // self.world_size
+            yield [(epoch, index) for index in batch[self.rank * share : (self.rank + 1) * share]]
+
+
+class _ClipDataset(Dataset[Batch]):
+    """One augmented clip by (epoch, clip number)."""
+
+    def __init__(self, reader: PackReader, seed: int, augmentation: Augmentation, remask: Remask | None) -> None:
+        self._reader, self._seed, self._augmentation, self._remask = reader, seed, augmentation, remask
+
+    def __getitem__(self, key: tuple[int, int]) -> Batch:
+        epoch, index = key
+        labels = self._reader.labels
+        flip, shift = self._augmentation.draw(self._seed, epoch, labels.clip_id[index])
+        arrays = self._reader.read(index)
+        frames, mask = augment(arrays, flip=flip, shift=shift, remask=self._remask)
+        return Batch(
+            index=torch.tensor(index),
+            frames=torch.from_numpy(frames),
+            mask=torch.from_numpy(mask),
+            score=torch.tensor(labels.score[index], dtype=torch.float32),
+            difficulty=torch.tensor(labels.difficulty[index], dtype=torch.float32),
+            label=torch.tensor(labels.label[index], dtype=torch.float32),
+            judges=torch.tensor(labels.judges[index], dtype=torch.float32),
+        )
+
+
+def augment(
+    clip: ClipArrays, *, flip: bool, shift: int, remask: Remask | None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Shift in time, then flip from left to right; pixels and tube mask alike.
+
+    Returns:
+        frames (L, S, S, 3) uint8 and mask (N, T, Hf, Wf) bool, contiguous copies.
+    """
+    frames, mask = clip.frames, clip.mask
+    if shift:
+        if remask is None:
+            raise ValueError("a temporal shift moves the tube too: give `remask`.")
+        times = np.clip(np.arange(len(frames)) + shift, 0, len(frames) - 1)
+        frames, mask = frames[times], remask(clip.coverage[times])
+    if flip:
+        frames, mask = frames[:, :, ::-1], mask[..., ::-1]
+    return np.ascontiguousarray(frames), np.ascontiguousarray(mask)
+
+
+def _clean_processes(remask: Remask | None) -> ForkServerContext:
+    """Processes that copy no thread's locks; the server imports once what each of them needs."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, *([remask.__module__] if remask is not None else [])])
+    return context
+
+
+def _collate(items: list[Batch]) -> Batch:
+    return cast(Batch, default_collate(items))
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

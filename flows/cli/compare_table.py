@@ -1,0 +1,108 @@
+"""How `tubeflow compare` is shown on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Column, Table
+from rich.text import Text
+
+from flows.console import out
+from tasks.training.scoring import OVERALL
+
+
+def print_comparison(record: Mapping[str, Any]) -> None:
+    """Per metric every contender with intervals, published figures below; differences from the baseline; notes."""
+    clips = ", ".join(f"{action or 'clips'} {count}" for action, count in record["clips"].items())
+    out.print(
+        f"Dataset {record['dataset']}, {record['split']} split, {record['weights']} epoch; {clips}. "
+        "In brackets: 95 % bootstrap interval over clips.",
+        markup=False,
+    )
+    for metric, rows in record["metrics"].items():
+        _print_figures(metric, rows, record["published"])
+    for one in record["undefined"]:
+        out.print(
+            f"{one['metric']} of {one['contender']}, {one['action'] or 'clips'}: undefined: {one['reason']}",
+            markup=False,
+            soft_wrap=True,
+        )
+    for place in range(1, len(record["contenders"])):
+        _print_differences(record, place)
+    for source in dict.fromkeys(row["source"] for row in record["published"]):
+        methods = dict.fromkeys(row["method"] for row in record["published"] if row["source"] == source)
+        out.print(f"published: {', '.join(methods)}: {source}", markup=False, soft_wrap=True)
+    for name, what in record["missing"].items():
+        out.print(f"not known here, {name}: {'; '.join(what)}", markup=False, soft_wrap=True)
+    for note in record["notes"]:
+        out.print(note, markup=False, soft_wrap=True)
+
+
+def _print_figures(metric: str, rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> None:
+    actions = list(rows[0]["figures"])
+    shown = actions if len(actions) > 2 else [OVERALL]
+    # Names of actions are folded: cut off, sync_diving_3m and sync_diving_10m would be one.
+    table = Table(metric, *(Column(action or "clips", overflow="fold") for action in shown))
+    for row in rows:
+        table.add_row(row["contender"], *(figure(row["figures"][action]) for action in shown))
+    table.add_section()
+    for method in dict.fromkeys(row["method"] for row in published if row["metric"] == metric):
+        known = {r["action"]: r for r in published if r["method"] == method and r["metric"] == metric}
+        cells = (f"{known[action]['value']:.4f}" if action in known else "" for action in shown)
+        table.add_row(f"{method} (published)", *cells)
+    out.print(table)
+
+
+def _print_differences(record: Mapping[str, Any], place: int) -> None:
+    """One contender against the baseline: what happened to the score, and where the tubes differ, to them."""
+    baseline, contender = (record["contenders"][number]["label"] for number in (0, place))
+    table = Table("", "before", "after", "difference", "permutation p", "Wilcoxon p")
+    table.title, table.title_justify = Text(f"{contender} against {baseline}"), "left"
+    reasons = []
+    for metric, rows in record["metrics"].items():
+        before, after = (value(rows[number]["figures"][OVERALL]) for number in (0, place))
+        tests = [rows[place].get(name) for name in ("permutation_test", "wilcoxon_test")]
+        reasons += [f"no test of {metric}: {test['reason']}." for test in tests if test and test["reason"]]
+        change = figure(rows[place]["differences"][OVERALL], sign=True)
+        table.add_row(metric, before, after, change, *(_p(test) for test in tests))
+    for row in record["tubes"]:
+        if row["contender"] == contender:
+            table.add_section()
+            _add_tubes(table, row)
+    out.print(table)
+    for reason in dict.fromkeys(reasons):
+        out.print(reason, markup=False, soft_wrap=True)
+
+
+def _p(test: Mapping[str, Any] | None) -> str:
+    return "" if test is None else "–" if test["p"] is None else f"{test['p']:.3g}"
+
+
+def _add_tubes(table: Table, row: Mapping[str, Any]) -> None:
+    table.add_row("IoU of the two tubes", "", "", figure(row["iou"]))
+    before, after = (f"{size:.0f}" for size in row["size"])
+    table.add_row("tube size, positions", before, after, figure(row["size_difference"], sign=True, digits=1))
+    if "truth_iou" in row:
+        before, after = (f"{overlap:.4f}" for overlap in row["truth_iou"])
+        table.add_row("IoU with the truth", before, after, figure(row["truth_iou_difference"], sign=True))
+    trackers = " and ".join(dict.fromkeys(row["trackers"]))
+    caption = f"tubes of {row['clips']} clip{'' if row['clips'] == 1 else 's'}, tracked by {trackers}"
+    table.caption, table.caption_justify = Text(caption), "left"
+
+
+def value(interval: Mapping[str, Any]) -> str:
+    """`0.8476`; a dash where there is no value."""
+    return "–" if interval["value"] is None else f"{interval['value']:.4f}"
+
+
+def figure(interval: Mapping[str, Any], sign: bool = False, digits: int = 4) -> str:
+    """`0.8476 [0.8012, 0.8820]`; a dash where there is no value."""
+    form = f"{'+' if sign else ''}.{digits}f"
+    if interval["value"] is None:
+        return "–"
+    if interval["low"] is None:
+        return format(interval["value"], form)
+    low, high = (format(interval[end], form) for end in ("low", "high"))
+    left_out = f", {interval['undefined']} draws without value" if interval["undefined"] else ""
+    return f"{interval['value']:{form}} [{low}, {high}{left_out}]"

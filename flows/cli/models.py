@@ -1,0 +1,177 @@
+"""`tubeflow predict`, `export`, `experiment`, `compare`: what one does with trained models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data_catalog.catalog import Workspace
+from flows.cli.options import (
+    NO_OVERRIDES,
+    DatasetOption,
+    JsonOption,
+    OverrideOption,
+    WhereOption,
+    WorkspaceOption,
+    plain_errors,
+)
+from flows.config import PipelineConfig
+
+NO_BOXES: list[str] = []
+RunOption = Annotated[str, typer.Option("--run", "-r", help="run_id, or `last` for the newest that was evaluated.")]
+WeightsOption = Annotated[str, typer.Option("--weights", help="`last` or `best` epoch of the run.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command("predict")(predict_command)
+    app.command("export")(export_command)
+    app.command("experiment")(experiment_command)
+    app.command("compare")(compare_command)
+
+
+@plain_errors
+def predict_command(
+    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of images.")],
+    run: RunOption = "last",
+    boxes: Annotated[
+        list[str], typer.Option("--box", help="Athlete in the first frame: x,y,w,h in pixels. One for each video.")
+    ] = NO_BOXES,
+    action: Annotated[str | None, typer.Option(help="Which action, where the run knows several.")] = None,
+    difficulty: Annotated[float | None, typer.Option(help="Degree of difficulty, where the run needs it.")] = None,
+    weights: WeightsOption = "last",
+    overrides: OverrideOption = NO_OVERRIDES,
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the overlay videos go.")] = Path("."),
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Score new videos with the weights of a run, and draw each one's tube into an MP4.
+
+    Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
+    """
+    from flows.inference.predict import Request, parse_boxes, predict_videos, print_scores
+    from flows.runs.finished import find_run
+
+    opened = Workspace.open(workspace)
+    chosen = find_run(opened, run)
+    request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
+    scores, summary = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
+    if as_json:
+        failed = [
+            {"clip_id": r.clip_id, "stage": r.stage, "reason": r.reason, "remedy": r.remedy} for r in summary.failures
+        ]
+        shown = [score.as_json() for score in scores]
+        typer.echo(json.dumps({"run_id": chosen.run_id, "weights": weights, "videos": shown, "quarantined": failed}))
+    else:
+        print_scores(scores, summary, chosen.config)
+    if not scores:
+        raise typer.Exit(1)
+
+
+def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> Any:
+    from flows.cli.main import run_pipeline
+
+    return run_pipeline(config, dataset, workspace, {"only": None, "start": None, "until": "pack"}, {})
+
+
+@plain_errors
+def export_command(
+    run: Annotated[str, typer.Argument(help="run_id, or `last` for the newest that was evaluated.")],
+    form: Annotated[
+        str, typer.Option("--format", help="torch-export, or onnx (needs tubeflow[onnx]).")
+    ] = "torch-export",
+    weights: WeightsOption = "last",
+    action: Annotated[str | None, typer.Option(help="Which action, where the run knows several.")] = None,
+    path: Annotated[Path | None, typer.Option("--out", help="The file; by default RUN-WEIGHTS.onnx or .pt2.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's model as one file, whose outputs were compared with the run's and agree to 1e-4.
+
+    It takes one clip at a time: frames, tube mask and degree of difficulty; a JSON file beside it says how they are
+    made. Attention with `min_positions` can't be exported.
+
+    Example: `tubeflow export last --format onnx --out dive.onnx`
+    """
+    from flows.console import out
+    from flows.inference.export import export_run
+    from flows.runs.finished import find_run
+
+    opened = Workspace(workspace)
+    exported = export_run(opened, find_run(opened, run), form, weights, action, path)
+    if as_json:
+        typer.echo(json.dumps(exported.as_json()))
+        return
+    out.print(f"model     {exported.path}\nmeaning   {exported.description}", markup=False, soft_wrap=True)
+    out.print(f"Largest difference on {exported.clips} clips: {exported.difference:.1e} (relative).")
+
+
+@plain_errors
+def experiment_command(
+    matrix: Annotated[str, typer.Argument(help="A matrix of the program (aqa7_six, procedural …), or a YAML file.")],
+    dataset: DatasetOption,
+    overrides: OverrideOption = NO_OVERRIDES,
+    where: WhereOption = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run every combination of a matrix of configs; what combinations share is made once.
+
+    A matrix file has `preset:`, and `matrix:` with a list of values for each varied field, e.g.
+    `train.seed: [0, 1, 2]`. `train.actions: each` trains one model for each action.
+
+    Example: `tubeflow experiment aqa7_six --dataset aqa7`
+    """
+    from flows.experiments.matrix import dataset_actions, expand, load_matrix, print_experiment, run_matrix
+
+    opened = Workspace.open(workspace)
+    cells = expand(load_matrix(matrix), overrides, dataset_actions(opened, dataset, where))
+
+    def run_cell(config: PipelineConfig) -> Any:
+        return _run(config, dataset, opened.root, where)
+
+    record = run_matrix(opened, matrix, dataset, cells, run_cell)
+    if as_json:
+        typer.echo(json.dumps(record))
+    else:
+        print_experiment(opened, record)
+    if not any(cell["run_id"] for cell in record["cells"]):
+        raise typer.Exit(1)
+
+
+def _run(config: PipelineConfig, dataset: str, workspace: Path, where: str | None) -> Any:
+    from flows.cli.main import run_pipeline
+
+    nothing = {"only": None, "start": None, "until": None}
+    return run_pipeline(config, dataset, workspace, nothing, {"where": where})
+
+
+@plain_errors
+def compare_command(
+    names: Annotated[
+        list[str], typer.Argument(help="run_ids, experiment_ids (exp-…), or `last`; the first is the baseline.")
+    ],
+    weights: WeightsOption = "last",
+    split: Annotated[str, typer.Option(help="Which split's clips.")] = "test",
+    repetitions: Annotated[int, typer.Option(min=100, help="Bootstrap draws and permutations.")] = 2000,
+    baseline: Annotated[str | None, typer.Option(help="The row that others are compared with; the first one.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Put runs beside each other and beside published figures, with intervals and paired tests.
+
+    Where their trackers or masks differ, the tubes are compared too.
+
+    Example: `tubeflow compare exp-20260131-154502-3f9a`
+    """
+    from flows.cli.compare_table import print_comparison
+    from flows.experiments.compare import Question, compare
+
+    record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
+    if as_json:
+        typer.echo(json.dumps(record, allow_nan=False))
+        return
+    print_comparison(record)

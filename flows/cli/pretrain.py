@@ -1,0 +1,120 @@
+"""`tubeflow pretrain …`: make the weights that ship with Tubeflow, or better ones, from nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from data_catalog.catalog import Workspace
+from data_catalog.synthetic.materials import MANIFEST, MaterialsError
+from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
+from flows.config import ConfigError
+from flows.console import err, out
+
+app = typer.Typer(no_args_is_help=True, help="Train the small networks that ship with Tubeflow, from made-up pictures.")
+
+NO_NAMES: list[str] = []
+SIAMMASK_S = Path("siammask_s.safetensors")
+ATHLETE_N = Path("athlete_n.pth")
+
+
+@app.command("tracker")
+@plain_errors
+def pretrain_tracker_command(
+    out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = SIAMMASK_S,
+    sequences: Annotated[int, typer.Option(min=2, help="Made-up sequences, 1.7 MB each on the disk.")] = 8000,
+    people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 300,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 10_000,
+    batch: Annotated[int, typer.Option(min=2, help="Search crops a step.")] = 32,
+    rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
+    only: Annotated[list[str], typer.Option("--material", help="Only pictures of this. Repeatable.")] = NO_NAMES,
+    manifest: Annotated[Path, typer.Option(help="List of materials; by default Tubeflow's own.")] = MANIFEST,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make siammask-s: fetch pictures (0.7 GB), make sequences, train its heads on a frozen backbone.
+
+    Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
+    """
+    from flows.pretrain.tracker import TrackerOrder, pretrain_tracker
+    from tasks.pretrain.tracker import TrackerRecipe
+
+    root = Workspace.open(workspace).root / "pretrain"
+    order = TrackerOrder(
+        root / "materials", root / f"tracker_pool_{seed}", out_file, sequences, people, seed, tuple(only), manifest
+    )
+    try:
+        with _bars() as told:
+            made = pretrain_tracker(order, TrackerRecipe(steps=steps, batch=batch, rate=rate, seed=seed), told)
+    except MaterialsError as exc:
+        raise ConfigError(str(exc)) from exc
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(made), default=str))
+        return
+    errors = ", ".join(f"{name} {value:.3f}" for name, value in made.held_out.items())
+    out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
+    out.print(f"Errors on sequences that it was not trained on: {errors}; {made.seconds:.0f} s.")
+
+
+@app.command("detector")
+@plain_errors
+def pretrain_detector_command(
+    out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = ATHLETE_N,
+    images: Annotated[int, typer.Option(min=1, help="Pictures that are learnt from, composed one by one.")] = 40_000,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Learn for no longer than this.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures a step.")] = 16,
+    people: Annotated[int, typer.Option(min=1, help="Persons rendered for them.")] = 2400,
+    procedural: Annotated[int, typer.Option(min=0, help="Procedural clips that lend their frames.")] = 36,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
+    manifest: Annotated[Path, typer.Option(help="List of materials; by default Tubeflow's own.")] = MANIFEST,
+    device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Make athlete-n: fetch materials (1.2 GB), render people, compose pictures, train on an ImageNet backbone.
+
+    Example: `tubeflow pretrain detector --minutes 50 --out athlete_n.pth`
+    """
+    from data_catalog.synthetic.people.mesh import PeopleError
+    from flows.pretrain.detector import DetectorOrder, pretrain_detector
+    from tasks.pretrain.detector import DetectorTraining
+
+    root = Workspace.open(workspace).root / "pretrain"
+    order = DetectorOrder(root, out_file, people, procedural, manifest, device)
+    training = DetectorTraining(images=images, minutes=minutes, batch=batch, seed=seed)
+    try:
+        with _bars() as told:
+            made = pretrain_detector(order, training, told)
+    except (MaterialsError, PeopleError) as exc:
+        raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(made), default=str))
+        return
+    out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
+    box, kind, spread = made.losses
+    out.print(f"Losses after {made.images} pictures: box {box:.2f}, class {kind:.2f}, spread {spread:.2f}; "
+              f"{made.seconds:.0f} s.")  # fmt: skip
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """One bar for each thing that is being done, on the terminal's error stream."""
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
+        known: dict[str, int] = {}
+
+        def told(what: str, done: int, total: int | None) -> None:
+            thing = what.split(",")[0]
+            if thing not in known:
+                known[thing] = bars.add_task(what, total=total)
+            bars.update(known[thing], completed=done, total=total, description=what)  # type: ignore[arg-type]
+
+        yield told

@@ -1,0 +1,220 @@
+"""`tubeflow tracks …`: evaluate trackers against ground truth; read and write tracks in other people's formats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from data_catalog.atomic import replacing
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.tracks.files import read_tracks, write_tracks
+from data_catalog.tracks.text import Shape, Track, TrackFileError
+from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
+from flows.config import ConfigError
+from flows.console import out, print_whole
+
+if TYPE_CHECKING:
+    from tasks.assessment.tracking import ClipResult
+
+app = typer.Typer(no_args_is_help=True, help="Evaluate trackers; import and export tracks.")
+
+NO_TRACKERS: list[str] = []
+FORMATS = "pysot, otb, vot or frfs"
+
+
+@app.command("evaluate")
+@plain_errors
+def tracks_evaluate(
+    root: Annotated[Path, typer.Argument(help="Folder of clips with ground truth: csv, OTB, VOT or DAVIS layout.")],
+    trackers: Annotated[
+        list[str],
+        typer.Option("--tracker", "-t", help="NAME, NAME:WEIGHTS, NAME:WEIGHTS@PRESET, a folder, truth. Repeatable."),
+    ] = NO_TRACKERS,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option("--compare", help="Two of them: adds paired differences.")
+    ] = None,
+    clip_names: Annotated[list[str], typer.Option("--clip", help="Only this clip. Repeatable.")] = NO_TRACKERS,
+    length: Annotated[int, typer.Option(help="Frames that every clip is brought to.")] = 103,
+    size: Annotated[str, typer.Option(help="Size that is tracked at, WxH, or source.")] = "455x256",
+    jitter: Annotated[int, typer.Option(help="Further runs from boxes moved by 5 %, resized by 8 %.")] = 0,
+    results: Annotated[Path | None, typer.Option("--results", help="Write boxes here, pysot-toolkit's format.")] = None,
+    plots: Annotated[Path | None, typer.Option("--plots", help="Write curves and a picture of each clip here.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """One-Pass Evaluation: first true box given, then success, precision, rotated overlap and grid IoU.
+
+    Example: `tubeflow tracks evaluate clips/ --compare mil nano:weights/nanotrack_v2 --plots plots/`
+    """
+    from data_catalog.tracks.benchmarks import find_tracking_clips
+    from flows.tracking import evaluate as evaluation
+    from tasks.assessment.tracking import EvaluationConfig
+
+    wanted = [*dict.fromkeys([*(compare or ()), *trackers])]
+    if not wanted:
+        raise ConfigError("Say what to evaluate: --tracker NAME, or --compare A B.")
+    candidates = [evaluation.parse_candidate(text) for text in wanted]
+    if len({one.label for one in candidates}) < len(candidates):
+        raise ConfigError("Two trackers would have the same name in the tables; rename one's weights or folder.")
+    try:
+        config = EvaluationConfig(length=length, size_wh=_size(size), jitter_runs=jitter)
+        clips = [clip for clip in find_tracking_clips(root) if not clip_names or clip.name in clip_names]
+    except ValueError as exc:
+        raise ConfigError(" ".join(str(exc).split())) from exc
+    if not clips:
+        raise ConfigError(f"{root} has none of the clips {', '.join(clip_names)}.")
+    found = evaluation.evaluate(candidates, clips, config, device, pictures=plots)
+    if results is not None:
+        evaluation.export_results(results, found)
+    if plots is not None:
+        _draw(plots, found)
+    if as_json:
+        typer.echo(json.dumps(evaluation.as_json(found, config)))
+        return
+    figures = {label: [one.figures for one in ones] for label, ones in found.items()}
+    for label, ones in figures.items():
+        print_whole(evaluation.clip_table(label, ones))
+        if spread := evaluation.spread(ones):
+            print_whole(evaluation.spread_table(label, spread))
+    out.print(evaluation.LEGEND, markup=False)
+    if compare is not None:
+        first, second = (one.label for one in candidates[:2])
+        rows = evaluation.differences(figures[first], figures[second])
+        out.print(evaluation.difference_table(first, second, rows))
+
+
+def _size(text: str) -> tuple[int, int] | None:
+    if text == "source":
+        return None
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ConfigError(f"--size is WIDTHxHEIGHT, such as 455x256, or source; not '{text}'.")
+    return int(width), int(height)
+
+
+def _draw(folder: Path, found: Mapping[str, Sequence[ClipResult]]) -> None:
+    from flows.draw.tracking_plots import draw_curves
+    from models.metrics.tracking import DISTANCES_OF_SIDE, DISTANCES_PX, OVERLAPS
+
+    folder.mkdir(parents=True, exist_ok=True)
+    plots = {
+        "success": (OVERLAPS, "overlap", "auc"),
+        "precision": (DISTANCES_PX, "distance of centres, px", "precision20"),
+        "norm_precision": (DISTANCES_OF_SIDE, "distance of centres, in sides of the true box", "norm_precision20"),
+    }
+    for name, (thresholds, axis, figure) in plots.items():
+        curves = {label: np.mean([getattr(one.curves, name) for one in ones], axis=0) for label, ones in found.items()}
+        means = {label: np.mean([getattr(one.figures, figure) for one in ones]) for label, ones in found.items()}
+        legend = {label: f"{label} [{mean:.3f}]" for label, mean in means.items()}
+        draw_curves(folder / f"{name}.png", curves, thresholds, axis, legend)
+
+
+@app.command("import")
+@plain_errors
+def tracks_import(
+    source: Annotated[Path, typer.Argument(help="File or folder of tracks.")],
+    out_file: Annotated[Path, typer.Option("--out", help="Where the JSON file of quads goes.")],
+    style: Annotated[str, typer.Option("--format", help=f"{FORMATS}, or published.")] = "pysot",
+    as_json: JsonOption = False,
+) -> None:
+    """Turn results of other tools into one file that the tracker `published` reads.
+
+    Example: `tubeflow tracks import results/SiamRPN --format pysot --out siamrpn.json`
+    """
+    try:
+        found = read_tracks(source, style)
+    except TrackFileError as exc:
+        raise CatalogError(f"{exc}.") from exc
+    if not found.tubes:
+        raise CatalogError(f"None of the tracks in {source} can be used: {next(iter(found.rejected.values()))}.")
+    write_quads(out_file, found.tubes)
+    if as_json:
+        rows = {"clips": len(found.tubes), "rejected": dict(found.rejected), "file": str(out_file)}
+        typer.echo(json.dumps(rows))
+        return
+    for note in found.notes:
+        out.print(note, markup=False, soft_wrap=True)
+    out.print(
+        f"{len(found.tubes)} tracks in {out_file}; use them with: tubeflow run … -o track.tracker=published "
+        f"-o track.weights={out_file}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def write_quads(path: Path, tubes: Mapping[str, Track]) -> None:
+    """Write the file that the tracker `published` reads: clip → eight numbers a frame, null where there is none."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({name: _rows(track) for name, track in tubes.items()}))
+
+
+@app.command("truth")
+@plain_errors
+def tracks_truth(
+    out_file: Annotated[Path, typer.Argument(help="Where the JSON file of quads goes.")],
+    dataset: DatasetOption,
+    jitter: Annotated[float, typer.Option(min=0, help="Error of centre and size, in sides of the athlete.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the error.")] = 0,
+    athlete: Annotated[int, typer.Option(min=0, help="Which athlete of clips with several, from 0.")] = 0,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write the true tubes of a procedural dataset, or with --jitter worse ones, for the tracker `published`.
+
+    Example: `tubeflow tracks truth workspace/weights/truth.json --dataset demo --jitter 0.25`
+    """
+    from flows.tracking.perturbed_truth import true_tubes
+
+    found = true_tubes(Workspace(workspace), dataset, athlete, jitter, seed)
+    write_quads(out_file, found)
+    if as_json:
+        typer.echo(json.dumps({"clips": len(found), "jitter": jitter, "file": str(out_file)}))
+        return
+    out.print(f"{len(found)} tubes in {out_file}; use them with: tubeflow run … -o track.tracker=published "
+              f"-o track.weights={out_file}", markup=False, soft_wrap=True)  # fmt: skip
+
+
+def _rows(track: Track) -> list[list[float | None]]:
+    """Eight numbers a frame, None where there is no box; hundredths of a pixel."""
+    return [
+        [round(float(value), 2) if np.isfinite(value) else None for value in quad] for quad in track.reshape(-1, 8)
+    ]
+
+
+@app.command("export")
+@plain_errors
+def tracks_export(
+    out_path: Annotated[Path, typer.Argument(help="Folder of the text files, or the frfs file.")],
+    dataset: DatasetOption,
+    style: Annotated[str, typer.Option("--format", help=FORMATS)] = "pysot",
+    shape: Annotated[str, typer.Option(help="box or polygon; frfs has polygons.")] = "box",
+    athlete: Annotated[int, typer.Option(min=0, help="Which athlete of clips with several, from 0.")] = 0,
+    preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
+    overrides: OverrideOption = NO_OVERRIDES,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a dataset's tubes, a quad a normalised frame, in pixels of the source video.
+
+    Example: `tubeflow tracks export results/ours --dataset demo --format pysot --shape polygon`
+    """
+    from flows.tracking.export import read_tubes
+
+    if shape not in ("box", "polygon"):
+        raise ConfigError(f"--shape is box or polygon, not '{shape}'.")
+    found = read_tubes(Workspace(workspace), dataset, preset, overrides, athlete)
+    if not found:
+        raise CatalogError(f"Dataset '{dataset}' has no tracked clips for this config; run it until track first.")
+    kind: Shape = "polygon" if shape == "polygon" else "box"
+    try:
+        files = write_tracks(out_path, found, style, kind)
+    except TrackFileError as exc:
+        raise CatalogError(f"{exc}.") from exc
+    if as_json:
+        typer.echo(json.dumps({"clips": len(found), "files": [str(file) for file in files]}))
+        return
+    out.print(f"{len(found)} tracks written to {out_path}.", markup=False, soft_wrap=True)

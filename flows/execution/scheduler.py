@@ -1,0 +1,137 @@
+"""Clips through stages without a barrier: a shard goes on to its next stage as soon as it is ready.
+
+The flow's own thread hands the next stage of a shard to Prefect's task runner when the one before has ended, so no
+worker ever waits for another, and a clip is tracked while the next one is still being decoded. Only a few more shards
+than workers are under way, so that the first clips are through before the last ones begin.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner
+from prefect.utilities.annotations import quote
+
+from tasks.engine.failures import Trouble
+from tasks.engine.plan import StagePlan
+from tasks.engine.run import Context, IOTrouble, Job, ShardReport, run_shard
+
+SHARDS_A_WORKER = 8
+LARGEST_SHARD = 16
+CACHED_SHARD_CLIPS = 500  # hits cost a file lookup each, a task run costs milliseconds: put many into one
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A few clips that go through the stages together."""
+
+    number: int
+    clips: Sequence[str]
+
+
+Finished = queue.Queue[tuple[Shard, int, list[Job], PrefectFuture[Any]]]
+
+
+def make_shards(
+    plans: Sequence[StagePlan], runnable: Iterable[str], workers: int, shard_clips: int | None = None
+) -> list[Shard]:
+    """Group clips: those with work in small shards, those that are hits all the way in large ones.
+
+    Clips with work come first, so that the processors are busy from the start. A shard is small enough that every
+    worker gets several, and large enough that a task run's cost (some milliseconds) is spread over its clips.
+    """
+    clips = list(runnable)
+    cached = [clip for clip in clips if all(clip in plan.hits for plan in plans)]
+    done = set(cached)
+    work = [clip for clip in clips if clip not in done]
+    size = shard_clips or min(max(len(work) // (SHARDS_A_WORKER * workers), 1), LARGEST_SHARD)
+    groups = [work[i : i + size] for i in range(0, len(work), size)]
+    groups += [cached[i : i + CACHED_SHARD_CLIPS] for i in range(0, len(cached), CACHED_SHARD_CLIPS)]
+    return [Shard(number, group) for number, group in enumerate(groups)]
+
+
+def run_clip_stages(
+    plans: Sequence[StagePlan],
+    shards: Sequence[Shard],
+    context: Context,
+    runner: TaskRunner[Any],
+    in_flight: int,
+    advance: Callable[[str, int], None],
+) -> list[ShardReport]:
+    """Take every shard through every stage; a clip that fails leaves its shard, the others go on.
+
+    Args:
+        plans: the stages in order, with their jobs.
+        shards: from `make_shards`.
+        context: workspace and device.
+        runner: Prefect's task runner, started.
+        in_flight: how many shards are under way at once.
+        advance: called with the stage's name and a number of clips that are through with it.
+    """
+    finished: Finished = queue.Queue()
+    reports: list[ShardReport] = []
+    waiting = list(reversed(shards))
+    under_way = 0
+
+    def submit(shard: Shard, level: int, clips: Sequence[str]) -> bool:
+        """Hand the next stage with work for these clips to the task runner; False where they are through."""
+        while level < len(plans):
+            jobs = [plans[level].jobs[clip] for clip in clips if clip in plans[level].jobs]
+            jobs = [job for job in jobs if job.clip_id not in plans[level].quarantined]
+            if jobs:
+                future = submit_shard(plans[level], jobs, f"shard {shard.number}", context, runner)
+                future.add_done_callback(partial(_put, finished, shard, level, jobs))
+                return True
+            level += 1
+        return False
+
+    while waiting or under_way:
+        while waiting and under_way < in_flight:
+            shard = waiting.pop()
+            under_way += submit(shard, 0, shard.clips)
+        if not under_way:
+            break
+        shard, level, jobs, future = finished.get()
+        report = collect(plans[level].stage.name, jobs, future)
+        reports.append(report)
+        advance(report.stage, len(jobs))
+        left = [job.clip_id for job in jobs if job.clip_id not in report.failed]
+        under_way -= not submit(shard, level + 1, left)
+    return reports
+
+
+def _put(finished: Finished, shard: Shard, level: int, jobs: list[Job], future: PrefectFuture[Any]) -> None:
+    finished.put((shard, level, jobs, future))
+
+
+def submit_shard(
+    plan: StagePlan, jobs: Sequence[Job], label: str, context: Context, runner: TaskRunner[Any]
+) -> PrefectFuture[Any]:
+    """Hand one shard of one stage to a task runner. What is quoted, Prefect doesn't search for futures."""
+    name = plan.stage.name
+    shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
+    parameters = {"stage": plan.stage, "jobs": jobs, "config": plan.config, "context": context}
+    parameters["so_far"] = ShardReport(plan.stage.name)
+    quoted = {name: quote(value) for name, value in parameters.items()}
+    future: PrefectFuture[Any] = runner.submit(shell, {"label": label} | quoted)
+    return future
+
+
+def collect(stage: str, jobs: Sequence[Job], future: PrefectFuture[Any]) -> ShardReport:
+    """The report of a shard that has ended, also of one that failed."""
+    future.wait()
+    result = future.state.result(raise_on_failure=False)
+    if isinstance(result, ShardReport):
+        return result
+    if isinstance(result, IOTrouble):
+        return result.report
+    reason = f"{stage} stopped: {type(result).__name__}: {result}."
+    troubles = [
+        Trouble(job.clip_id, stage, reason, "Run again; what is done is kept.", retry=False) for job in jobs
+    ]
+    return ShardReport(stage, troubles=troubles)

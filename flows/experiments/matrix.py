@@ -1,0 +1,269 @@
+"""`tubeflow experiment`: a matrix of configs as runs of the same pipeline, which share every artifact they can."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+from pydantic import Field, ValidationError
+from rich.table import Table
+
+from data_catalog.atomic import replacing
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.json_file import write_json
+from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config, not_yaml
+from flows.console import err, out
+from flows.datasets.clips import dataset_clips
+from flows.experiments.contenders import ACTIONS, Contender, find_contenders, plain, record_path
+from flows.runs.record import new_run_id
+from tasks.engine.config import StageConfig
+from tasks.training.scoring import OVERALL, SELECTION, score_table
+
+if TYPE_CHECKING:
+    from flows.runs.summary import RunSummary
+
+MATRICES = Path(__file__).parent / "matrices"
+EACH = "each"
+WEIGHTS = ("last", "best")
+
+RunCell = Callable[[PipelineConfig], "RunSummary"]
+
+
+class Matrix(StageConfig):
+    """A matrix file: a preset (or YAML file), fixed overrides, and the fields that vary with their values.
+
+    `train.actions: each` stands for one model for each action of the dataset. `variants` are named sets of fields that
+    change together, each combined with everything in `matrix`.
+    """
+
+    preset: str
+    override: tuple[str, ...] = ()
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    matrix: dict[str, list[Any] | str] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the matrix: the fields of the matrix that it changes, its variant, and the config that results."""
+
+    changes: Mapping[str, Any]
+    config: PipelineConfig
+    per_action: bool
+    variant: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """What sets the cell apart, in a line."""
+        fields = (f"{field}={plain(value)}" for field, value in self.changes.items())
+        return ", ".join([self.variant, *fields] if self.variant else fields)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the summary: a contender's metric.
+
+    Attributes:
+        values: one number a seed; None where the metric has no value.
+    """
+
+    contender: str
+    weights: str
+    split: str
+    action: str
+    metric: str
+    values: tuple[float | None, ...]
+
+    @property
+    def mean(self) -> float | None:
+        """Over seeds; None if one seed has no value."""
+        known = [value for value in self.values if value is not None]
+        return float(np.mean(known)) if len(known) == len(self.values) else None
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over seeds (n - 1); None for a single seed."""
+        if self.mean is None or len(self.values) < 2:
+            return None
+        return float(np.std([value for value in self.values if value is not None], ddof=1))
+
+
+def matrix_names() -> list[str]:
+    """Matrices that come with the program."""
+    return sorted(path.stem for path in MATRICES.glob("*.yaml"))
+
+
+def load_matrix(name: str) -> Matrix:
+    """A matrix by name, or a YAML file by path. Raises ConfigError."""
+    path = MATRICES / f"{name}.yaml" if name in matrix_names() else Path(name)
+    if not path.is_file():
+        raise ConfigError(f"There is no matrix or file '{name}'; matrices: {', '.join(matrix_names())}.")
+    try:
+        return Matrix.model_validate(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(not_yaml(path, exc)) from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ConfigError(
+            f"{path}: {place}: {first['msg']}; a matrix has 'preset:', 'matrix:' and, if wanted, 'override:' and "
+            "'variants:'."
+        ) from exc
+
+
+def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> list[Cell]:
+    """Every combination, the first field varying slowest, variants fastest; each is checked before anything runs.
+
+    What a variant or the matrix sets wins over `overrides`.
+
+    Raises:
+        ConfigError: a field that is no list or that a variant sets too, or a value that its section doesn't take.
+    """
+    base = load_config(matrix.preset, [*matrix.override, *overrides]).model_dump(mode="json")
+    axes: dict[str, list[Any]] = {}
+    for name, values in matrix.matrix.items():
+        if values == EACH and name == ACTIONS:
+            axes[name] = [[action] for action in actions]
+        elif isinstance(values, str) or not values:
+            raise ConfigError(f"matrix: {name} needs a list of values, e.g. [0, 1, 2], got {values!r}.")
+        else:
+            axes[name] = values
+    per_action = matrix.matrix.get(ACTIONS) == EACH
+    variants: list[tuple[str | None, dict[str, Any]]] = [*matrix.variants.items()] or [(None, {})]
+    for variant, fields in variants:
+        if twice := sorted(set(fields) & set(axes)):
+            raise ConfigError(f"variants: {variant}: {twice[0]} varies in the matrix already; set it in one place.")
+    cells = []
+    for combination in itertools.product(*axes.values()):
+        changes = dict(zip(axes, combination, strict=True))
+        for variant, fields in variants:
+            texts = [f"{name}={json.dumps(value)}" for name, value in {**fields, **changes}.items()]
+            try:
+                cells.append(Cell(changes, apply_overrides(base, texts), per_action, variant))
+            except ConfigError as exc:
+                raise ConfigError(f"variants: {variant}: {exc}" if variant else str(exc)) from exc
+    return cells
+
+
+def dataset_actions(workspace: Workspace, dataset: str, where: str | None = None) -> list[str]:
+    """The actions of a dataset's clips, sorted. Raises CatalogError where there are no clips."""
+    clips = dataset_clips(workspace, dataset, where)
+    if not clips:
+        raise CatalogError(f"Dataset '{dataset}' has no clips; look at: tubeflow catalog")
+    return sorted({clip.action for clip in clips})
+
+
+def run_matrix(
+    workspace: Workspace, name: str, dataset: str, cells: Sequence[Cell], run_cell: RunCell
+) -> dict[str, Any]:
+    """Run every cell, write `runs/<experiment_id>/` after each, and give its record.
+
+    A cell that can't run doesn't stop the others; the record says why. Run again, finished cells come from the cache.
+    """
+    experiment_id = f"exp-{new_run_id()}"
+    record: dict[str, Any] = {"experiment_id": experiment_id, "matrix": name, "dataset": dataset, "cells": []}
+    for number, cell in enumerate(cells, 1):
+        err.print(f"run {number} of {len(cells)}: {cell.shown}", markup=False, soft_wrap=True)
+        told = {"variant": cell.variant, "changes": dict(cell.changes), "per_action": cell.per_action}
+        record["cells"].append({**told, **_run_cell(cell, run_cell)})
+        _write(workspace, record)
+    record["rows"] = [_row_json(row) for row in summarise(_contenders(workspace, experiment_id))]
+    _write(workspace, record)
+    write_csv(workspace.runs / experiment_id / "table.csv", record["rows"])
+    return record
+
+
+def _run_cell(cell: Cell, run_cell: RunCell) -> dict[str, Any]:
+    try:
+        summary = run_cell(cell.config)
+    except (CatalogError, ConfigError) as exc:
+        return {"run_id": None, "why": str(exc), "computed": {}}
+    computed = {stage: count.computed for stage, count in summary.stages.items()}
+    if summary.metrics:
+        return {"run_id": summary.run_id, "why": None, "computed": computed}
+    reasons = [row.reason for row in summary.failures] or summary.notes or ["nothing was evaluated"]
+    return {"run_id": None, "why": reasons[-1], "computed": computed}
+
+
+def _contenders(workspace: Workspace, experiment_id: str) -> list[Contender]:
+    try:
+        return find_contenders(workspace, experiment_id)
+    except CatalogError:
+        return []  # every cell says itself why it has no run
+
+
+def _write(workspace: Workspace, record: Mapping[str, Any]) -> None:
+    path = record_path(workspace, record["experiment_id"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def summarise(contenders: Sequence[Contender]) -> list[Row]:
+    """Metrics of every contender: last and best epoch, each action and all, one number a seed."""
+    rows = []
+    for contender in contenders:
+        classifies = contender.first.config.model.head == "classification"
+        split = next(name for name in ("test", "validation") if name in set(contender.first.predictions()["split"]))
+        for weights in WEIGHTS:
+            tables = [
+                score_table(
+                    table["true"].to_numpy(float),
+                    table["predicted"].to_numpy(float),
+                    table["action"].tolist(),
+                    classifies,
+                )
+                for table in contender.predictions(weights, split)
+            ]
+            for action in sorted(tables[0], key=lambda name: (name == OVERALL, name)):
+                for metric in tables[0][action]:
+                    values = tuple(table[action][metric].value for table in tables)
+                    rows.append(Row(contender.label, weights, split, action, metric, values))
+    return rows
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    return {**row.__dict__, "values": list(row.values), "mean": row.mean, "sd": row.spread}
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The summary as a spreadsheet reads it; empty where a metric has no value."""
+    columns = ("contender", "weights", "split", "action", "metric", "mean", "sd")
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*columns, "seeds"])
+        writer.writerows([*(row[name] for name in columns), len(row["values"])] for row in rows)
+
+
+def print_experiment(workspace: Workspace, record: Mapping[str, Any]) -> None:
+    """The figure that chooses the best epoch, per contender: each action and all, last and best epoch."""
+    chosen = [row for row in record["rows"] if row["metric"] in SELECTION.values()]
+    actions = list(dict.fromkeys(row["action"] for row in chosen))
+    if len(actions) == 2:  # one action, which is all there is
+        actions = [OVERALL]
+    for weights in WEIGHTS if chosen else ():
+        table = Table(f"{weights} epoch", *actions, title=f"{chosen[0]['metric']}, {chosen[0]['split']} split")
+        for label in dict.fromkeys(row["contender"] for row in chosen):
+            found = {r["action"]: r for r in chosen if r["contender"] == label and r["weights"] == weights}
+            table.add_row(label, *(_figure(found.get(action)) for action in actions))
+        out.print(table)
+    if any(row["mean"] is None for row in chosen):
+        out.print("–: a seed has no such figure; compare says why.")
+    for cell in record["cells"]:
+        if cell["why"]:
+            out.print(f"  ✗ {cell['variant'] or ''} {cell['changes']}: {cell['why']}", markup=False, soft_wrap=True)
+    folder = record_path(workspace, record["experiment_id"]).parent
+    out.print(f"experiment  {folder}", markup=False, soft_wrap=True)
+    out.print(f"compare     tubeflow compare {record['experiment_id']}", markup=False, soft_wrap=True)
+
+
+def _figure(row: Mapping[str, Any] | None) -> str:
+    if row is None or row["mean"] is None:
+        return "–"
+    spread = "" if row["sd"] is None else f" ± {row['sd']:.4f}"
+    return f"{row['mean']:.4f}{spread}"

@@ -1,0 +1,249 @@
+"""`tubeflow export`: a run's model as ONNX or torch.export, checked against the run's own network before it is kept."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.json_file import write_json
+from data_catalog.pack.file import PackReader
+from flows.config import ConfigError
+from flows.inference.predict import choose_action
+from flows.runs.finished import FinishedRun, trained_state
+from tasks.predict import action_range, build_scorer, needs_difficulty
+
+if TYPE_CHECKING:
+    from models.exportable import ScoreModel
+    from tasks.training.module import ClipScorer
+
+ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4
+CHECKED_CLIPS = 3
+INPUTS, OUTPUTS = ("frames", "mask", "difficulty"), ("score", "segments", "raw")
+
+Arrays = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        difference: largest difference on the checked clips, of any output, relative to the larger of 1 and the
+            output's largest value.
+        clips: how many clips of the run's pack were compared.
+    """
+
+    path: Path
+    description: Path
+    format: str
+    difference: float
+    clips: int
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tubeflow export --json` prints."""
+        return {**self.__dict__, "path": str(self.path), "description": str(self.description)}
+
+
+def export_run(
+    workspace: Workspace, run: FinishedRun, form: str, weights: str, action: str | None, path: Path | None
+) -> Exported:
+    """Write the model of a run, and beside it `<name>.json`, which says what goes in and what comes out.
+
+    The file is loaded again and compared with the run's network on clips of its pack; a file whose outputs differ by
+    more than `TOLERANCE` is not kept.
+
+    Raises:
+        CatalogError, ConfigError: the run, the format or the model doesn't allow it; the message is for the user.
+    """
+    _check_format(form)
+    state = trained_state(workspace, run, weights)
+    reader = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
+    chosen = choose_action(run, reader, action)
+    model, training = run.config.model, run.config.train
+    span = action_range(reader.labels, training, chosen)
+    scorer = build_scorer(reader, state, model, training, span)
+    target = (path or Path(f"{run.run_id}-{weights}{ENDINGS[form]}")).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
+    try:
+        portable = _portable(scorer, reader, run, span)
+        example = clip_inputs(reader, run, 0)
+        with _quiet():
+            _write(portable, example, form, temporary)
+            difference, clips = _compare(scorer, reader, run, _loaded(form, temporary))
+        if not difference <= TOLERANCE:
+            raise CatalogError(
+                f"The exported model differs from run '{run.run_id}' by {difference:.1e}, more than {TOLERANCE:g}; "
+                "it was not kept. Try the other --format."
+            )
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    description = target.with_suffix(".json")
+    write_json(description, describe(reader, run, weights, chosen, span, example, difference, clips))
+    return Exported(target, description, form, difference, clips)
+
+
+def _check_format(form: str) -> None:
+    if form not in ENDINGS:
+        raise ConfigError(f"There is no format '{form}'; formats: {', '.join(ENDINGS)}.")
+    missing = [name for name in ONNX_PACKAGES if form == "onnx" and importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"ONNX needs the packages {', '.join(missing)}; install them with: pip install 'tubeflow[onnx]', "
+            "or choose --format torch-export."
+        )
+
+
+def _portable(scorer: ClipScorer, reader: PackReader, run: FinishedRun, span: tuple[float, float]) -> ScoreModel:
+    from models.exportable import ScoreModel
+
+    shares = run.config.model.head in ("regression", "usdl")
+    try:
+        return ScoreModel(
+            scorer.network, tuple(reader.geometry.starts), span if shares else None, run.config.train.difficulty
+        ).eval()
+    except ValueError as exc:
+        raise CatalogError(f"The model of run '{run.run_id}' can't be exported: {exc}.") from exc
+
+
+def clip_inputs(reader: PackReader, run: FinishedRun, index: int) -> Arrays:
+    """A clip of the pack as the model takes it: frames (1, L, S, S, 3), mask (1, N, T, Hf, Wf), difficulty (1,)."""
+    from data_catalog.pack.loader import ClipLoader
+    from tasks.training.remask import Remask
+
+    loader = ClipLoader(
+        reader, [index], batch_size=1, eval_shift=run.config.train.eval_shift, remask=Remask(reader.geometry)
+    )
+    batch = next(iter(loader))
+    known = needs_difficulty(run.config.model, run.config.train)
+    difficulty = batch["difficulty"].float().numpy() if known else np.ones(1, np.float32)
+    return batch["frames"].numpy(), batch["mask"].numpy(), difficulty
+
+
+def _write(model: ScoreModel, example: Arrays, form: str, path: Path) -> None:
+    import torch
+
+    inputs = tuple(torch.from_numpy(array) for array in example)
+    try:
+        if form == "torch-export":
+            torch.export.save(torch.export.export(model, inputs), path)
+            return
+        program = torch.onnx.export(
+            model, inputs, dynamo=True, input_names=list(INPUTS), output_names=list(OUTPUTS), verbose=False
+        )
+        assert program is not None
+        program.save(path, external_data=False)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as exc:  # what tracing a network raises
+        first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
+        raise CatalogError(f"PyTorch can't export this model to {form}: {first}") from exc
+
+
+def _loaded(form: str, path: Path) -> Callable[[Arrays], Arrays]:
+    """The file as another program would use it."""
+    if form == "torch-export":
+        import torch
+
+        program = torch.export.load(path).module()
+
+        def run_torch(inputs: Arrays) -> Arrays:
+            with torch.no_grad():
+                return tuple(out.numpy() for out in program(*(torch.from_numpy(array) for array in inputs)))
+
+        return run_torch
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = {one.name for one in session.get_inputs()}  # an input without effect is left out of the graph
+
+    def run_onnx(inputs: Arrays) -> Arrays:
+        given = {name: array for name, array in zip(INPUTS, inputs, strict=True) if name in names}
+        return tuple(session.run(list(OUTPUTS), given))
+
+    return run_onnx
+
+
+def _compare(
+    scorer: ClipScorer, reader: PackReader, run: FinishedRun, loaded: Callable[[Arrays], Arrays]
+) -> tuple[float, int]:
+    """Largest relative difference to the run's own network over a few clips, test clips first; and how many."""
+    order = [*reader.indices("test"), *reader.indices("train")][:CHECKED_CLIPS]
+    worst = 0.0
+    for index in order:
+        inputs = clip_inputs(reader, run, index)
+        for found, wanted in zip(loaded(inputs), _own_outputs(scorer, inputs, index), strict=True):
+            unit = max(1.0, float(np.abs(wanted).max()))
+            worst = max(worst, float(np.abs(found - wanted).max()) / unit)
+    return worst, len(order)
+
+
+def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int) -> Arrays:
+    import torch
+
+    frames, mask, difficulty = (torch.from_numpy(array) for array in inputs)
+    batch: Any = {"frames": frames, "mask": mask, "difficulty": difficulty, "index": torch.tensor([index])}
+    with torch.no_grad():
+        score, segments = scorer.predict(batch)
+        raw = scorer.network(scorer.video(frames), mask).numpy()
+    return score, segments, raw
+
+
+def describe(
+    reader: PackReader,
+    run: FinishedRun,
+    weights: str,
+    action: str,
+    span: tuple[float, float],
+    example: Arrays,
+    difference: float,
+    clips: int,
+) -> dict[str, Any]:
+    """What a program that uses the file must know."""
+    config, g = run.config, reader.geometry
+    meanings = (
+        f"{example[0].shape[1]} frames ({config.normalize.window}), RGB, resized to "
+        f"{config.normalize.width}x{config.normalize.height}, the centre square of {g.crop} px cut out and resized "
+        f"to {g.input_size} px",
+        f"tube mask of each segment: cells of which the tube covers {g.tau:g}, over {g.stride} frames each",
+        "degree of difficulty" + ("" if needs_difficulty(config.model, config.train) else ", without effect"),
+    )
+    return {
+        "run_id": run.run_id,
+        "weights": weights,
+        "action": action,
+        "score_range": list(span),
+        "head": config.model.head,
+        "inputs": {
+            name: {"shape": list(array.shape), "dtype": str(array.dtype), "meaning": meaning}
+            for name, array, meaning in zip(INPUTS, example, meanings, strict=True)
+        },
+        "outputs": {
+            "score": "probability of label 1" if config.model.head == "classification" else "score points",
+            "segments": "the same of each segment by itself",
+            "raw": "the head's output before decoding",
+        },
+        "segment_starts": list(g.starts),
+        "first_frame": config.train.eval_shift,
+        "largest_relative_difference": difference,
+        "compared_clips": clips,
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Exporters warn about their own insides; what matters is the comparison."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

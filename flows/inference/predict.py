@@ -1,0 +1,266 @@
+"""`tubeflow predict`: new videos through the same stages and the same cache, scored with the weights of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
+from data_catalog.datasets.records import ClipRecord, Listing
+from data_catalog.pack.file import PackReader
+from flows.config import ConfigError, PipelineConfig, apply_overrides
+from flows.console import out
+from flows.datasets.clips import PREDICTED, dataset_clips
+from flows.runs.finished import FinishedRun, trained_state
+from tasks.assessment.published_tubes import PUBLISHED
+from tasks.engine.plan import Planner
+from tasks.engine.run import Context
+from tasks.predict import action_range, needs_difficulty, predict, trained_actions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flows.runs.summary import RunSummary
+    from tasks.engine.plan import StagePlan
+
+Box = tuple[float, float, float, float]
+Preprocess = Callable[[PipelineConfig, str, Path], "RunSummary"]
+"""Runs normalize … pack of a dataset in the workspace of that folder."""
+
+CHANGEABLE = ("detect.", "track.", "engine.")
+
+
+@dataclass(frozen=True)
+class VideoScore:
+    """What a run says of one video.
+
+    Attributes:
+        score: points, or with `head: classification` the probability of label 1.
+        segments: the same of every segment by itself.
+        empty_segments: segments in which the tube selects nothing, so that attention had no effect.
+    """
+
+    clip_id: str
+    video: str
+    score: float
+    segments: tuple[float, ...]
+    empty_segments: int
+    overlay: str
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tubeflow predict --json` prints of a video."""
+        return {**self.__dict__, "segments": list(self.segments)}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be scored.
+
+    Attributes:
+        videos: video files, or folders of images.
+        boxes: for each video its athletes' first-frame boxes (x, y, w, h) in pixels of the video, or none at all.
+        action, difficulty: of all of these videos; None where the run needs none.
+        weights: `last` or `best` epoch.
+    """
+
+    videos: tuple[Path, ...]
+    boxes: tuple[tuple[Box, ...], ...] = ()
+    action: str | None = None
+    difficulty: float | None = None
+    weights: str = "last"
+
+
+def parse_boxes(texts: Sequence[str], videos: int) -> tuple[tuple[Box, ...], ...]:
+    """`x,y,w,h` for each video in order; several athletes of one video are parted by `/`.
+
+    Raises:
+        ConfigError: not four numbers, a box without area, or not one box a video.
+    """
+    if texts and len(texts) != videos:
+        raise ConfigError(f"There are {videos} videos and {len(texts)} --box; give one for each video, in order.")
+    return tuple(tuple(_parse_box(one) for one in text.split("/")) for text in texts)
+
+
+def _parse_box(text: str) -> Box:
+    try:
+        x, y, w, h = (float(number) for number in text.split(","))
+    except ValueError as exc:
+        raise ConfigError(f"'{text}' is not a box; write x,y,w,h in pixels of the video, e.g. 210,40,60,150.") from exc
+    if not (w > 0 and h > 0):
+        raise ConfigError(f"The box '{text}' has no area; write x,y,w,h with w and h above 0.")
+    return x, y, w, h
+
+
+def prediction_config(run: FinishedRun, request: Request, overrides: Sequence[str]) -> PipelineConfig:
+    """The run's config, with another detector or tracker where asked for; everything else must stay as trained.
+
+    Raises:
+        ConfigError: an override of what the weights were trained with, or nobody would say who is followed.
+    """
+    fixed = [text for text in overrides if not text.startswith(CHANGEABLE)]
+    if fixed:
+        raise ConfigError(f"'{fixed[0]}' can't be changed: the weights were trained with the run's own value.")
+    values = run.config.model_dump(mode="json")
+    if request.boxes:
+        values["detect"] = {"detector": "annotation"}
+    elif values["track"]["tracker"] == PUBLISHED:
+        raise ConfigError(
+            f"Run '{run.run_id}' used published tubes, which new videos don't have; "
+            "give --box and a tracker, e.g. -o track.tracker=mil."
+        )
+    config = apply_overrides(values, overrides)
+    if not config.detect.needs_model and not request.boxes:
+        raise ConfigError(
+            "Who is to be followed? Run '" + run.run_id + "' took first-frame boxes from labels; give one with "
+            "--box x,y,w,h, or a detector: -o detect.detector=athlete-n -o detect.select=followed "
+            "-o detect.min_score=0.05"
+        )
+    return config
+
+
+def add_videos(workspace: Workspace, request: Request, action: str) -> tuple[str, list[ClipRecord]]:
+    """Enter the videos as a dataset of their own, named by a digest of what is asked; gives its name and clips.
+
+    Raises:
+        CatalogError: a file isn't there.
+    """
+    records = []
+    boxes = request.boxes or ((),) * len(request.videos)
+    taken: set[str] = set()
+    for video, athletes in zip(request.videos, boxes, strict=True):
+        path = video.absolute()
+        if not path.exists():
+            raise CatalogError(f"There is no video {video}; check the path.")
+        clip_id = _clip_id(path, taken)
+        records.append(ClipRecord(clip_id, str(path), "test", action, difficulty=request.difficulty, boxes=athletes))
+    asked = [[record.video, record.boxes, record.action, record.difficulty] for record in records]
+    name = "predict-" + hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:10]
+    workspace.datasets.add(DatasetInfo(name, PREDICTED, str(Path.cwd())), Listing(tuple(records)))
+    return name, records
+
+
+def _clip_id(path: Path, taken: set[str]) -> str:
+    """The file's name without its ending, made unique among the others."""
+    stem = re.sub(r"[^\w.-]+", "_", path.stem if path.is_file() else path.name) or "video"
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
+def choose_action(run: FinishedRun, reader: PackReader, wanted: str | None) -> str:
+    """The action whose range of scores holds. Raises ConfigError where it must be said, or the run doesn't know it."""
+    known = trained_actions(reader.labels, run.config.train)
+    if wanted is None and len(known) == 1:
+        return known[0]
+    if wanted is not None and not any(known):
+        raise ConfigError(f"Run '{run.run_id}' was trained on clips without actions; leave --action away.")
+    if wanted not in known:
+        said = "Say which action it is" if wanted is None else f"Run '{run.run_id}' doesn't know '{wanted}'"
+        raise ConfigError(f"{said}; --action is one of: {', '.join(known)}.")
+    return wanted
+
+
+def predict_videos(
+    workspace: Workspace,
+    run: FinishedRun,
+    request: Request,
+    overrides: Sequence[str],
+    folder: Path,
+    preprocess: Preprocess,
+) -> tuple[list[VideoScore], RunSummary]:
+    """Score videos and write `<clip_id>.mp4` of each into `folder`.
+
+    Videos that can't be used are in the summary's `failures`; the others are scored.
+
+    Raises:
+        CatalogError, ConfigError: nothing can be scored; the message is for the user.
+    """
+    state = trained_state(workspace, run, request.weights)
+    reader = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
+    action = choose_action(run, reader, request.action)
+    if needs_difficulty(run.config.model, run.config.train) and request.difficulty is None:
+        raise ConfigError(f"Run '{run.run_id}' multiplies by the degree of difficulty; give it with --difficulty.")
+    config = prediction_config(run, request, overrides)
+    dataset, records = add_videos(workspace, request, action)
+    summary = preprocess(config, dataset, workspace.root)
+    if summary.failed == len(records):
+        return [], summary
+    workspace = Workspace(workspace.root)  # the run has changed index and quarantine
+    failed = frozenset(row.clip_id for row in summary.failures)
+    plans = _plans(workspace, dataset, config, failed)
+    job = plans["pack"].jobs[""]
+    if not workspace.store.exists("pack", job.key):  # a full disk, say; the summary's failures tell
+        return [], summary
+    pack = workspace.store.path("pack", job.key)
+    device = Context(workspace, config.engine.device).resolved_device
+    span = action_range(reader.labels, config.train, action)
+    table = predict(pack, state, config.model, config.train, span, device)
+    return _scores(workspace, dataset, config, plans, records, table, folder), summary
+
+
+def _plans(
+    workspace: Workspace, dataset: str, config: PipelineConfig, failed: frozenset[str]
+) -> Mapping[str, StagePlan]:
+    from flows.stages import CLIP_STAGES, section
+    from tasks import pack
+
+    planner = Planner(workspace, dataset, dataset_clips(workspace, dataset))
+    plans = planner.plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
+    plans["pack"] = planner.dataset_stage(pack.STAGE, section(pack.STAGE, config), plans, failed)
+    return plans
+
+
+def _scores(
+    workspace: Workspace,
+    dataset: str,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+    records: Sequence[ClipRecord],
+    table: pd.DataFrame,
+    folder: Path,
+) -> list[VideoScore]:
+    from flows.draw.overlay import overlay_video
+    from flows.runs.clip_tube import read_clip
+
+    videos = {record.clip_id: record.video for record in records}
+    segments = [name for name in table.columns if name.startswith("segment_")]
+    scores = []
+    for _, row in table.iterrows():
+        clip_id, score = str(row["clip_id"]), float(row["predicted"])
+        tube = read_clip(workspace, dataset, clip_id, plans, config)
+        view = replace(tube.view, score=round(score, 2))
+        path = overlay_video(view, folder / f"{clip_id}.mp4", fps=tube.fps)
+        empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())
+        values = tuple(float(row[name]) for name in segments)
+        scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path)))
+    return scores
+
+
+def print_scores(scores: Sequence[VideoScore], summary: RunSummary, config: PipelineConfig) -> None:
+    """One table a command: a row a segment, a column a video; then the overlays and what could not be scored."""
+    from flows.runs.clip_tube import scored_starts
+
+    what = "probability of label 1" if config.model.head == "classification" else "score"
+    table = Table("", *(score.clip_id for score in scores))
+    table.add_row(what, *(f"[bold]{score.score:.2f}[/]" for score in scores), end_section=True)
+    for number, start in enumerate(scored_starts(config)):
+        last = start + config.masks.segment_length - 1
+        table.add_row(f"frames {start}–{last}", *(f"{score.segments[number]:.2f}" for score in scores))
+    if scores:
+        out.print(f"{what.capitalize()} of the video, and of each segment by itself:")
+        out.print(table)
+    for score in scores:
+        if score.empty_segments:
+            out.print(f"{score.clip_id}: the tube is empty in {score.empty_segments} segments; look at the overlay.")
+        out.print(f"overlay  {score.overlay}", markup=False, soft_wrap=True)
+    for row in summary.failures:
+        out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)

@@ -1,0 +1,102 @@
+"""`tubeflow explain`: the chain from the source video to an artifact, read from the artifacts themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.tree import Tree
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
+from flows.cli.inspect import dataset_of, last_config
+from flows.console import out
+from flows.datasets.clips import dataset_clips
+from flows.stages import CLIP_STAGES, section
+from tasks.engine.plan import Planner
+
+
+def find_artifacts(workspace: Workspace, name: str) -> list[Lineage]:
+    """The artifacts that `name` means: a file, a key (or its beginning), or the last ones of a clip.
+
+    Raises:
+        CatalogError: nothing is called so, or a damaged file.
+    """
+    path = Path(name)
+    if path.is_file():
+        return [_read(path)]
+    by_key = sorted(workspace.artifacts.glob(f"*/{name[:2]}/{name}*.h5")) if _is_hex(name) else []
+    if by_key:
+        return [_read(path) for path in by_key]
+    dataset = dataset_of(workspace, name)
+    clips = [clip for clip in dataset_clips(workspace, dataset) if clip.clip_id == name]
+    config = last_config(workspace, dataset)
+    plans = Planner(workspace, dataset, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
+    for stage in reversed(CLIP_STAGES):
+        if name in plans[stage.name].hits:
+            return [_read(workspace.store.path(stage.name, plans[stage.name].jobs[name].key))]
+    raise CatalogError(f"Clip '{name}' has no artifact yet; run: tubeflow run … --dataset {dataset}")
+
+
+def _is_hex(text: str) -> bool:
+    return len(text) >= 6 and all(letter in "0123456789abcdef" for letter in text)
+
+
+def _read(path: Path) -> Lineage:
+    try:
+        return read_lineage(path)
+    except ArtifactDamaged as exc:
+        raise CatalogError(f"{path} is damaged or no artifact; give an artifact's path or key, or a clip_id") from exc
+
+
+def chain(workspace: Workspace, lineage: Lineage) -> Iterator[Lineage]:
+    """An artifact and all that it was made from, each once, the artifact first."""
+    seen = {lineage.key}
+    waiting = [lineage]
+    while waiting:
+        current = waiting.pop(0)
+        yield current
+        for stage, key in current.parents.items():
+            path = workspace.store.path(stage, key)
+            if key not in seen and path.is_file():
+                seen.add(key)
+                waiting.append(_read(path))
+
+
+def explain_json(workspace: Workspace, name: str) -> list[list[dict[str, Any]]]:
+    """Every artifact that `name` means, each as its chain."""
+    return [[asdict(one) for one in chain(workspace, lineage)] for lineage in find_artifacts(workspace, name)]
+
+
+def print_explanation(workspace: Workspace, name: str) -> None:
+    """Draw the chains as trees."""
+    for lineage in find_artifacts(workspace, name):
+        tree = Tree(_title(lineage))
+        _grow(tree, workspace, lineage)
+        out.print(tree)
+
+
+def _title(lineage: Lineage) -> str:
+    subject = f"clip {lineage.clip_id}" if lineage.clip_id else f"dataset {lineage.dataset}"
+    return f"[bold]{lineage.stage}[/bold] v{lineage.stage_version}  {subject}  {lineage.key}"
+
+
+def _grow(branch: Tree, workspace: Workspace, lineage: Lineage) -> None:
+    branch.add(f"file      {workspace.store.path(lineage.stage, lineage.key)}")
+    for title, values in (("config", lineage.config), ("inputs", lineage.inputs), ("weights", lineage.weights)):
+        if values:
+            branch.add(f"{title:<9} {json.dumps(dict(values))}")
+    branch.add(f"libraries {', '.join(f'{name} {version}' for name, version in lineage.libraries.items())}")
+    branch.add(f"made      {lineage.created} on {lineage.host} in {lineage.seconds:.3f} s")
+    for stage, key in lineage.parents.items():
+        path = workspace.store.path(stage, key)
+        if path.is_file():
+            parent = _read(path)
+            _grow(branch.add(_title(parent)), workspace, parent)
+        else:
+            branch.add(f"{stage} {key} is not in the store any more")
+
+

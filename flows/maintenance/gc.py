@@ -1,0 +1,142 @@
+"""`tubeflow gc`: artifacts that no recent run needs.
+
+What a run stands on is in its references.parquet. An artifact is kept while one of the newest `keep` runs of any
+dataset refers to it; the others are what tracker and config experiments left behind. A run that is under way, or was
+killed, has no such list yet: what no run at all refers to stays for some hours before it counts as left behind.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged
+from data_catalog.tables.schemas import REFERENCES, read_table
+from flows.console import out
+from flows.experiments.contenders import experiment_runs
+from flows.runs.record import read_runs
+from flows.stages import STAGE_NAMES
+
+GRACE_HOURS = 24.0
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """One artifact that would go: its size in bytes (with its work folder), and the older runs that refer to it."""
+
+    stage: str
+    key: str
+    path: Path
+    size: int
+    runs: tuple[str, ...]
+
+
+def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
+    """For every run, oldest first, the (stage, key) of the artifacts that it stands on.
+
+    Raises:
+        CatalogError: the list of a run can't be read; its artifacts would be taken for unused ones.
+    """
+    found = {}
+    for run in read_runs(workspace):
+        folder = workspace.runs / run["run_id"]
+        try:
+            table = read_table(folder / "references.parquet", REFERENCES).to_pydict()
+        except (FileNotFoundError, ArtifactDamaged) as exc:
+            raise CatalogError(
+                f"Run {run['run_id']} has no readable list of the artifacts that it stands on, so nothing is removed; "
+                f"run it again and delete {folder}, then try again."
+            ) from exc
+        found[run["run_id"]] = set(zip(table["stage"], table["key"], strict=True))
+    return found
+
+
+def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOURS) -> list[Garbage]:
+    """Artifacts that none of the `keep` newest runs of each dataset refers to; raises as `references`.
+
+    A run of single clips (`--clip`) or of fewer stages (`--only`, `--until`) doesn't count among them, and is kept
+    while it is newer than the oldest that is: it stands beside the last whole run, not in its place. Those that no run
+    at all refers to are left alone while they are younger than `grace_hours`.
+    """
+    referring = references(workspace)
+    by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for run in read_runs(workspace):
+        by_dataset[run["dataset"]].append(run)
+    recent = {run_id for runs in by_dataset.values() for run_id in newest_runs(runs, keep)}
+    for runs_together in experiment_runs(workspace):
+        if runs_together & recent:  # an experiment is kept or goes as a whole
+            recent |= runs_together
+    needed = set().union(*(referring.get(run, set()) for run in recent))
+    older: Mapping[tuple[str, str], list[str]] = defaultdict(list)
+    for run_id, artifacts in referring.items():
+        for artifact in artifacts - needed:
+            older[artifact].append(run_id)
+    garbage = []
+    youngest = time.time() - 3600 * grace_hours
+    for folder in sorted(workspace.artifacts.glob("*")):
+        if not folder.is_dir() or folder.name == "tmp":
+            continue
+        for key, stat in sorted(workspace.store.scan(folder.name).items()):
+            runs = tuple(older.get((folder.name, key), ()))
+            if (folder.name, key) not in needed and (runs or stat.st_mtime < youngest):
+                path = workspace.store.path(folder.name, key)
+                size = stat.st_size + _folder_size(path.with_suffix(".work"))
+                garbage.append(Garbage(folder.name, key, path, size, runs))
+        for work in sorted(folder.glob("*/*.work")):  # of trainings that were killed and never taken up again
+            if not work.with_suffix(".h5").exists() and work.stat().st_mtime < youngest:
+                garbage.append(Garbage(folder.name, work.stem, work.with_suffix(".h5"), _folder_size(work), ()))
+    return garbage
+
+
+def newest_runs(runs: Sequence[Mapping[str, Any]], keep: int) -> list[str]:
+    """Of one dataset's runs, oldest first: the last `keep` whole ones, and the partial ones since then.
+
+    Whole is a run of all clips that went as far as any did: trying a tracker does not cost the trained network.
+    """
+    of_all_clips = [run for run in runs if not run.get("clips")]
+    furthest = max((_last_stage(run) for run in of_all_clips), default=-1)
+    whole = [run["run_id"] for run in of_all_clips if _last_stage(run) == furthest][-keep:]
+    since = whole[0] if whole else ""
+    return [run["run_id"] for run in runs if run["run_id"] >= since]
+
+
+def _last_stage(run: Mapping[str, Any]) -> int:
+    """Place of the last stage that a run was asked for."""
+    return max((STAGE_NAMES.index(name) for name in run["selected"] if name in STAGE_NAMES), default=-1)
+
+
+def _folder_size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+
+
+def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
+    """Delete artifacts and the work folders of their trainings."""
+    for one in garbage:
+        one.path.unlink(missing_ok=True)
+        shutil.rmtree(one.path.with_suffix(".work"), ignore_errors=True)
+        workspace.index.forget(one.stage, one.key)
+    workspace.index.save()
+    workspace.tube_quality.prune()
+
+
+def print_garbage(garbage: list[Garbage], deleted: bool, command: str) -> None:
+    """Per stage how many artifacts and bytes go, which older runs refer to them, and the command that removes them."""
+    for stage, count in Counter(one.stage for one in garbage).items():
+        mine = [one for one in garbage if one.stage == stage]
+        runs = sorted({run for one in mine for run in one.runs})
+        used = f"used by {', '.join(runs)}" if runs else "used by no run"
+        out.print(f"{stage:>10}  {count} artifacts  {sum(one.size for one in mine):,} bytes  {used}", soft_wrap=True)
+    total = sum(one.size for one in garbage)
+    if not garbage:
+        out.print("Nothing to remove: every artifact is used by a run that is kept.")
+    elif deleted:
+        out.print(f"Removed {len(garbage)} artifacts, {total:,} bytes.")
+    else:
+        what = f"{len(garbage)} artifacts, {total:,} bytes"
+        out.print(f"Would remove {what}; do it with: {command} --delete", soft_wrap=True)

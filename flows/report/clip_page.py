@@ -1,0 +1,70 @@
+"""`tubeflow inspect --html`: one clip's artifacts as one file to be opened by double click."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_catalog.catalog import Workspace
+from flows.config import PipelineConfig
+from flows.draw.tube_layers import GridLayer
+from flows.report.clip_html import ClipPage, write_clip_page
+from flows.report.data import LineageRow
+from flows.runs.clip_tube import ClipTube
+from flows.runs.quality import known_quality
+from flows.runs.record import command_line
+from tasks.engine.plan import StagePlan
+
+
+def clip_page(
+    workspace: Workspace, tube: ClipTube, plans: Mapping[str, StagePlan], config: PipelineConfig
+) -> ClipPage:
+    """Everything that the page of a clip shows. Raises ArtifactDamaged and FileNotFoundError."""
+    view = tube.view
+    jobs = {name: plan.jobs[view.clip_id] for name, plan in plans.items() if view.clip_id in plan.jobs}
+    track = workspace.store.read("track", jobs["track"].key)
+    masks = workspace.store.read("masks", jobs["masks"].key)
+    quality = known_quality(workspace, plans, config).get(view.clip_id)
+    series = None if quality is None else workspace.tube_quality.series(*quality.pair)
+    grid = GridLayer(
+        coverage=masks.arrays["coverage"],
+        mask=masks.arrays["mask"],
+        omega=masks.arrays["omega"],
+        crop=view.crop,
+        tau=config.masks.tau,
+        starts=config.masks.starts,
+        segment_length=config.masks.segment_length,
+        stride=config.masks.stride,
+    )
+    return ClipPage(
+        view=view,
+        track=track.arrays,
+        grid=grid,
+        fps=float(tube.fps),
+        facts=facts(tube, config),
+        lineage=[LineageRow(name, plans[name].stage.version, view.clip_id, job.key) for name, job in jobs.items()],
+        files={name: str(workspace.store.path(name, job.key)) for name, job in jobs.items()},
+        quality=quality,
+        series=series,
+        command=command_line(),
+    )
+
+
+def facts(tube: ClipTube, config: PipelineConfig) -> dict[str, str]:
+    """What stands below the title."""
+    view = tube.view
+    return {
+        "score": "none" if view.score is None else f"{view.score:g}",
+        "tracker": config.track.tracker,
+        "frames": f"{len(view.frames)} of {view.frame_wh[0]}×{view.frame_wh[1]} px",
+        "athletes": str(view.athletes),
+        "selected positions": f"{int(tube.mask.sum()):,} of {tube.mask.size:,}",
+    }
+
+
+def write_page(
+    workspace: Workspace, tube: ClipTube, plans: Mapping[str, StagePlan], config: PipelineConfig, folder: Path
+) -> Path:
+    """Write `<clip_id>.html` into `folder`."""
+    page = clip_page(workspace, tube, plans, config)
+    return write_clip_page(folder / f"{tube.view.clip_id}.html", page)

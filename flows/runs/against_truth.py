@@ -1,0 +1,90 @@
+"""A dataset's tubes against its ground truth, where it has one: measured once a tube, remembered in the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from data_catalog.catalog import Workspace
+from data_catalog.datasets.procedural_folder import ground_truth_file, read_ground_truth
+from data_catalog.datasets.records import DatasetError
+from data_catalog.store import ArtifactDamaged, Store
+from flows.config import PipelineConfig
+from models.geometry import scale_quads
+from tasks.assessment.tube_truth import MEASURE_VERSION, Truth, TruthFigures, compare_with_truth
+from tasks.engine.plan import StagePlan
+from tasks.engine.run import Job
+from tasks.masks import MasksConfig
+
+THREADS = 4  # reading a clip's truth is unpacking and disk; NumPy lets go of the interpreter for most of the rest
+NEEDED = ("normalize", "track", "masks")
+Plans = Mapping[str, StagePlan]
+
+
+def against_truth(workspace: Workspace, dataset: str, plans: Plans, config: PipelineConfig) -> dict[str, TruthFigures]:
+    """Clip → figures, for every clip that has tubes and a known truth; empty for datasets without ground truth."""
+    info = workspace.datasets.info(dataset)
+    if not info.procedural or not set(NEEDED) <= plans.keys():
+        return {}
+    names = _names(workspace.store, Path(info.root), plans)
+    known = workspace.tube_truth.read() if names else {}
+    figures = {clip: TruthFigures(**known[name]) for clip, name in names.items() if name in known}
+    todo = [clip for clip in names if clip not in figures]
+
+    def measured(clip: str) -> TruthFigures | None:
+        jobs = {name: plans[name].jobs[clip] for name in NEEDED}
+        return _measure(workspace.store, Path(info.root), clip, jobs, config.masks)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        new = {clip: found for clip, found in zip(todo, pool.map(measured, todo), strict=True) if found is not None}
+    there = workspace.store.scan("masks") if new else {}
+    workspace.tube_truth.add(
+        {names[clip]: asdict(found) for clip, found in new.items()}, keep=lambda name: name.split(":")[0] in there
+    )
+    return {clip: (figures | new)[clip] for clip in names if clip in figures or clip in new}
+
+
+def _names(store: Store, root: Path, plans: Plans) -> dict[str, str]:
+    """Clip → what decides its figures: the masks artifact (which stands on the track's), the truth's file, the version.
+
+    Only clips whose three artifacts are there, and whose truth is.
+    """
+    there = {name: store.scan(name) for name in NEEDED}
+    names = {}
+    for clip, masks in plans["masks"].jobs.items():
+        jobs = [plans[name].jobs.get(clip) for name in NEEDED]
+        if any(job is None or job.key not in there[job.stage] for job in jobs):
+            continue
+        try:
+            stat = ground_truth_file(root, clip).stat()
+        except (DatasetError, OSError):
+            continue
+        names[clip] = f"{masks.key}:{stat.st_size}:{stat.st_mtime_ns}:{MEASURE_VERSION}"
+    return names
+
+
+def _measure(
+    store: Store, root: Path, clip: str, jobs: Mapping[str, Job], config: MasksConfig
+) -> TruthFigures | None:
+    """None where an artifact or the truth can't be read; the run has said so, or will when it needs it."""
+    try:
+        source = store.read("normalize", jobs["normalize"].key, ["source_index"])
+        track = store.read("track", jobs["track"].key, ["quads", "lost"])
+        masks = store.read("masks", jobs["masks"].key, ["coverage", "mask"])
+        known = read_ground_truth(root, clip)
+    except (ArtifactDamaged, DatasetError, OSError, ValueError):
+        return None
+    index = source.arrays["source_index"]
+    frame_wh = int(source.attrs["width"]), int(source.attrs["height"])
+    source_wh = float(source.attrs["source_width"]), float(source.attrs["source_height"])
+    truth = Truth(
+        quads=scale_quads(known.quads[:, index], source_wh, frame_wh),
+        visible=known.visible[:, index],
+        masks=known.masks[:, index] if config.source == "mask" else None,
+    )
+    arrays = {**track.arrays, **masks.arrays}
+    return compare_with_truth(
+        arrays["quads"], arrays["coverage"], arrays["mask"], arrays["lost"], truth, frame_wh, config
+    )

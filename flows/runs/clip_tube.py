@@ -1,0 +1,119 @@
+"""From the store to what is drawn: one clip's artifacts as a `ClipView`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.datasets.procedural_folder import read_ground_truth
+from data_catalog.datasets.records import DatasetError
+from data_catalog.media.frame_codec import decode_frames
+from data_catalog.store import Artifact
+from flows.config import PipelineConfig
+from flows.datasets.clips import no_such_clip
+from flows.draw.clip_view import ClipView, CropWindow
+from models.geometry import crop_origin
+from tasks.engine.plan import StagePlan
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTube:
+    """A clip's view with its mask (N, T, Hf, Wf) bool and the frame rate it is shown with."""
+
+    view: ClipView
+    mask: NDArray[np.bool_]
+    fps: Fraction
+
+
+def read_clip(
+    workspace: Workspace, dataset: str, clip_id: str, plans: Mapping[str, StagePlan], config: PipelineConfig
+) -> ClipTube:
+    """Fetch frames, quads and masks of one clip from the store.
+
+    Raises:
+        CatalogError: the dataset has no such clip, or its masks aren't made yet.
+    """
+    jobs = {name: plans[name].jobs.get(clip_id) for name in ("normalize", "track", "masks")}
+    if jobs["normalize"] is None:
+        raise CatalogError(no_such_clip(f"Dataset '{dataset}'", clip_id, plans["normalize"].jobs))
+    found = {}
+    for name, job in jobs.items():
+        if job is None or not workspace.store.exists(name, job.key):
+            raise CatalogError(
+                f"Clip '{clip_id}' has no '{name}' artifact for this config yet; "
+                f"make it with: tubeflow run … --dataset {dataset} --until masks"
+            )
+        found[name] = workspace.store.read(name, job.key)
+    job = jobs["normalize"]
+    score = job.clip.score if job is not None and job.clip is not None else None
+    return draw_from(workspace, dataset, clip_id, found, (config.masks.crop, config.masks.tau), score)
+
+
+def draw_from(
+    workspace: Workspace,
+    dataset: str,
+    clip_id: str,
+    found: Mapping[str, Artifact],
+    grid: tuple[int, float],
+    score: float | None,
+) -> ClipTube:
+    """One clip's `normalize`, `track` and `masks` artifacts as what is drawn of them; `grid` is crop side and tau."""
+    source, tube, masks = found["normalize"], found["track"], found["masks"]
+    crop, tau = grid
+    frames = decode_frames(source.arrays)
+    width, height = frames.shape[2], frames.shape[1]
+    left, top = crop_origin((width, height), crop)
+    index, attrs = source.arrays["source_index"], source.attrs
+    view = ClipView(
+        clip_id=clip_id,
+        dataset=dataset,
+        frames=frames,
+        quads=tube.arrays["quads"],
+        coverage=masks.arrays["coverage"],
+        crop=CropWindow(left, top, crop),
+        tau=tau,
+        tracker_scores=tube.arrays["scores"],
+        lost=tube.arrays["lost"],
+        true_quads=true_quads(workspace, dataset, clip_id, index, attrs),
+        score=score,
+    )
+    fps = Fraction(str(attrs["fps"])) if attrs["fps"] else Fraction(25)
+    shown = fps * len(frames) / max(int(attrs["source_frames"]), 1)
+    return ClipTube(view, masks.arrays["mask"], shown.limit_denominator(1000))
+
+
+def true_quads(
+    workspace: Workspace, dataset: str, clip_id: str, source_index: NDArray[np.int64], attrs: Mapping[str, Any]
+) -> NDArray[np.float32] | None:
+    """Ground truth (A, L, 4, 2) in pixels of the normalised frame; NaN where the athlete isn't visible.
+
+    None where the dataset has no ground truth.
+    """
+    info = workspace.datasets.info(dataset)
+    if not info.procedural:
+        return None
+    with contextlib.suppress(DatasetError, FileNotFoundError):
+        truth = read_ground_truth(Path(info.root), clip_id)
+        quads = np.asarray(truth.quads[:, source_index], np.float32)
+        scale = (attrs["width"] / attrs["source_width"], attrs["height"] / attrs["source_height"])
+        quads = quads * np.asarray(scale, np.float32)
+        quads[~truth.visible[:, source_index]] = np.nan
+        return quads
+    return None
+
+
+def scored_starts(config: PipelineConfig) -> tuple[int, ...]:
+    """First frame of each segment as test clips are read, `train.eval_shift` frames later than in training.
+
+    Beyond the last frame a shifted clip repeats that one; such a segment is told by the last frames that there are.
+    """
+    last = config.normalize.length - config.masks.segment_length
+    return tuple(min(max(start + config.train.eval_shift, 0), last) for start in config.masks.starts)

@@ -1,0 +1,102 @@
+"""A run that is done, as other commands use it: its config, its predictions, and the artifacts it stands on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged
+from data_catalog.suggest import nearest
+from data_catalog.tables.schemas import REFERENCES, read_table
+from flows.config import PipelineConfig, validate_config
+from flows.runs.record import read_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEWEST = "last"
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """One run of the pipeline.
+
+    Attributes:
+        folder: `runs/<run_id>`.
+        keys: per stage, the key of each clip's artifact; under "" that of a dataset stage.
+    """
+
+    run_id: str
+    dataset: str
+    config: PipelineConfig
+    folder: Path
+    keys: dict[str, dict[str, str]]
+
+    def artifact(self, workspace: Workspace, stage: str) -> str:
+        """Key of the run's pack, train or evaluate artifact. Raises CatalogError where it isn't there."""
+        key = self.keys.get(stage, {}).get("")
+        if key is None:
+            raise CatalogError(f"Run '{self.run_id}' has no stage '{stage}'; choose a run that trained a model.")
+        if not workspace.store.exists(stage, key):
+            raise CatalogError(
+                f"The '{stage}' artifact of run '{self.run_id}' is no longer there (deleted, or removed by "
+                f"tubeflow gc); run the same config on dataset '{self.dataset}' again."
+            )
+        return key
+
+    def predictions(self) -> pd.DataFrame:
+        """The run's predictions: weights, clip_id, split, action, true, predicted, … Raises CatalogError."""
+        import pandas as pd
+
+        path = self.folder / "predictions.parquet"
+        try:
+            return pd.read_parquet(path)
+        except FileNotFoundError as exc:
+            raise CatalogError(f"Run '{self.run_id}' evaluated nothing: there is no {path}.") from exc
+        except (OSError, ValueError) as exc:
+            raise CatalogError(f"{path} can't be read; run the same config on dataset '{self.dataset}' again.") from exc
+
+
+def find_run(workspace: Workspace, name: str) -> FinishedRun:
+    """A run by its id, or the newest that has an evaluation by `last`.
+
+    Raises:
+        CatalogError: no such run, or its record is damaged.
+    """
+    records = {run["run_id"]: run for run in read_runs(workspace)}
+    if name == NEWEST:
+        done = [run_id for run_id, run in records.items() if run.get("metrics")]
+        if not done:
+            raise CatalogError("No run of this workspace was evaluated yet; run one with: tubeflow run")
+        name = done[-1]
+    if name not in records:
+        near = nearest(name, list(records))
+        hint = f"; did you mean '{near}'?" if near else ""
+        raise CatalogError(f"This workspace has no run '{name}'{hint}; list them with: tubeflow status")
+    record = records[name]
+    folder = workspace.runs / name
+    return FinishedRun(name, record["dataset"], validate_config(record["config"]), folder, _references(folder))
+
+
+def _references(folder: Path) -> dict[str, dict[str, str]]:
+    path = folder / "references.parquet"
+    try:
+        table = read_table(path, REFERENCES).to_pydict()
+    except (FileNotFoundError, ArtifactDamaged) as exc:
+        raise CatalogError(f"{path} is missing or damaged; run the same config again for a new run.") from exc
+    keys: dict[str, dict[str, str]] = defaultdict(dict)
+    for stage, key, clip_id in zip(table["stage"], table["key"], table["clip_id"], strict=True):
+        keys[stage][clip_id] = key
+    return dict(keys)
+
+
+def trained_state(workspace: Workspace, run: FinishedRun, weights: str) -> dict[str, Any]:
+    """A run's weights, `last` or `best`, by parameter name. Raises CatalogError."""
+    if weights not in ("last", "best"):
+        raise CatalogError(f"A run keeps the weights 'last' and 'best', not '{weights}'.")
+    arrays = workspace.store.read("train", run.artifact(workspace, "train")).arrays
+    prefix = f"{weights}/"
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,102 @@
+"""What a run did: the table of stages, who was quarantined, metrics and where the report is."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from data_catalog.tables.quarantine import QuarantineRow
+from data_catalog.tables.tube_quality import TubeQuality
+from tasks.assessment.tube_truth import TruthMeans
+from tasks.engine.failures import Trouble
+from tasks.engine.run import ShardReport
+
+
+@dataclass
+class StageCount:
+    """One row of the run's table. `clips` = hits + computed + quarantined; a dataset stage counts as one."""
+
+    clips: int = 0
+    hits: int = 0
+    computed: int = 0
+    quarantined: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class RunSummary:
+    """What a run did; `tubeflow run --json` prints it.
+
+    `suspicious` are the tubes at or above `quality.suspicious`, the worst first; `judged` counts all
+    that were judged, `worst` are the first few of them, suspicious or not.
+    `truth` compares the tubes with the ground truth, where the dataset has one.
+    `busy` is the share of all processors' time that the run used, from 0 to 1; Prefect's own server isn't counted.
+    """
+
+    run_id: str
+    dataset: str
+    stages: dict[str, StageCount] = field(default_factory=dict)
+    quarantined: list[QuarantineRow] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    report: str | None = None
+    contact_sheet: str | None = None
+    seconds: float = 0.0
+    busy: float = 0.0
+    where: str | None = None
+    clips: tuple[str, ...] = ()
+    suspicious: list[TubeQuality] = field(default_factory=list)
+    judged: int = 0
+    worst: list[TubeQuality] = field(default_factory=list)
+    truth: TruthMeans | None = None
+
+    @property
+    def failures(self) -> list[QuarantineRow | Trouble]:
+        """Why clips have no result: quarantined, or in trouble that the next run may not meet."""
+        return [*self.quarantined, *self.troubles]
+
+    @property
+    def failed(self) -> int:
+        """Clips without a result."""
+        return len({row.clip_id for row in self.failures})
+
+    def as_json(self) -> dict[str, Any]:
+        """What `tubeflow run --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "stages": {name: asdict(count) for name, count in self.stages.items()},
+            "metrics": self.metrics,
+            "report": self.report,
+            "contact_sheet": self.contact_sheet,
+            "quarantined": [
+                {"clip_id": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy}
+                for row in self.failures
+            ],
+            "suspicious": [
+                {"clip": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
+                for row in self.suspicious
+            ],
+            "tubes_against_truth": None if self.truth is None else asdict(self.truth),
+            "notes": self.notes,
+            "seconds": round(self.seconds, 3),
+            "busy": round(self.busy, 3),
+        }
+
+    def count(self, report: ShardReport) -> None:
+        """Add what became of one shard."""
+        count = self.stages.setdefault(report.stage, StageCount())
+        failed = len(report.failed)
+        count.clips += report.hits + len(report.made) + failed
+        count.hits += report.hits
+        count.computed += len(report.made)
+        count.quarantined += failed
+        count.seconds += report.seconds
+        self.quarantined += report.quarantined
+        self.troubles += report.troubles
+        self.notes += report.notes
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether some stage was asked for and not one clip came through it."""
+        return any(count.clips and count.clips == count.quarantined for count in self.stages.values())

@@ -1,0 +1,298 @@
+"""Evaluate trackers on clips with ground truth: who is evaluated, the runs, and the tables of what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from data_catalog.tracks.benchmarks import TrackingClip
+from data_catalog.tracks.files import TrackFile, fill_absent, read_tracks, write_tracks
+from flows.config import ConfigError
+from models.metrics.tracking import paired_difference
+from models.trackers import Tube
+from tasks.assessment.tracking import (
+    SPREAD,
+    ClipFigures,
+    ClipResult,
+    EvaluationConfig,
+    Sample,
+    existing_tube,
+    load_sample,
+    measure,
+    quad_overlaps,
+    run_clip,
+    to_frame,
+    true_tube,
+)  # fmt: skip
+
+logger = logging.getLogger(__name__)
+
+TRUTH = "truth"  # a candidate that is always right, at the size that is tracked at
+
+# What the tables show, in order: attribute of ClipFigures, heading.
+COLUMNS = {
+    "auc": "AUC", "precision20": "P@20", "norm_precision20": "NP@.2", "overlap": "IoU", "rotated": "rot",
+    "grid": "grid", "grid_mask": "g/m", "mask_grid": "m/m", "lost": "lost",
+    "fps": "fps",
+}  # fmt: skip
+LEGEND = (
+    "AUC, P@20, NP@.2: as pysot-toolkit has them, frames whose true box touches the left or top edge missed; "
+    "IoU, rot: mean overlap of upright and of rotated boxes over all frames; grid: cells of quad and true quad; "
+    "g/m, m/m: cells against those of the true mask, by quad and by mask (masks.source)."
+)
+COMPARED = ("auc", "overlap", "rotated", "grid", "grid_mask", "mask_grid", "precision20", "norm_precision20")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Who is evaluated: a tracker with weights and preset, or a folder of results in pysot-toolkit's format."""
+
+    label: str
+    tracker: str = ""
+    weights: Path | None = None
+    preset: str | None = None
+    results: Path | None = None
+
+
+def parse_candidate(text: str) -> Candidate:
+    """`NAME`, `NAME:WEIGHTS`, `NAME:WEIGHTS@PRESET`, a folder of results, or `truth`, the most that can be reached.
+
+    Raises:
+        ConfigError: there is no such tracker.
+    """
+    from models.trackers import TRACKERS
+
+    if Path(text).is_dir():
+        return Candidate(label=f"{Path(text).name} (results)", results=Path(text))
+    named, _, preset = text.partition("@")
+    name, _, weights = named.partition(":")
+    if text == TRUTH:
+        return Candidate(TRUTH, TRUTH)
+    if name not in TRACKERS:
+        raise ConfigError(
+            f"'{text}' is neither a folder of results nor a tracker (NAME or NAME:WEIGHTS) nor {TRUTH}; "
+            f"trackers are {', '.join(sorted(TRACKERS))}."
+        )
+    label = f"{name}:{Path(weights).stem}" if weights else name
+    return Candidate(label + (f"@{preset}" if preset else ""), name, Path(weights) if weights else None, preset or None)
+
+
+def evaluate(
+    candidates: Sequence[Candidate],
+    clips: Sequence[TrackingClip],
+    config: EvaluationConfig,
+    device: str,
+    weights: Path = Path("workspace/weights"),
+    pictures: Path | None = None,
+) -> dict[str, list[ClipResult]]:
+    """Run every candidate on every clip; a clip is decoded once.
+
+    Args:
+        candidates, clips, config: who is evaluated, on what, and how.
+        device: where trackers that use torch run.
+        weights: folder that names of weights are sought in.
+        pictures: a PNG of every clip goes to `pictures/CANDIDATE/CLIP.png`; None: nowhere.
+
+    Raises:
+        ConfigError: weights are missing, or a clip or results do not fit; one sentence.
+    """
+    from models.trackers import build_tracker
+
+    found: dict[str, list[ClipResult]] = {candidate.label: [] for candidate in candidates}
+    try:
+        trackers = {
+            one.label: build_tracker(one.tracker, weights=_find(one, weights), device=device, preset=one.preset)
+            for one in candidates
+            if one.tracker and one.tracker != TRUTH
+        }
+        tracks = {one.label: read_tracks(one.results, "pysot") for one in candidates if one.results}
+        for clip in clips:
+            sample = load_sample(clip, config)
+            for one in candidates:
+                look = partial(_picture, pictures / file_name(one.label), sample, one.label) if pictures else _ignore
+                if one.results:
+                    result = _read_result(sample, tracks[one.label], one.results, look)
+                elif one.tracker == TRUTH:
+                    result = _read_truth(sample, look)
+                else:
+                    result = run_clip(sample, trackers[one.label], config, look)
+                found[one.label].append(result)
+                logger.info("%s on clip '%s': overlap %.3f", one.label, clip.name, result.figures.overlap)
+    except ValueError as exc:
+        raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
+    return found
+
+
+def _find(one: Candidate, folder: Path) -> Path | None:
+    from data_catalog.weights.resolve import resolve_weights
+    from models.trackers import weight_suffixes
+
+    if one.weights is None:
+        return None
+    return resolve_weights(one.weights, folder, suffixes=weight_suffixes(one.tracker))
+
+
+Look = Callable[[Tube], None]
+
+
+def _ignore(tube: Tube) -> None:
+    """No picture is wanted."""
+
+
+def _picture(folder: Path, sample: Sample, label: str, tube: Tube) -> None:
+    """Draw a tube that is in pixels of the tracked frames."""
+    from flows.draw.tracking_sheet import TrackedClip, tracking_sheet
+
+    overlaps = quad_overlaps(sample, tube)
+    title = f"{sample.name}: {label}, rotated IoU {np.nanmean(overlaps):.3f}"
+    true_quads = to_frame(sample, sample.quads)
+    drawn = TrackedClip(
+        title, sample.frames, true_quads, tube.quads, overlaps, tube.lost, sample.masks, tube.masks
+    )
+    tracking_sheet(drawn, folder / f"{sample.name}.png")
+
+
+def _read_truth(sample: Sample, look: Look) -> ClipResult:
+    tube = true_tube(sample)
+    look(tube)
+    return measure(sample, tube)
+
+
+def _read_result(sample: Sample, tracks: TrackFile, folder: Path, look: Look) -> ClipResult:
+    if sample.name not in tracks.tubes:
+        raise ValueError(f"{folder} has no usable {sample.name}.txt")
+    filled, absent = fill_absent(tracks.tubes[sample.name])
+    tube = existing_tube(sample, filled, absent, folder)
+    look(replace(tube, quads=to_frame(sample, tube.quads.astype(np.float64)).astype(np.float32)))
+    return measure(sample, tube, in_source=True)
+
+
+def export_results(folder: Path, found: Mapping[str, Sequence[ClipResult]]) -> None:
+    """Write boxes of every run as FOLDER/TRACKER/CLIP.txt, pysot-toolkit's format, in pixels of the source."""
+    for label, results in found.items():
+        tubes = {result.figures.clip: result.quads.astype(np.float32) for result in results}
+        write_tracks(folder / file_name(label), tubes, "pysot")
+
+
+def file_name(label: str) -> str:
+    """A candidate's label as the name of a folder."""
+    return label.replace(":", "_").replace("@", "_")
+
+
+def mean_figures(figures: Sequence[ClipFigures]) -> dict[str, float | None]:
+    """Mean over clips of every column; clips that have nothing to measure there do not count."""
+    means: dict[str, float | None] = {}
+    for name in COLUMNS:
+        values = [value for one in figures if (value := getattr(one, name)) is not None]
+        means[name] = float(np.mean(values)) if values else None
+    return means
+
+
+def by_attribute(figures: Sequence[ClipFigures]) -> dict[str, list[ClipFigures]]:
+    """The clips of each attribute."""
+    names = sorted({name for one in figures for name in one.attributes})
+    return {name: [one for one in figures if name in one.attributes] for name in names}
+
+
+def differences(first: Sequence[ClipFigures], second: Sequence[ClipFigures]) -> dict[str, dict[str, Any]]:
+    """Mean of first minus second over clips for each figure, with the 95 % bootstrap interval."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name in COMPARED:
+        pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(first, second, strict=True)]
+        whole = [(a, b) for a, b in pairs if a is not None and b is not None]
+        if (interval := paired_difference([a for a, _ in whole], [b for _, b in whole])) is not None:
+            wins = sum(a > b for a, b in whole)
+            rows[name] = dict(zip(("mean", "low", "high"), interval, strict=True)) | {"clips": len(whole), "wins": wins}
+    return rows
+
+
+def clip_table(label: str, figures: Sequence[ClipFigures]) -> Table:
+    """One row a clip, one for each attribute, and the mean; columns that nobody has a figure for are left out."""
+    means = mean_figures(figures)
+    shown = [name for name in COLUMNS if means[name] is not None]
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=label, title_justify="left")
+    table.add_column("clip", no_wrap=True)
+    for name in shown:
+        table.add_column(COLUMNS[name], justify="right", no_wrap=True)
+    for one in figures:
+        table.add_row(one.clip, *(_cell(name, getattr(one, name)) for name in shown))
+    table.add_section()
+    for attribute, members in by_attribute(figures).items():
+        of_members = mean_figures(members)
+        table.add_row(f"{attribute} ({len(members)})", *(_cell(name, of_members[name]) for name in shown))
+    table.add_section()
+    table.add_row("mean", *(_cell(name, means[name]) for name in shown))
+    return table
+
+
+def difference_table(first: str, second: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Paired differences."""
+    columns = ("", "mean", "95 % interval", "better on")
+    table = Table(*columns, box=SIMPLE_HEAD, title=f"{first} minus {second}", title_justify="left")
+    for name, row in rows.items():
+        interval = f"{row['low']:+.3f} … {row['high']:+.3f}"
+        table.add_row(COLUMNS[name], f"{row['mean']:+.3f}", interval, f"{row['wins']} of {row['clips']} clips")
+    return table
+
+
+def spread(figures: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
+    """How far figures, means over clips, move with the first box: from the true ones, then mean, deviation, extremes.
+
+    Empty where there were no runs from moved boxes.
+    """
+    rows: dict[str, dict[str, float]] = {}
+    for name in SPREAD:
+        having = [one for one in figures if name in one.jitter]
+        if having:
+            runs = np.asarray([one.jitter[name] for one in having]).mean(axis=0)   # of the clips, one a run
+            exact = float(np.mean([getattr(one, name) for one in having]))
+            moved = {"mean": runs.mean(), "deviation": runs.std(), "least": runs.min(), "most": runs.max()}
+            rows[name] = {"exact": exact, "runs": float(len(runs))} | {key: float(v) for key, v in moved.items()}
+    return rows
+
+
+def spread_table(label: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
+    """`spread` for reading."""
+    count = int(next(iter(rows.values()))["runs"])
+    columns = ("", "true boxes", f"{count} moved ones", "", "least", "most")
+    table = Table(*columns, box=SIMPLE_HEAD, title=f"{label}, first boxes moved", title_justify="left")
+    for name, row in rows.items():
+        exact, mean, least, most = (_cell(name, row[key]) for key in ("exact", "mean", "least", "most"))
+        table.add_row(COLUMNS[name], exact, mean, f"± {_cell(name, row['deviation'])}", least, most)
+    return table
+
+
+def as_json(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig) -> dict[str, Any]:
+    """Everything, as one object."""
+    figures = {label: [result.figures for result in results] for label, results in found.items()}
+    labels = list(figures)
+    whole: dict[str, Any] = {
+        "config": config.model_dump(mode="json"),
+        "trackers": {
+            label: {
+                "mean": mean_figures(ones),
+                "spread": spread(ones),
+                "attributes": {name: mean_figures(some) for name, some in by_attribute(ones).items()},
+                "clips": [dataclasses.asdict(one) for one in ones],
+            }
+            for label, ones in figures.items()
+        },
+    }
+    if len(labels) == 2:
+        whole["difference"] = differences(figures[labels[0]], figures[labels[1]])
+    return whole
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if name == "fps" else f"{value:.3f}".replace("0.", ".", 1)

@@ -1,0 +1,48 @@
+"""The tubes of a dataset, out of its workspace, in pixels of the source videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.tracks.text import Track
+from flows.cli.inspect import last_config, last_where
+from flows.config import load_config
+from flows.datasets.clips import dataset_clips
+from flows.stages import CLIP_STAGES, section
+from models.geometry import scale_quads
+from tasks.engine.plan import Planner
+
+NEEDED = ("normalize", "detect", "track")
+
+
+def read_tubes(
+    workspace: Workspace, dataset: str, preset: str | None, overrides: Sequence[str], athlete: int
+) -> dict[str, Track]:
+    """Clip → (L, 4, 2) float32 quads of athlete number `athlete`; clips that are not tracked, or not so often, are out.
+
+    Raises:
+        CatalogError, ConfigError: no such dataset or preset, the dataset was never run, or no clip has this athlete.
+    """
+    config = load_config(preset, overrides) if preset else last_config(workspace, dataset, overrides)
+    clips = dataset_clips(workspace, dataset, None if preset else last_where(workspace, dataset))
+    stages = [(stage, section(stage, config)) for stage in CLIP_STAGES if stage.name in NEEDED]
+    plans = Planner(workspace, dataset, clips).plan(stages, [])
+    tubes: dict[str, Track] = {}
+    most = 0
+    for clip_id, job in plans["track"].jobs.items():
+        if not workspace.store.exists("track", job.key):
+            continue
+        found = workspace.store.read("track", job.key, ["quads"])
+        source = workspace.store.read("normalize", job.parents["normalize"], ["source_index"]).attrs
+        most = max(most, len(found.arrays["quads"]))
+        if athlete < len(found.arrays["quads"]):
+            tracked_wh = (float(found.attrs["width"]), float(found.attrs["height"]))
+            source_wh = (float(source["source_width"]), float(source["source_height"]))
+            quads = scale_quads(found.arrays["quads"][athlete], tracked_wh, source_wh)
+            tubes[clip_id] = np.asarray(quads, np.float32)
+    if most and not tubes:
+        raise CatalogError(f"No clip of '{dataset}' has an athlete {athlete}; they are counted from 0 to {most - 1}.")
+    return tubes

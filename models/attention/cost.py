@@ -1,0 +1,93 @@
+"""What attention costs, in multiply-accumulates (MACs) of one forward pass for one video.
+
+Three counts of the same block, for a tube of P positions, C channels, r reduced ones:
+
+    published   P·C·r + P·r·C            g and W_z alone. With r = C / 2, N = 10 segments (7,840 positions)
+                                         and C = 528 it gives the 2.2 G that the paper prints for the dense
+                                         Non-local network, and is linear in P, so that a tube's saving
+                                         equals its share of positions.
+    true        4·P·C·r + 2·P²·r         all of Eq. 4-6 as written: θ, φ, g, W_z, P×P affinities and their
+                                         weighted sum. For softmax, without θ and φ: 2·P·C·r + P²·C + P²·r.
+    executed    what this project's CPU form does for the same result: linear in P for dot, the half of a
+                symmetric matrix for softmax (see `tube_forms`, `tube_softmax`).
+
+Sums, exponentials and normalisations are not counted, as is usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from models.attention.dot_forms import factored_limit, factored_macs, matrix_macs
+from models.attention.softmax import symmetric_macs
+
+
+@dataclass(frozen=True)
+class AttentionCost:
+    """Positions of a tube and MACs of the attention block on it; costs of several videos add up with +."""
+
+    positions: int
+    published: int
+    true: int
+    executed: int
+
+    def __add__(self, other: AttentionCost) -> AttentionCost:
+        return AttentionCost(
+            self.positions + other.positions,
+            self.published + other.published,
+            self.true + other.true,
+            self.executed + other.executed,
+        )
+
+
+def attention_cost(positions: int, channels: int, reduced: int | None = None, affinity: str = "dot") -> AttentionCost:
+    """MACs of one attention block for one video.
+
+    Args:
+        positions: P, the positions of its tube (`mask.sum()`); T·H·W of all segments for the dense
+            Non-local block.
+        channels: C.
+        reduced: r as given to the block; None means C / 2 for "dot" and C for "softmax", as there. The
+            published convention is always counted with the r that the block has.
+        affinity: "dot" or "softmax".
+
+    Raises:
+        ValueError: a negative number of positions, channels below one, or an unknown affinity.
+    """
+    if positions < 0 or channels < 1 or (reduced is not None and reduced < 1):
+        raise ValueError(f"cannot count {positions} positions of {channels} channels reduced to {reduced}")
+    if affinity not in ("dot", "softmax"):
+        raise ValueError(f"affinity must be one of dot, softmax, got {affinity!r}")
+    p, c = positions, channels
+    r = reduced or (max(c // 2, 1) if affinity == "dot" else c)
+    published = 2 * p * c * r
+    if affinity == "softmax":
+        executed = symmetric_macs(p, c)[0] + p * c * c + c * c * r if p else 0
+        return AttentionCost(p, published, published + p * p * (c + r), executed)
+    form = factored_macs if p <= factored_limit(c, r) else matrix_macs
+    return AttentionCost(p, published, 2 * published + 2 * p * p * r, form(p, c, r)[0] if p else 0)
+
+
+def total_cost(costs: Iterable[AttentionCost]) -> AttentionCost:
+    """Sum of the costs of several videos; nothing costs nothing."""
+    return sum(costs, AttentionCost(0, 0, 0, 0))
+
+
+def reduction(cost: int, baseline: int) -> float:
+    """Share saved against a baseline, in [-∞, 1]: 0.6 means 60 % fewer MACs.
+
+    Raises:
+        ValueError: a baseline that costs nothing, against which nothing can be saved.
+    """
+    if baseline <= 0:
+        raise ValueError("the baseline costs nothing, so there is no reduction to speak of")
+    return 1 - cost / baseline
+
+
+def in_words(macs: float) -> str:
+    """MACs to three digits with a unit: 2185666560 → "2.19 G"."""
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if macs >= 0.9995 * size:
+            return f"{macs / size:#.3g} {unit}".replace(". ", " ")
+    return f"{macs:.0f} "

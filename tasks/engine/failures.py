@@ -1,0 +1,73 @@
+"""What can go wrong with a job, sorted and put into words: quarantined for good, or in trouble for now."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from data_catalog.catalog import Workspace
+from data_catalog.store import ArtifactDamaged
+from data_catalog.tables.quarantine import QuarantineRow
+from tasks.engine.errors import BadClip
+
+if TYPE_CHECKING:
+    from tasks.engine.run import Job
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A job that failed for now; `retry` where waiting may help (I/O)."""
+
+    clip_id: str
+    stage: str
+    reason: str
+    remedy: str
+    retry: bool
+
+
+def quarantine_job(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRow:
+    """Remember under the job's key that no retry will mend it."""
+    row = QuarantineRow(
+        dataset=job.dataset,
+        clip_id=job.clip_id,
+        stage=job.stage,
+        key=job.key,
+        reason=bad.reason,
+        remedy=bad.remedy,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    logger.warning("%s quarantined in %s: %s %s", job.name, job.stage, bad.reason, bad.remedy)
+    try:
+        workspace.quarantine.add(row)
+    except OSError as exc:  # then it is only tried again next time
+        logger.warning("The quarantine row of %s can't be written: %s", job.name, exc.strerror)
+    return row
+
+
+def trouble_of(workspace: Workspace, job: Job, exc: Exception) -> Trouble:
+    """What went wrong, in one sentence, and what to do; a damaged artifact that a job met is removed."""
+    if isinstance(exc, ArtifactDamaged):
+        if workspace.artifacts in exc.path.parents:  # damaged since it was checked
+            with contextlib.suppress(OSError):
+                exc.path.unlink(missing_ok=True)
+        reason = f"{job.name}: {exc.path} {exc.what}."
+        return Trouble(job.clip_id, job.stage, reason, "It was removed; run again, and it is made again.", retry=False)
+    if isinstance(exc, FileNotFoundError):
+        reason = f"{job.name}: {exc.filename or exc} is gone."
+        return Trouble(job.clip_id, job.stage, reason, "Run again; what is missing is made again.", retry=False)
+    if isinstance(exc, OSError):
+        place = f" ({exc.filename})" if exc.filename else ""
+        reason = f"{job.name}: {exc.strerror or exc}{place}."
+        remedy = "Free the disk or the permissions, then run again; what is done is kept."
+        return Trouble(job.clip_id, job.stage, reason, remedy, retry=True)
+    if isinstance(exc, ValueError):  # the cores raise it for a config or labels that don't fit, remedy included
+        reason = f"{job.name} can't go through {job.stage}: {str(exc).rstrip('.')}."
+        return Trouble(job.clip_id, job.stage, reason, "Put that right, then run again.", retry=False)
+    logger.debug("Unexpected failure of %s in %s", job.name, job.stage, exc_info=exc)
+    reason = f"{job.name}: unexpected {type(exc).__name__} in {job.stage}: {exc}."
+    return Trouble(job.clip_id, job.stage, reason, "Report it with the clip; the next run tries again.", retry=False)

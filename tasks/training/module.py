@@ -1,0 +1,325 @@
+"""One training and evaluation step of TSA-Net, and what a checkpoint must remember besides weights.
+
+Letters as in models.tsanet: B clips, L frames, N segments, T steps, S input side.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.loggers import CSVLogger, Logger
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
+from models.tsanet import TSANet, TSANetOutput
+from tasks.engine.progress import report
+from tasks.train import EpochRow, ModelConfig, TrainConfig
+from tasks.training.averaging import moving_average
+from tasks.training.remask import Remask
+from tasks.training.scoring import OVERALL, SELECTION, score_table
+from tasks.training.splits import Parts
+from tasks.training.targets import score_scale
+
+STATE = "tubeflow"
+"""Key of our part of a checkpoint."""
+PREFIX = "scorer.network."
+"""Before the names of the network's weights in a checkpoint."""
+
+
+class ClipScorer(nn.Module):
+    """From a batch as the loader gives it to scores in points: gathers segments, normalises colours, decodes.
+
+    Raises:
+        ValueError: when the pack was made for another network.
+    """
+
+    def __init__(self, network: TSANet, reader: PackReader, model: ModelConfig, config: TrainConfig) -> None:
+        super().__init__()
+        _check_fit(network, reader)
+        self.network = network
+        self._judged = model.head == "musdl"
+        self.classification = model.head == "classification"
+        labels = reader.labels
+        self._scale = score_scale(labels, config.score_range, config.difficulty)
+        g = reader.geometry
+        times = torch.tensor(g.starts)[:, None] + torch.arange(g.segment_length)
+        net = network.backbone
+        self.register_buffer("times", times, persistent=False)
+        self.register_buffer("mean", torch.tensor(net.mean) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(net.std) * 255, persistent=False)
+        targets = labels.label if self.classification else self._scale.shares(labels.score) * 100
+        self.register_buffer("targets", torch.tensor(targets, dtype=torch.float32), persistent=False)
+        self.truth = labels.label if self.classification else labels.score
+
+    def video(self, frames: Tensor) -> Tensor:
+        """(B, L, S, S, 3) uint8 → (B, N, 3, 16, S, S) float32, normalised, channels last in memory."""
+        times = cast(Tensor, self.times)
+        segments = frames[:, times]  # (B, N, 16, S, S, 3)
+        normal = segments.float().sub_(cast(Tensor, self.mean)).div_(cast(Tensor, self.std))
+        return normal.permute(0, 1, 5, 2, 3, 4)
+
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Scalar loss of the network's raw output."""
+        target = batch["judges"] if self._judged else cast(Tensor, self.targets)[batch["index"]]
+        return cast(Tensor, self.network.head.loss(output.float(), target, batch["difficulty"]))  # type: ignore[operator]
+
+    def points(self, output: Tensor, batch: Batch) -> NDArray[np.float64]:
+        """Raw output (B, …) or of segments (B, N, …) → score points or probabilities (B,) or (B, N) float64."""
+        difficulty = batch["difficulty"]
+        head = self.network.head
+        per_segment = output.dim() > self._raw_dims
+        decoded = head.decode(output.float(), difficulty[:, None] if per_segment else difficulty)  # type: ignore[operator]
+        values = decoded.double().cpu().numpy()
+        if self.classification or self._judged:
+            return cast(NDArray[np.float64], values)
+        return self._scale.points(values / 100, batch["index"].cpu().numpy())
+
+    @property
+    def _raw_dims(self) -> int:
+        """Axes of the head's raw output of one batch."""
+        if self._judged:
+            return 3
+        return 2 if hasattr(self.network.head, "bins") else 1
+
+    def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Points of the clips (B,) and of their segments (B, N)."""
+        result = self.network(self.video(batch["frames"]), batch["mask"], return_segments=True)
+        assert isinstance(result, TSANetOutput)
+        assert result.segments is not None
+        return self.points(result.output, batch), self.points(result.segments, batch)
+
+
+class TubeModule(LightningModule):
+    """Lightning's view of the training."""
+
+    def __init__(
+        self,
+        network: TSANet,
+        reader: PackReader,
+        parts: Parts,
+        model: ModelConfig,
+        config: TrainConfig,
+        on_epoch: Callable[[EpochRow], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.scorer = ClipScorer(network, reader, model, config)
+        self._reader, self._parts, self._config, self._on_epoch = reader, parts, config, on_epoch
+        self._remask = Remask(reader.geometry)
+        self._trained: ClipLoader | None = None
+        self._place: dict[str, int] | None = None
+        self._losses: list[Tensor] = []  # on the device: turning each into a number would make a GPU wait
+        self._seen: dict[int, tuple[float, float]] = {}
+        self.history: list[EpochRow] = []
+        self._best_epoch, self._best_rank = -1, (-math.inf, -math.inf)
+        self._best_weights: dict[str, Tensor] = {}
+
+    @property
+    def network(self) -> TSANet:
+        """What is trained."""
+        return self.scorer.network
+
+    # -- data
+
+    def train_dataloader(self) -> ClipLoader:
+        """The training clips, shuffled and augmented."""
+        augmentation = Augmentation(self._config.flip, self._config.shift)
+        self._trained = self._loader(self._parts.train, shuffle=True, augmentation=augmentation)
+        # Lightning restores a loader in the middle of an epoch, but not (2.6) after the end of one.
+        if self._place is not None:
+            self._trained.load_state_dict(self._place)
+        return self._trained
+
+    def val_dataloader(self) -> ClipLoader | list[Any]:
+        """All clips that are predicted after each epoch: test and validation."""
+        watched = self._parts.test + self._parts.validation
+        return self._loader(watched, eval_shift=self._config.eval_shift) if watched else []
+
+    def _loader(self, indices: list[int], **options: Any) -> ClipLoader:
+        config = self._config
+        return ClipLoader(
+            self._reader,
+            indices,
+            batch_size=config.batch,
+            seed=config.seed,
+            remask=self._remask,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            workers=config.workers,
+            pin_memory=self.device.type == "cuda",
+            **options,
+        )
+
+    # -- steps
+
+    def on_train_start(self) -> None:
+        """Give a resumed CSV log its first rows again: Lightning's begins a new file; stop what had stopped early."""
+        for logger in self.trainer.loggers:
+            logger.log_hyperparams({"train": self._config.key_view()})
+            if isinstance(logger, CSVLogger):
+                for row in self.history:
+                    _log(logger, row)
+        self._stop_early()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Dropout and whatever else is random depends on the place in the training, not on the past."""
+        place = f"{self._config.seed}:{self.current_epoch}:{batch_idx}:{self.global_rank}"
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(place.encode(), digest_size=7).digest(), "big"))
+        if self._config.freeze_batchnorm:
+            for layer in self.network.backbone.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch."""
+        output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
+        loss = self._share_of_loss(output, batch, batch_idx)
+        self._losses.append(loss.detach())
+        return loss
+
+    def _share_of_loss(self, output: Tensor, batch: Batch, batch_idx: int) -> Tensor:
+        """A number of which the mean over all processes is the mean loss of the whole batch.
+
+        An epoch's last batch may not be shared out evenly; then the loader fills up with clips that don't count.
+        """
+        assert self._trained is not None
+        mine, mean_share = self._trained.counting(batch_idx)
+        if mine == len(output):
+            return self.scorer.loss(output, batch) * (mine / mean_share)
+        if mine == 0:
+            return output.float().sum() * 0.0  # the other processes still wait for our gradients
+        counting = cast(Batch, {name: values[:mine] for name, values in batch.items()})  # type: ignore[index]
+        return self.scorer.loss(output[:mine], counting) * (mine / mean_share)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Say how far the training is."""
+        if self.trainer.is_global_zero:
+            batches = int(self.trainer.num_training_batches)
+            epochs = self._config.epochs
+            note = f"epoch {self.current_epoch + 1}/{epochs}"
+            shown = f"test/{SELECTION[self.scorer.classification]}"
+            value = self.history[-1].get(shown) if self.history else None
+            if value is not None:
+                note += f", {shown} {value:.3f}"
+            report("train", self.current_epoch * batches + batch_idx + 1, epochs * batches, note)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the predictions of the epoch before."""
+        self._seen = {}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict one batch and remember it."""
+        output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
+        points = torch.from_numpy(self.scorer.points(output, batch)).to(self.device)
+        index = batch["index"]
+        if self.trainer.world_size > 1:
+            index, points = (cast(Tensor, self.all_gather(values)).flatten() for values in (index, points))
+        self._seen.update(zip(index.tolist(), points.tolist(), strict=True))
+
+    def on_train_epoch_end(self) -> None:
+        """Make the epoch's row, and keep the weights if they are the best so far."""
+        losses = torch.stack([loss.to(self.device, torch.float64) for loss in self._common_losses()]).mean()
+        self._losses = []
+        row: EpochRow = {"epoch": float(self.current_epoch), "train/loss": float(losses)}
+        row["lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        for split, indices in (("test", self._parts.test), ("validation", self._parts.validation)):
+            if indices:
+                row |= self._metrics(split, indices)
+        self.history.append(row)
+        self._keep_best(row)
+        self._stop_early()
+        for logger in self.trainer.loggers:
+            _log(logger, row)
+        if self._on_epoch is not None and self.trainer.is_global_zero:
+            self._on_epoch(dict(row))
+
+    def _common_losses(self) -> list[Tensor]:
+        """The losses of this epoch so far, each the mean over all processes."""
+        if self.trainer.world_size > 1 and self._losses:
+            together = cast(Tensor, self.all_gather(torch.stack([loss.to(self.device) for loss in self._losses])))
+            self._losses = list(together.mean(dim=0))
+        return self._losses
+
+    def _stop_early(self) -> None:
+        patience = self._config.patience
+        if patience is not None and len(self.history) - 1 - self._best_epoch >= patience:
+            self.trainer.should_stop = True
+
+    def _metrics(self, split: str, indices: list[int]) -> EpochRow:
+        labels = self._reader.labels
+        predicted = np.array([self._seen[i] for i in indices])
+        table = score_table(
+            self.scorer.truth[indices],
+            predicted,
+            [labels.action[i] for i in indices],
+            self.scorer.classification,
+        )
+        return {f"{split}/{name}": metric.value for name, metric in table[OVERALL].items()}
+
+    def _keep_best(self, row: EpochRow) -> None:
+        split = self._config.selecting
+        chosen = row.get(f"{split}/{SELECTION[self.scorer.classification]}")
+        error = row.get(f"{split}/mse")
+        # Where the metric is undefined (one test clip, say) the smaller error decides; without test clips the
+        # last epoch is the best.
+        rank = (-math.inf if chosen is None else chosen, -math.inf if error is None else -error)
+        nothing_to_compare = chosen is None and error is None
+        if self._best_epoch < 0 or rank > self._best_rank or nothing_to_compare:
+            self._best_epoch, self._best_rank = self.current_epoch, rank
+            average = moving_average(self.trainer)
+            kept = self.network if average is None else cast(TubeModule, average.averaged()).network
+            self._best_weights = {k: v.detach().cpu().clone() for k, v in kept.state_dict().items()}
+
+    # -- optimiser and checkpoint
+
+    def configure_optimizers(self) -> Any:
+        """Adam, with the learning rate constant or falling along a cosine."""
+        config = self._config
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        if config.schedule == "constant":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a resumed training needs to end with the same numbers; plain values and tensors only."""
+        checkpoint[STATE] = {
+            "place": self._trained.state_dict() if self._trained is not None else None,
+            "losses": [loss.cpu() for loss in self._common_losses()],  # all processes save together
+            "history": [dict(row) for row in self.history],
+            "best_epoch": self._best_epoch,
+            "best_rank": list(self._best_rank),
+            "best_weights": self._best_weights,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The inverse of `on_save_checkpoint`."""
+        state = checkpoint[STATE]
+        self._place = state["place"]
+        self._losses, self.history = state["losses"], state["history"]
+        self._best_epoch, self._best_weights = state["best_epoch"], state["best_weights"]
+        self._best_rank = cast(tuple[float, float], tuple(state["best_rank"]))
+
+
+def _log(logger: Logger, row: EpochRow) -> None:
+    defined = {name: value for name, value in row.items() if value is not None}
+    logger.log_metrics(defined, step=int(defined["epoch"]))
+
+
+def _check_fit(network: TSANet, reader: PackReader) -> None:
+    net, g = network.backbone, reader.geometry
+    for what, found, wanted, remedy in (
+        ("frames of", g.input_size, net.input_size, "pack.input_size"),
+        ("a mask grid of", tuple(g.grid), tuple(net.grid), "masks.grid"),
+        ("segments of", g.segment_length, net.frames, "masks.segment_length"),
+        ("a mask stride of", g.stride, net.stride_t, "masks.stride"),
+    ):
+        if found != wanted:
+            raise ValueError(
+                f"the pack {reader.path} holds {what} {found}, the network takes {wanted}; set {remedy} to {wanted}."
+            )

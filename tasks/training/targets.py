@@ -1,0 +1,76 @@
+"""From score points to what a network is trained on, and back.
+
+A network sees the score as a share of its action's range, 0 at the lowest and 1 at the highest. With known
+difficulty the share is of the execution (score / difficulty), and predictions are multiplied by the
+difficulty again.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_catalog.pack.file import PackLabels
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreScale:
+    """Per clip of the pack (n,): range of the action in points (of execution) and the factor to the final
+    score."""
+
+    low: Floats
+    high: Floats
+    factor: Floats
+
+    def shares(self, score: Floats) -> Floats:
+        """Score points (n,) → shares of the range; nan stays nan."""
+        return (score / self.factor - self.low) / (self.high - self.low)
+
+    def points(self, shares: Floats, index: NDArray[np.int64]) -> Floats:
+        """Shares (m,) or (m, N) of the clips `index` (m,) → score points."""
+        low, high, factor = (
+            values[index].reshape(-1, *[1] * (shares.ndim - 1)) for values in (self.low, self.high, self.factor)
+        )
+        return (low + shares * (high - low)) * factor
+
+
+def score_scale(
+    labels: PackLabels,
+    score_range: Literal["all", "train"] | tuple[float, float],
+    with_difficulty: bool,
+) -> ScoreScale:
+    """The scale of every clip.
+
+    Args:
+        labels: all labels of the pack.
+        score_range: "all" takes each action's smallest and largest score over every split, as published on
+            AQA-7 although the test set's extremes leak through it; "train" looks at the train split only;
+            two numbers are taken as they are, in points (of execution when `with_difficulty`).
+        with_difficulty: divide by the clip's difficulty.
+
+    Raises:
+        ValueError: a clip without a usable difficulty when it is asked for.
+    """
+    count = len(labels.clip_id)
+    factor = labels.difficulty if with_difficulty else np.ones(count)
+    bad = ~(np.isfinite(factor) & (factor > 0))
+    if bad.any():
+        clip_id = labels.clip_id[int(np.flatnonzero(bad)[0])]
+        raise ValueError(f"clip '{clip_id}' has no difficulty; add it to the labels or set train.difficulty to false.")
+    low, high = np.zeros(count), np.ones(count)
+    values = labels.score / factor
+    train = np.array([split == "train" for split in labels.split])
+    actions = np.array(labels.action)
+    for action in sorted(set(labels.action)):
+        members = actions == action
+        if isinstance(score_range, tuple):
+            low[members], high[members] = score_range
+            continue
+        seen = values[members & np.isfinite(values) & (train | (score_range == "all"))]
+        if seen.size:
+            # One score only: any span will do, and 0 would divide by zero.
+            low[members], high[members] = seen.min(), seen.max() if seen.max() > seen.min() else seen.min() + 1.0
+    return ScoreScale(low, high, factor)

@@ -1,0 +1,71 @@
+"""One process of a training on several devices: `python -m tasks.training.worker JOB.json`.
+
+Started by `tasks.training.distributed`, and by Lightning once more for each further device.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from data_catalog.pack.file import PackReader
+from models.backbones import BACKBONES
+from tasks.engine.progress import Progress, listening
+from tasks.train import build_network
+from tasks.training.distributed import TrainJob
+from tasks.training.module import TubeModule
+from tasks.training.splits import part_clips
+from tasks.training.trainer import fit, is_first_process
+
+logger = logging.getLogger(__name__)
+
+
+def main(path: str) -> int:
+    """Train as the job says; the process's exit status."""
+    threading.Thread(target=_end_with_the_flow, daemon=True).start()
+    job = TrainJob.read(Path(path))
+    BACKBONES.update(job.backbones)
+    if not is_first_process():
+        _fit(job, None)
+        return 0
+    with os.fdopen(job.events, "w", buffering=1) as events:
+
+        def send(**event: Any) -> None:
+            events.write(json.dumps(event) + "\n")
+
+        def progress(message: Progress) -> None:
+            send(progress=[message.stage, message.done, message.total, message.note])
+
+        try:
+            with listening(progress):
+                _fit(job, send)
+        except Exception as exc:
+            logger.exception("training failed")
+            kind = next((one.__name__ for one in (OSError, ValueError) if isinstance(exc, one)), "RuntimeError")
+            send(error=[kind, str(exc)])
+            return 1
+    return 0
+
+
+def _fit(job: TrainJob, send: Any) -> None:
+    reader = PackReader(job.pack)
+    parts = part_clips(reader, job.config, job.model.head)
+    on_epoch = None if send is None else lambda row: send(epoch=row)
+    module = TubeModule(build_network(job.model, job.config.seed), reader, parts, job.model, job.config, on_epoch)
+    fit(module, job.config, job.workdir, job.checkpoint)
+
+
+def _end_with_the_flow() -> None:
+    """Wait until nobody holds the other end of our standard input, then end at once: checkpoints are whole anyway."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
