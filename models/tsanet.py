@@ -45,7 +45,7 @@ class TSANetOutput:
     attention: tuple[Tensor, ...] | None = None
 
 
-def join_segments(h: Tensor, videos: int) -> Tensor:
+def merge_segments(h: Tensor, videos: int) -> Tensor:
     """Segment maps (B·N, C, T, Hf, Wf) to video maps (B, C, N·T, Hf, Wf), segment after segment.
 
     On a channels-last map this is a view; otherwise it copies once.
@@ -55,8 +55,8 @@ def join_segments(h: Tensor, videos: int) -> Tensor:
     return h.permute(0, 2, 3, 4, 1).reshape(videos, n * t, rows, columns, c).permute(0, 4, 1, 2, 3)
 
 
-def part_segments(v: Tensor, segments: int) -> Tensor:
-    """Video maps (B, C, N·T, Hf, Wf) back to segment maps (B·N, C, T, Hf, Wf); undoes `join_segments`."""
+def split_segments(v: Tensor, segments: int) -> Tensor:
+    """Video maps (B, C, N·T, Hf, Wf) back to segment maps (B·N, C, T, Hf, Wf); undoes `merge_segments`."""
     b, c, steps, rows, columns = v.shape
     by_place = v.permute(0, 2, 3, 4, 1).reshape(b * segments, steps // segments, rows, columns, c)
     return by_place.permute(0, 4, 1, 2, 3)
@@ -143,11 +143,11 @@ class TSANet(nn.Module):
         def attend(h: Tensor) -> Tensor:
             if not self.attention:
                 return h
-            v = self._attend(join_segments(h, videos), mask, position, maps)
+            v = self._attend(merge_segments(h, videos), mask, position, maps)
             if self.compat == "released":
                 order = released_time_order(segments, v.shape[2] // segments).flatten().to(v.device)
                 v = v.index_select(2, order)
-            return part_segments(v, segments)
+            return split_segments(v, segments)
 
         # Channels-last lets the convolutions run without reordering and makes joining the segments free.
         x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
@@ -172,7 +172,7 @@ class TSANet(nn.Module):
         """
         self._check(video, mask, None)
         x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
-        return join_segments(self.backbone.stage1(x), len(video))
+        return merge_segments(self.backbone.stage1(x), len(video))
 
     @torch.no_grad()
     def attention_maps(self, features: Tensor, mask: Tensor | None, position: Position) -> tuple[Tensor, ...]:

@@ -22,7 +22,7 @@ from data_catalog.pack.file import PackReader
 from tasks.engine.config import StageConfig
 from tasks.engine.progress import report
 from tasks.engine.run import Context, Job, Product, Stage, each, read_parent
-from tasks.train import ModelConfig, TrainConfig, build_network, part_clips
+from tasks.train import ModelConfig, TrainConfig, build_network, split_clips
 from tasks.training.scoring import Table, score_table
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def nothing_evaluated(split: str, classification: bool) -> Evaluation:
 def _chosen(
     reader: PackReader, model: ModelConfig, training: TrainConfig, config: EvaluateConfig
 ) -> dict[str, list[int]]:
-    parts = part_clips(reader, training, model.head)
+    parts = split_clips(reader, training, model.head)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     clips = {split: named.get(split) or reader.indices(split, training.actions) for split in config.splits}
     chosen = {split: indices for split, indices in clips.items() if indices}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 
-from models.geometry import SEGMENT_STARTS, coverage, quads_to_crop, tube_mask, unite
+from models.geometry import SEGMENT_STARTS, coverage, quads_to_crop, tube_mask, union_coverage
 from models.geometry.mask_coverage import has_mask, tube_coverage
 from models.geometry.released_masks import released_cells
 from models.geometry.rle import Runs
@@ -105,12 +105,12 @@ def build_masks(
     if config.source == "mask":
         if pixels is None:
             raise ValueError("the tube is to be made from masks, and there are none")
-        covered = unite(tube_coverage(tubes, *pixels, frame_wh, config.grid, config.crop))
+        covered = union_coverage(tube_coverage(tubes, *pixels, frame_wh, config.grid, config.crop))
     elif config.geometry == "released":
-        covered = unite(released_cells(tubes, config.grid, frame_wh))
+        covered = union_coverage(released_cells(tubes, config.grid, frame_wh))
     else:
         seen = quads_to_crop(tubes, frame_wh, config.crop)
-        covered = unite(coverage(seen, config.grid, (config.crop, config.crop)))
+        covered = union_coverage(coverage(seen, config.grid, (config.crop, config.crop)))
     mask = tube_mask(covered, config.tau, config.starts, config.segment_length, config.stride)
     return TubeMasks(coverage=covered, mask=mask, omega=mask.sum(axis=(1, 2, 3), dtype=np.int32))
 

@@ -26,12 +26,12 @@ from data_catalog.weights.registry import load_registry
 from data_catalog.weights.resolve import resolve_weights
 from tasks.engine.config import StageConfig
 from tasks.engine.run import Context, Job, Product, Stage, each
-from tasks.training.splits import Parts, part_clips
+from tasks.training.splits import ClipSplits, split_clips
 
 if TYPE_CHECKING:
     from models.tsanet import TSANet
 
-__all__ = ["ModelConfig", "Parts", "TrainConfig", "TrainResult", "build_network", "part_clips", "train"]
+__all__ = ["ClipSplits", "ModelConfig", "TrainConfig", "TrainResult", "build_network", "split_clips", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -250,7 +250,7 @@ def train(
     started = time.monotonic()
     check_machine(config)
     reader = PackReader(pack)
-    parts = part_clips(reader, config, model.head)
+    parts = split_clips(reader, config, model.head)
     network = build_network(model, config.seed)
     module = TubeModule(network, reader, parts, model, config, on_epoch)
     folder = workdir / "checkpoints"

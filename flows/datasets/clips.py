@@ -63,7 +63,7 @@ def every_clip(
             chosen = set(only) if chosen is None else chosen & set(only)
         return workspace.datasets.clips(dataset, chosen)
 
-    return [replace(clip, video=str(root / clip.video)) for clip in _mended(workspace, dataset, read)]
+    return [replace(clip, video=str(root / clip.video)) for clip in _with_reingest(workspace, dataset, read)]
 
 
 def no_such_clip(where: str, clip_id: str, known: Iterable[str]) -> str:
@@ -75,12 +75,12 @@ def no_such_clip(where: str, clip_id: str, known: Iterable[str]) -> str:
 
 def clip_count(workspace: Workspace, dataset: str) -> int:
     """How many clips a dataset has, bad ones included. Raises CatalogError."""
-    return _mended(workspace, dataset, lambda: workspace.datasets.count(dataset))
+    return _with_reingest(workspace, dataset, lambda: workspace.datasets.count(dataset))
 
 
 def left_out(workspace: Workspace, dataset: str) -> list[str]:
     """One sentence where clips are marked bad. Raises CatalogError."""
-    bad = _mended(workspace, dataset, lambda: workspace.datasets.bad(dataset))
+    bad = _with_reingest(workspace, dataset, lambda: workspace.datasets.bad(dataset))
     if not bad:
         return []
     names = ", ".join(bad[:SHOWN]) + (", …" if len(bad) > SHOWN else "")
@@ -88,7 +88,7 @@ def left_out(workspace: Workspace, dataset: str) -> list[str]:
     return [f"{count} marked bad and left out ({names}); to use one again: tubeflow labels set CLIP bad=false"]
 
 
-def _mended(workspace: Workspace, dataset: str, read: Callable[[], T]) -> T:
+def _with_reingest(workspace: Workspace, dataset: str, read: Callable[[], T]) -> T:
     """Read from the clip table; where that is lost, from the dataset's own folder."""
     try:
         return read()

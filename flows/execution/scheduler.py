@@ -17,9 +17,9 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
-from tasks.engine.failures import Trouble
+from tasks.engine.failures import Failure
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import Context, IOTrouble, Job, ShardReport, run_shard
+from tasks.engine.run import Context, IOFailure, Job, ShardReport, run_shard
 
 SHARDS_A_WORKER = 8
 LARGEST_SHARD = 16
@@ -128,10 +128,10 @@ def collect(stage: str, jobs: Sequence[Job], future: PrefectFuture[Any]) -> Shar
     result = future.state.result(raise_on_failure=False)
     if isinstance(result, ShardReport):
         return result
-    if isinstance(result, IOTrouble):
+    if isinstance(result, IOFailure):
         return result.report
     reason = f"{stage} stopped: {type(result).__name__}: {result}."
     troubles = [
-        Trouble(job.clip_id, stage, reason, "Run again; what is done is kept.", retry=False) for job in jobs
+        Failure(job.clip_id, stage, reason, "Run again; what is done is kept.", retry=False) for job in jobs
     ]
     return ShardReport(stage, troubles=troubles)

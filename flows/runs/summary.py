@@ -8,7 +8,7 @@ from typing import Any
 from data_catalog.tables.quarantine import QuarantineRow
 from data_catalog.tables.tube_quality import TubeQuality
 from tasks.assessment.tube_truth import TruthMeans
-from tasks.engine.failures import Trouble
+from tasks.engine.failures import Failure
 from tasks.engine.run import ShardReport
 
 
@@ -37,7 +37,7 @@ class RunSummary:
     dataset: str
     stages: dict[str, StageCount] = field(default_factory=dict)
     quarantined: list[QuarantineRow] = field(default_factory=list)
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     report: str | None = None
@@ -52,7 +52,7 @@ class RunSummary:
     truth: TruthMeans | None = None
 
     @property
-    def failures(self) -> list[QuarantineRow | Trouble]:
+    def failures(self) -> list[QuarantineRow | Failure]:
         """Why clips have no result: quarantined, or in trouble that the next run may not meet."""
         return [*self.quarantined, *self.troubles]
 

@@ -21,7 +21,7 @@ from models.attention.dot_forms import (
     factored_limit,
     moments,
 )
-from models.attention.gather import gather_tube, pieces_of, put_tube, tube_indices
+from models.attention.gather import chunks, gather_tube, put_tube, tube_indices
 
 
 def tube_dot(x: Tensor, mask: Tensor, weights: Projections, compute_dtype: torch.dtype) -> Tensor:
@@ -39,12 +39,12 @@ def tube_dot(x: Tensor, mask: Tensor, weights: Projections, compute_dtype: torch
     if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last_3d)):
         x = x.contiguous()
     # An argument, not worked out inside: a compiled graph kept on disk must not outlive a change of it.
-    room = room_needed(x, weights)
+    room = state_size(x, weights)
     z: Tensor = torch.ops.tubeflow.tube_dot(x, mask, list(weights), compute_dtype, room)[0]
     return z
 
 
-def room_needed(x: Tensor, w: Projections) -> int:
+def state_size(x: Tensor, w: Projections) -> int:
     """Numbers a video that backward needs kept: G and s, or on a CPU Q, K and V of a tube in factored form.
 
     The same for every tube, so that a compiled graph knows it; what is never written takes no memory on a CPU.
@@ -97,7 +97,7 @@ def _forward_gathered(x: Tensor, mask: Tensor, w: Projections, compute_dtype: to
             kept = _kept_projections(state[b], w, positions)
             put_tube(target, index, factored_forward(tube, tube.to(compute_dtype), w, kept))
         elif positions:
-            pieces = pieces_of(index)
+            pieces = chunks(index)
             made = moments((gather_tube(source, piece) for piece in pieces), positions, w, compute_dtype)
             for room, moment in zip(_moments_of(state[b], len(source)), made, strict=True):
                 room.copy_(moment)
@@ -137,7 +137,7 @@ def _backward_gathered(
             d_tube, parts = factored_backward(gather_tube(source, index), features, w, kept)
             put_tube(target, index, d_tube)
         else:
-            pieces = pieces_of(index)
+            pieces = chunks(index)
             form = MatrixForm(*_moments_of(state[b], len(video)), positions, w)
             pairs = ((gather_tube(source, piece), gather_tube(video, piece)) for piece in pieces)
             parts = form.gradients(pairs, compute_dtype)

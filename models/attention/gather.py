@@ -23,7 +23,7 @@ def tube_indices(mask: Tensor) -> list[Tensor | None]:
     return [None if len(index) == flat.shape[1] else index for index in positions]
 
 
-def pieces_of(index: Tensor | None) -> Sequence[Tensor | None]:
+def chunks(index: Tensor | None) -> Sequence[Tensor | None]:
     """Positions of a tube in pieces whose features stay in a core's cache; all positions need no copy, so no pieces."""
     return [None] if index is None else torch.split(index, _PIECE)
 

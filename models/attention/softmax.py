@@ -107,7 +107,7 @@ class _SymmetricSoftmax(torch.autograd.Function):
             own = (d_y * y).sum(0)
             d_x: Tensor = -own * y
             scaled, values = d_y / total, torch.addcmul(d_y, own, x, value=-1).div_(total)
-            room = _rooms(x)
+            room = _scratch_buffers(x)
             for (start, end), below, above in zip(ctx.panels, ctx.below, ctx.above, strict=True):
                 rows = slice(start, end)
                 d_logits = torch.mm(scaled[:, rows].t(), x[:, :end], out=room[0](start, end, end)).mul_(below)
@@ -130,7 +130,7 @@ def symmetric_macs(positions: int, channels: int) -> tuple[int, int]:
     return 2 * lower + upper, 3 * lower + 3 * upper
 
 
-def _rooms(x: Tensor) -> list[Callable[[int, int, int], Tensor]]:
+def _scratch_buffers(x: Tensor) -> list[Callable[[int, int, int], Tensor]]:
     """Memory for two panels, used again and again: fresh pages every time would cost as much as the arithmetic."""
 
     def room(buffer: Tensor, start: int, end: int, columns: int) -> Tensor:

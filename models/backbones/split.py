@@ -20,7 +20,7 @@ SEGMENT_FRAMES = 16
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Between = Callable[[Tensor], Tensor]
+FeatureHook = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Backbone(Protocol):
 
     def stage1(self, x: Tensor) -> Tensor: ...
     def stage2(self, h: Tensor) -> Tensor: ...
-    def __call__(self, x: Tensor, between: Between | None = None) -> Tensor: ...
+    def __call__(self, x: Tensor, between: FeatureHook | None = None) -> Tensor: ...
 
 
 class SplitBackbone(nn.Module):
@@ -99,7 +99,7 @@ class SplitBackbone(nn.Module):
         """Feature map (M, C, T, Hf, Wf) to pooled features (M, F)."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, between: Between | None = None) -> Tensor:
+    def forward(self, x: Tensor, between: FeatureHook | None = None) -> Tensor:
         """Segments (M, 3, frames, S, S) to pooled features (M, F); `between` works on the map at the cut."""
         h = self.stage1(x)
         return self.stage2(h if between is None else between(h))

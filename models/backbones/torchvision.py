@@ -14,7 +14,7 @@ from torch import Tensor, cat, nn
 from torchvision.models import WeightsEnum
 
 from models.backbones.checkpoint import load_state, read_tensors
-from models.backbones.split import Between, SplitBackbone
+from models.backbones.split import FeatureHook, SplitBackbone
 
 
 class TorchvisionBackbone(SplitBackbone):
@@ -94,7 +94,7 @@ class MViTBackbone(SplitBackbone):
     def stage2(self, h: Tensor) -> Tensor:
         raise NotImplementedError("MViT's second stage needs the class token of its first; call the whole network")
 
-    def forward(self, x: Tensor, between: Between | None = None) -> Tensor:
+    def forward(self, x: Tensor, between: FeatureHook | None = None) -> Tensor:
         net: Any = self.network
         token, h = self._open(x)
         h = h if between is None else between(h)

@@ -12,7 +12,7 @@ from models.geometry.quads import (
     quads_to_crop,
     scale_quads,
 )
-from models.geometry.tube_mask import SEGMENT_STARTS, flip_coverage, grid_iou, tube_mask, unite
+from models.geometry.tube_mask import SEGMENT_STARTS, flip_coverage, grid_iou, tube_mask, union_coverage
 
 __all__ = [
     "SEGMENT_STARTS",
@@ -29,5 +29,5 @@ __all__ = [
     "quads_to_crop",
     "scale_quads",
     "tube_mask",
-    "unite",
+    "union_coverage",
 ]

@@ -64,7 +64,7 @@ def tube_mask(
     return np.asarray(steps.reshape(shape))
 
 
-def unite(coverages: ArrayLike) -> NDArray[np.float32]:
+def union_coverage(coverages: ArrayLike) -> NDArray[np.float32]:
     """One coverage for several athletes, the larger in each cell: (A, L, Hf, Wf) → (L, Hf, Wf) float32.
 
     Any threshold then selects exactly the union of the athletes' own tubes. No athlete (A = 0) covers

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from models.geometry import crop_origin, polygon_iou, unite
+from models.geometry import crop_origin, polygon_iou, union_coverage
 from models.geometry.mask_coverage import Window, runs_coverage
 from models.geometry.rle import pack_runs
 from models.metrics.tracking import mean_grid_iou
@@ -118,7 +118,7 @@ def true_coverage(truth: Truth, frame_wh: tuple[int, int], config: MasksConfig) 
     else:
         boxes = config.model_copy(update={"source": "quad"})
         covered = np.stack([build_masks(quads[None], frame_wh, boxes)["coverage"] for quads in truth.quads])
-    return unite(np.where(truth.visible[..., None, None], covered, np.float32(0)))
+    return union_coverage(np.where(truth.visible[..., None, None], covered, np.float32(0)))
 
 
 def _coverage_by_masks(

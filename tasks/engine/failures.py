@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Failure:
     """A job that failed for now; `retry` where waiting may help (I/O)."""
 
     clip_id: str
@@ -49,25 +49,25 @@ def quarantine_job(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRo
     return row
 
 
-def trouble_of(workspace: Workspace, job: Job, exc: Exception) -> Trouble:
+def to_failure(workspace: Workspace, job: Job, exc: Exception) -> Failure:
     """What went wrong, in one sentence, and what to do; a damaged artifact that a job met is removed."""
     if isinstance(exc, ArtifactDamaged):
         if workspace.artifacts in exc.path.parents:  # damaged since it was checked
             with contextlib.suppress(OSError):
                 exc.path.unlink(missing_ok=True)
         reason = f"{job.name}: {exc.path} {exc.what}."
-        return Trouble(job.clip_id, job.stage, reason, "It was removed; run again, and it is made again.", retry=False)
+        return Failure(job.clip_id, job.stage, reason, "It was removed; run again, and it is made again.", retry=False)
     if isinstance(exc, FileNotFoundError):
         reason = f"{job.name}: {exc.filename or exc} is gone."
-        return Trouble(job.clip_id, job.stage, reason, "Run again; what is missing is made again.", retry=False)
+        return Failure(job.clip_id, job.stage, reason, "Run again; what is missing is made again.", retry=False)
     if isinstance(exc, OSError):
         place = f" ({exc.filename})" if exc.filename else ""
         reason = f"{job.name}: {exc.strerror or exc}{place}."
         remedy = "Free the disk or the permissions, then run again; what is done is kept."
-        return Trouble(job.clip_id, job.stage, reason, remedy, retry=True)
+        return Failure(job.clip_id, job.stage, reason, remedy, retry=True)
     if isinstance(exc, ValueError):  # the cores raise it for a config or labels that don't fit, remedy included
         reason = f"{job.name} can't go through {job.stage}: {str(exc).rstrip('.')}."
-        return Trouble(job.clip_id, job.stage, reason, "Put that right, then run again.", retry=False)
+        return Failure(job.clip_id, job.stage, reason, "Put that right, then run again.", retry=False)
     logger.debug("Unexpected failure of %s in %s", job.name, job.stage, exc_info=exc)
     reason = f"{job.name}: unexpected {type(exc).__name__} in {job.stage}: {exc}."
-    return Trouble(job.clip_id, job.stage, reason, "Report it with the clip; the next run tries again.", retry=False)
+    return Failure(job.clip_id, job.stage, reason, "Report it with the clip; the next run tries again.", retry=False)

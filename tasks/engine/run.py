@@ -42,7 +42,7 @@ from data_catalog.tables.index import Record, record_of
 from data_catalog.tables.quarantine import QuarantineRow
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.failures import Trouble, quarantine_job, trouble_of
+from tasks.engine.failures import Failure, quarantine_job, to_failure
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +194,7 @@ class ShardReport:
     made: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     quarantined: list[QuarantineRow] = field(default_factory=list)
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: list[Failure] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -203,14 +203,14 @@ class ShardReport:
         return {row.clip_id for row in self.quarantined} | {trouble.clip_id for trouble in self.troubles}
 
 
-class IOTrouble(OSError):
+class IOFailure(OSError):
     """Reading or writing failed for some clips of a shard; carries what was done, and Prefect retries."""
 
     def __init__(self, report: ShardReport) -> None:
         super().__init__(report.troubles[0].reason)
         self.report = report
 
-    def __reduce__(self) -> tuple[type[IOTrouble], tuple[ShardReport]]:
+    def __reduce__(self) -> tuple[type[IOFailure], tuple[ShardReport]]:
         return type(self), (self.report,)  # so that it comes back whole from another process
 
 
@@ -242,7 +242,7 @@ def run_jobs(
         elif isinstance(result, BadClip):
             report.quarantined.append(quarantine_job(context.workspace, job, result))
         else:
-            report.troubles.append(trouble_of(context.workspace, job, result))
+            report.troubles.append(to_failure(context.workspace, job, result))
         clock = time.perf_counter()
     report.seconds += time.perf_counter() - started
     return report
@@ -372,12 +372,12 @@ def run_shard(
     """One Prefect task run: the jobs of one stage for a few clips. `so_far` is kept from attempt to attempt.
 
     Raises:
-        IOTrouble: some files could not be read or written; Prefect tries the shard again, finished clips are hits.
+        IOFailure: some files could not be read or written; Prefect tries the shard again, finished clips are hits.
     """
     with gpu_slot(stage, jobs, context):
         report = run_jobs(stage, jobs, config, context, so_far)
     if any(trouble.retry for trouble in report.troubles):
-        raise IOTrouble(report)
+        raise IOFailure(report)
     done = f"{label}: {report.hits} hits, {len(report.made)} computed, {len(report.failed)} quarantined"
     logger.info("%s %s", stage.name, done)
     if report.hits == len(jobs):

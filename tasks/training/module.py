@@ -22,7 +22,7 @@ from tasks.train import EpochRow, ModelConfig, TrainConfig
 from tasks.training.averaging import moving_average
 from tasks.training.remask import Remask
 from tasks.training.scoring import OVERALL, SELECTION, score_table
-from tasks.training.splits import Parts
+from tasks.training.splits import ClipSplits
 from tasks.training.targets import score_scale
 
 STATE = "tubeflow"
@@ -101,7 +101,7 @@ class TubeModule(LightningModule):
         self,
         network: TSANet,
         reader: PackReader,
-        parts: Parts,
+        parts: ClipSplits,
         model: ModelConfig,
         config: TrainConfig,
         on_epoch: Callable[[EpochRow], None] | None = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parts:
+class ClipSplits:
     """Clip numbers of the pack by what they are used for; no clip is in two of them."""
 
     train: list[int]
@@ -26,7 +26,7 @@ class Parts:
     test: list[int]
 
 
-def part_clips(reader: PackReader, config: TrainConfig, head: str) -> Parts:
+def split_clips(reader: PackReader, config: TrainConfig, head: str) -> ClipSplits:
     """Sort the pack's clips by what they are used for.
 
     Clips without the label that the head needs do not train; they are still tested, so that they get a
@@ -58,7 +58,7 @@ def part_clips(reader: PackReader, config: TrainConfig, head: str) -> Parts:
             "train.select_on is 'validation' but there is no labelled clip for it; set train.validation to e.g. 0.2, "
             "or to the name of a split."
         )
-    return Parts(usable, validation, reader.indices("test", config.actions))
+    return ClipSplits(usable, validation, reader.indices("test", config.actions))
 
 
 def held_out(reader: PackReader, indices: Sequence[int], seed: int, share: float) -> list[int]:

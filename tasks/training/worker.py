@@ -19,7 +19,7 @@ from tasks.engine.progress import Progress, listening
 from tasks.train import build_network
 from tasks.training.distributed import TrainJob
 from tasks.training.module import TubeModule
-from tasks.training.splits import part_clips
+from tasks.training.splits import split_clips
 from tasks.training.trainer import fit, is_first_process
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def main(path: str) -> int:
 
 def _fit(job: TrainJob, send: Any) -> None:
     reader = PackReader(job.pack)
-    parts = part_clips(reader, job.config, job.model.head)
+    parts = split_clips(reader, job.config, job.model.head)
     on_epoch = None if send is None else lambda row: send(epoch=row)
     module = TubeModule(build_network(job.model, job.config.seed), reader, parts, job.model, job.config, on_epoch)
     fit(module, job.config, job.workdir, job.checkpoint)

@@ -156,7 +156,7 @@ def test_gradcheck(sizes: tuple[int, ...]) -> None:
 def test_operator_passes_torchs_own_checks() -> None:
     block, x, mask = block_and_input("dot", (9, 100, 0))
     weights = block._projections()
-    room = operator.room_needed(x, weights)
+    room = operator.state_size(x, weights)
     arguments = (x.requires_grad_(), mask, [p.detach().requires_grad_() for p in weights], torch.float64, room)
     # Its second output has room that is never written, so outputs cannot be compared:
     # test_dot_stays_one_graph does.
@@ -173,7 +173,7 @@ def test_batched_form_of_accelerators_equals_the_gathered_one() -> None:
         (operator._forward_batched, operator._backward_batched),
         (operator._forward_gathered, operator._backward_gathered),
     ):
-        state = torch.empty(len(x), operator.room_needed(x, weights), dtype=x.dtype)
+        state = torch.empty(len(x), operator.state_size(x, weights), dtype=x.dtype)
         z = forward(x, mask, weights, torch.float64, state)
         results.append([z, *backward(z.cos(), x, mask, weights, state, torch.float64)])
     for one, other in zip(*results, strict=True):

@@ -56,7 +56,7 @@ def test_executed_dot_is_what_the_operator_multiplies(positions: int) -> None:
     block = TubeSelfAttention(channels, zero_init=False)
     weights = Projections(*(part.detach() for part in block._projections()))
     x, mask = torch.randn(1, channels, 1, 1, positions), torch.ones(1, 1, 1, positions, dtype=torch.bool)
-    state = torch.empty(len(x), operator.room_needed(x, weights), dtype=x.dtype)
+    state = torch.empty(len(x), operator.state_size(x, weights), dtype=x.dtype)
     with counting() as forward:
         operator._forward_gathered(x, mask, weights, torch.float32, state)
     with counting() as backward:

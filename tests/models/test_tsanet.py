@@ -11,9 +11,9 @@ from models.tsanet import (
     TSANet,
     TSANetOutput,
     build_tsanet,
-    join_segments,
-    part_segments,
+    merge_segments,
     released_time_order,
+    split_segments,
 )
 
 
@@ -104,10 +104,10 @@ def test_videos_of_a_batch_do_not_touch_each_other(inputs):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_joining_is_undone_by_parting(layout):
     h = torch.randn(6, 5, 4, 3, 2).contiguous(memory_format=layout)
-    joined = join_segments(h, videos=2)
+    joined = merge_segments(h, videos=2)
     assert joined.shape == (2, 5, 12, 3, 2)
     torch.testing.assert_close(joined[1, :, 4:8], h[4], rtol=0, atol=0)
-    torch.testing.assert_close(part_segments(joined, segments=3), h, rtol=0, atol=0)
+    torch.testing.assert_close(split_segments(joined, segments=3), h, rtol=0, atol=0)
     if layout is torch.channels_last_3d:
         assert joined.data_ptr() == h.data_ptr(), "channels-last segments join without a copy"
 
@@ -148,7 +148,7 @@ def test_attention_of_a_position_is_its_row_of_the_affinity(inputs):
         model = make((kind(5, reduced=3),))
         found = model(video, mask, return_attention=(1, 0, 2, 3)).attention[0]
         block = model.attention[0]
-        x = join_segments(model.backbone.stage1(video.flatten(0, 1)), B)[0].permute(1, 2, 3, 0)
+        x = merge_segments(model.backbone.stage1(video.flatten(0, 1)), B)[0].permute(1, 2, 3, 0)
         scores = block.phi(x) @ block.theta(x[2, 2, 3])
         tube = mask[0].flatten(0, 1) if kind is TubeSelfAttention else torch.ones_like(mask[0].flatten(0, 1))
         torch.testing.assert_close(found[0].flatten(0, 1), torch.where(tube, scores / tube.sum(), 0.0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.geometry import SEGMENT_STARTS, coverage
-from models.geometry.tube_mask import flip_coverage, grid_iou, tube_mask, unite
+from models.geometry.tube_mask import flip_coverage, grid_iou, tube_mask, union_coverage
 
 
 def test_a_step_selects_what_any_of_its_frames_selects() -> None:
@@ -61,11 +61,11 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
 
 def test_union_of_athletes_selects_what_either_selects() -> None:
     both = np.random.default_rng(1).random((2, 103, 3, 3), dtype=np.float32)
-    united = unite(both)
+    united = union_coverage(both)
     assert united.dtype == np.float32
     for tau in (0.2, 0.5, 0.9):
         np.testing.assert_array_equal(tube_mask(united, tau), tube_mask(both[0], tau) | tube_mask(both[1], tau))
-    np.testing.assert_array_equal(unite(both[:0]), np.zeros((103, 3, 3)))
+    np.testing.assert_array_equal(union_coverage(both[:0]), np.zeros((103, 3, 3)))
 
 
 def test_flip_keeps_dtype_and_undoes_itself() -> None:

@@ -26,7 +26,7 @@ from tasks.engine.errors import BadClip
 from tasks.engine.run import (
     UNKNOWN,
     Context,
-    IOTrouble,
+    IOFailure,
     Job,
     Outcome,
     Product,
@@ -288,6 +288,6 @@ def test_reports_and_their_exception_come_back_whole_from_another_process(contex
         raise OSError(28, "No space left on device")
 
     report = run_jobs(stage_of(compute), [job(0)], Config(), context)
-    again = pickle.loads(pickle.dumps(IOTrouble(report)))
+    again = pickle.loads(pickle.dumps(IOFailure(report)))
     assert again.report == report
     assert str(again) == "clip 'c0': No space left on device."

@@ -1,6 +1,6 @@
 """SiamMask (Wang et al., 2019): a Siamese tracker that also draws the target's outline.
 
-Read `tracker` for the course of things, `lockstep` for one frame, `network` for the network.
+Read `tracker` for the course of things, `batched_search` for one frame, `network` for the network.
 """
 
 from models.trackers.siammask.network import SiamMask

@@ -116,7 +116,7 @@ def compared_window(correlation: Tensor, positions: Tensor) -> Tensor:
 
 
 class SmallSiamMask(nn.Module):
-    """See the file's head; fulfils `lockstep.Siamese`."""
+    """See the file's head; fulfils `batched_search.Siamese`."""
 
     outline_side = OUTLINE_SIDE
 
