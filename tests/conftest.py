@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[1]
-
+from tests.support import REPO
 
 SLOW_SECONDS = 1200  # long forms may take as long on a machine that others use as well
 
@@ -52,7 +51,7 @@ def where_permissions_bite() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture(scope="session")
 def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four procedural clips with their labels, drawn once; not to be changed."""
-    from tiny_workspace import draw_clips
+    from tests.support.tiny_workspace import draw_clips
 
     return draw_clips(tmp_path_factory.mktemp("tiny") / "videos")
 
@@ -60,7 +59,7 @@ def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def finished_workspace(tiny_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the whole pipeline ran once, undisturbed; not to be changed (see `copy_workspace`)."""
-    from tiny_workspace import new_workspace, run
+    from tests.support.tiny_workspace import new_workspace, run
 
     root = tmp_path_factory.mktemp("tiny") / "finished"
     new_workspace(root, tiny_videos)

@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from browser_pages import WRONG_BOX, WRONG_CLIP, Opener, Site, Watch
-from chromium import FLAGS, find_chromium
-from tiny_workspace import DATASET, copy_workspace, run
 
 from data_catalog.catalog import Workspace
 from flows.datasets.labels import set_labels
 from flows.stages import STAGE_NAMES
+from tests.support.browser_pages import WRONG_BOX, WRONG_CLIP, Opener, Site, Watch
+from tests.support.chromium import FLAGS, find_chromium
+from tests.support.tiny_workspace import DATASET, copy_workspace, run
 
 STARTED = re.compile(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+")
 START_SECONDS, WAIT_MS = 90.0, 90_000

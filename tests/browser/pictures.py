@@ -1,7 +1,7 @@
 """The pictures of docs/view.md, taken anew from a running `tubeflow view`.
 
     tubeflow view -w /srv/tubeflow/workspace --port 8321
-    python tests/browser/pictures.py http://127.0.0.1:8321 docs/view -d demo --wrong diving_0055 --right diving_0013
+    python -m tests.browser.pictures http://127.0.0.1:8321 docs/view -d demo --wrong diving_0055 --right diving_0013
 
 `--wrong` names a clip whose first-frame box was put on something else and that was run again; the pictures `correct`
 and `again` draw its true box, save it and run what follows, so it can serve once. `--right` names one to look at
@@ -15,8 +15,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-from chromium import FLAGS, find_chromium
 from PIL import Image
+
+from tests.support.chromium import FLAGS, find_chromium
 
 WAIT_MS, RERUN_MS = 120_000, 600_000
 FRAME = 40

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from browser_pages import WRONG_CLIP, Opener, Site
-from tiny_workspace import DATASET
+
+from tests.support.browser_pages import WRONG_CLIP, Opener, Site
+from tests.support.tiny_workspace import DATASET
 
 
 def test_the_clip_on_which_two_ways_disagree_most_comes_first(open_page: Opener, site: Site) -> None:

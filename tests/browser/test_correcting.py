@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser_pages import WRONG_CLIP, Opener, Site, at_frame, settled
-from tiny_workspace import DATASET
+
+from tests.support.browser_pages import WRONG_CLIP, Opener, Site, at_frame, settled
+from tests.support.tiny_workspace import DATASET
 
 WIDTH, HEIGHT = 228, 128  # of the tiny workspace's frames
 RERUN_MS = 180_000  # a real `tubeflow run` in a process of its own, with Prefect's start

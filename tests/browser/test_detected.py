@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser_pages import Opener, Site, at_frame, settled
-from tiny_workspace import DATASET, copy_workspace, run
 
 from flows.stages import STAGE_NAMES
+from tests.support.browser_pages import Opener, Site, at_frame, settled
+from tests.support.tiny_workspace import DATASET, copy_workspace, run
 
 CLIPS = [f"diving_{number:04d}" for number in range(4)]
 RERUN_MS = 180_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from browser_pages import WRONG_CLIP, Opener, Site
-from tiny_workspace import DATASET
+
+from tests.support.browser_pages import WRONG_CLIP, Opener, Site
+from tests.support.tiny_workspace import DATASET
 
 PAGES = {
     "gallery": "/",

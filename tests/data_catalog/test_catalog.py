@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from artifact_files import flip_bit, truncate
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_catalog.catalog import CatalogError, ClipTableLost, DatasetInfo, Datasets, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
+from tests.support.artifact_files import flip_bit, truncate
 
 INFO = DatasetInfo("mine", "folder", "/videos", {"labels": "/labels.csv"}, procedural=True)
 RECORDS = (

@@ -15,7 +15,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from artifact_files import KEY, arrays, flip_bit, lineage, truncate
 
 from data_catalog import store as store_module
 from data_catalog.store import (
@@ -28,6 +27,7 @@ from data_catalog.store import (
     seal,
     verify_file,
 )
+from tests.support.artifact_files import KEY, arrays, flip_bit, lineage, truncate
 
 OTHER = "ab" + "0" * 38
 

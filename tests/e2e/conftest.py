@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
+from tests.support import REPO
+
 
 class Engines:
     """Starts engine processes through one `engine_process.py`."""
 
     def __init__(self, errors: Path) -> None:
         self._errors = errors
-        tests = Path(__file__).parents[1]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests)}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
         command = [sys.executable, str(Path(__file__).with_name("engine_process.py"))]
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors.open("w"), text=True, env=environment

@@ -18,11 +18,11 @@ from typing import Any
 
 import lightning.pytorch  # noqa: F401  imported here so that no child has to
 import torch
-from tiny_workspace import run
 
 import tasks.training.module  # noqa: F401
 from flows import stages
 from flows.stages import STAGE_NAMES
+from tests.support.tiny_workspace import run
 
 
 def trace_moments(path: Path) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 
 import av
 import pytest
-from tiny_workspace import SETTINGS, digests, new_workspace, run
-from video_files import numbered_frames, write_video
 
 from data_catalog.catalog import Workspace
+from tests.support.tiny_workspace import SETTINGS, digests, new_workspace, run
+from tests.support.video_files import numbered_frames, write_video
 
 FIELDS = ("clip_id", "video", "split", "score", "x", "y", "w", "h")
 # these labels tell no difficulty, so none is multiplied in

@@ -20,7 +20,8 @@ import psutil
 import pytest
 import yaml
 from prefect_redis.client import RedisMessagingSettings
-from prefect_server import REPO, PrefectServer, end, free_port, running, wait_until_healthy
+
+from tests.support.prefect_server import REPO, PrefectServer, end, free_port, running, wait_until_healthy
 
 COMPOSE: dict[str, Any] = yaml.safe_load((REPO / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -149,7 +150,7 @@ def wait_for(words: list[str], seconds: float = 60) -> None:
 @pytest.mark.slow
 def test_the_stack_runs_on_postgresql_and_redis(tmp_path: Path, postgres: int, redis_port: int) -> None:
     """Every service's own command and environment, with host names and ports of this machine put in."""
-    from test_prefect_server import CLIPS, SMALL, run_deployment, succeed
+    from tests.e2e.test_prefect_server import CLIPS, SMALL, run_deployment, succeed
 
     port = free_port()
     url = f"http://127.0.0.1:{port}/api"

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_workspace import copy_workspace, digests, identities, leftovers, plan, run
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
@@ -24,6 +23,8 @@ from flows.datasets.ingest import ingest
 from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
 from tasks.training.checkpoints import find_checkpoint
+from tests.support import REPO
+from tests.support.tiny_workspace import copy_workspace, digests, identities, leftovers, plan, run
 
 CLIP_STAGES = STAGE_NAMES[:4]
 WITHOUT_REPORT = STAGE_NAMES[:6]
@@ -241,11 +242,11 @@ def test_files_that_may_not_be_read_are_noticed_and_made_again(
     for path in [*closed, copied / "catalog/artifacts.parquet", copied / "catalog/datasets/tiny/dataset.json"]:
         path.chmod(0)
     script = (
-        "import sys, json; from pathlib import Path; from tiny_workspace import run\n"
+        "import sys, json; from pathlib import Path; from tests.support.tiny_workspace import run\n"
         "summary = run(Path(sys.argv[1]), selected=sys.argv[2].split(','))\n"
         "print(json.dumps(summary.as_json()))\n"
     )
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
     result = where_permissions_bite(
         sys.executable, "-c", script, str(copied), ",".join(WITHOUT_REPORT), env=environment
     )

@@ -21,11 +21,11 @@ from typing import Any
 import h5py
 import psutil
 import pytest
-from tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, new_workspace
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import verify_file
 from flows.stages import STAGE_NAMES
+from tests.support.tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, new_workspace
 
 OVERRIDES = ["train.epochs=2"]
 MOMENTS = (*STAGE_NAMES, "catalog")

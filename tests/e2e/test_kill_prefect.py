@@ -20,11 +20,11 @@ from typing import Any
 
 import psutil
 import pytest
-from prefect_server import PrefectServer, end, server_in, started, working
-from tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, new_workspace
 
 from data_catalog.store import Lineage, read_lineage, verify_file
 from flows.stages import STAGE_NAMES
+from tests.support.prefect_server import PrefectServer, end, server_in, started, working
+from tests.support.tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, new_workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # includes what the module sets up once
 

@@ -14,14 +14,14 @@ from typing import Any, get_args
 
 import pytest
 from PIL import Image
-from prefect_server import PrefectServer, serving, working
-from tiny_workspace import SETTINGS
-from video_files import numbered_frames, write_video
 
 from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig, load_config
 from flows.datasets.ingest import ingest
 from flows.stages import STAGE_NAMES, StageName
+from tests.support.prefect_server import PrefectServer, serving, working
+from tests.support.tiny_workspace import SETTINGS
+from tests.support.video_files import numbered_frames, write_video
 
 FLOWS = ("pipeline", "preprocess", "experiment", "stage")
 CLIP_STAGES, DATASET_STAGES = STAGE_NAMES[:4], STAGE_NAMES[4:]

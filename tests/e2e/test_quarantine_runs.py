@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_workspace import plan, run
-from video_files import numbered_frames, write_video
 
 from data_catalog.catalog import Workspace
 from flows.datasets.ingest import ingest
 from flows.maintenance.status import read_status
 from flows.runs.summary import RunSummary
+from tests.support.tiny_workspace import plan, run
+from tests.support.video_files import numbered_frames, write_video
 
 CLIP_STAGES = ("normalize", "detect", "track", "masks")
 

@@ -7,12 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tiny_workspace import digests, identities, leftovers, run
-
 from data_catalog.catalog import Workspace
 from data_catalog.store import verify_file
 from flows.datasets.ingest import ingest
 from flows.stages import STAGE_NAMES
+from tests.support.tiny_workspace import digests, identities, leftovers, run
 
 
 def part_of(videos: Path, labels: Path, rows: slice) -> Path:

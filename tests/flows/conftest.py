@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect_server import PrefectServer, serving
-from tiny_workspace import copy_workspace
-from view_pages import Pages, pages_of
+
+from tests.support.prefect_server import PrefectServer, serving
+from tests.support.tiny_workspace import copy_workspace
+from tests.support.view_pages import Pages, pages_of
 
 
 @pytest.fixture(autouse=True)

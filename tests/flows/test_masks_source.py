@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
-from tiny_workspace import copy_workspace, plan, run
 
 from data_catalog.catalog import Workspace
 from flows.config import ConfigError, load_config
 from models.trackers import TRACKERS, FrameLoopTracker, TrackerEntry, TrackStep
 from models.trackers.base import rectangle
+from tests.support.tiny_workspace import copy_workspace, plan, run
 
 
 class Ellipses(FrameLoopTracker):

@@ -16,8 +16,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from official_layouts import write_whole_aqa7, write_whole_frfs, write_whole_mtl
-from tiny_workspace import ThreadRunner
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.aqa7 import ACTIONS
@@ -29,6 +27,8 @@ from flows.runs.clip_tube import scored_starts
 from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
 from models.metrics.scores import FISHER_LIMIT
+from tests.support.official_layouts import write_whole_aqa7, write_whole_frfs, write_whole_mtl
+from tests.support.tiny_workspace import ThreadRunner
 
 # Of the paper (10 segments of 16 out of 103 frames, Adam's settings, epochs) and of the loaders that it builds on.
 EVERYWHERE = {

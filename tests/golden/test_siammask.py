@@ -20,7 +20,7 @@ from models.trackers.siammask.decode import choose, move, outline_window, search
 from models.trackers.siammask.network import SiamMask
 from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask
 from models.trackers.siammask.settings import NEVER_LOST, PRESETS
-from tests.golden.siammask_numbers import scene, synth
+from tests.support.siammask_numbers import scene, synth
 
 PRESET_OF = {
     "base_config": "base", "sharp_config": "davis", "sharp_davis": "davis", "sharp_vot": "vot", "sharp_vot18": "vot18",

@@ -26,7 +26,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 tiny clips, 14 of them for training."""
-    from tiny_training import tiny_pack
+    from tests.support.tiny_training import tiny_pack
 
     return tiny_pack(tmp_path_factory.mktemp("pack") / "pack.h5")
 
@@ -34,8 +34,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(pack: Path, one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     """The training that nobody interrupted."""
-    from tiny_training import CONFIG, MODEL
-
     from tasks.train import train
+    from tests.support.tiny_training import CONFIG, MODEL
 
     return train(pack, MODEL, CONFIG, tmp_path_factory.mktemp("whole"))

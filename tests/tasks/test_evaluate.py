@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from tiny_training import CONFIG, MODEL, tiny_pack
 
 from models.metrics.scores import fisher_z_mean
 from tasks.engine.progress import Progress, listening, report
 from tasks.evaluate import EvaluateConfig, evaluate, nothing_evaluated
 from tasks.train import TrainResult, train
 from tasks.training.scoring import score_table
+from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from video_files import numbered_frames, numbers_of, write_folder, write_video
 
 from data_catalog.media.frame_codec import decode_frames
 from tasks.engine.errors import BadClip
 from tasks.normalize import NormalizeConfig, is_constant_rate, normalize_clip, select_frames
+from tests.support.video_files import numbered_frames, numbers_of, write_folder, write_video
 
 counts = st.integers(2, 2000)
 lengths = st.integers(1, 300)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiny_training import MASKS, tiny_clips
 
 from data_catalog.pack.file import PackReader
 from models.geometry import crop_origin, quads_to_crop
 from tasks.masks import MasksConfig
 from tasks.pack import PackClip, PackConfig, network_frames, write_pack
+from tests.support.tiny_training import MASKS, tiny_clips
 
 CONFIG = PackConfig(input_size=16)
 

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixed_clip import write_clips
-from tiny_workspace import run, tiny_config
 
 from data_catalog.catalog import Workspace
 from data_catalog.media.frame_codec import decode_frames
@@ -27,6 +25,8 @@ from flows.datasets.ingest import ingest
 from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES
 from models.geometry import quads as geometry
 from tasks import masks, normalize, pack
+from tests.support.fixed_clip import write_clips
+from tests.support.tiny_workspace import run, tiny_config
 
 RECORD = Path(__file__).with_name("stage_outputs.json")
 PLACES = 60

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_training
-from tiny_training import CONFIG, MODEL, tiny_pack
 
 from data_catalog.pack.file import PackReader
 from tasks.train import EpochRow, ModelConfig, TrainConfig, TrainResult, split_clips, train
 from tasks.training.checkpoints import find_checkpoint
 from tasks.training.targets import score_scale
+from tests.support import REPO, tiny_training
+from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,7 +31,7 @@ def assert_same(found: TrainResult, wanted: TrainResult) -> None:
 def train_and_kill(pack: Path, workdir: Path, kill_at: int) -> None:
     """Real training in a real process that gets a real SIGKILL after `kill_at` batches (4 a whole epoch)."""
     program = Path(tiny_training.__file__)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(program.parents[2])}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
     done = subprocess.run(
         [sys.executable, program, pack, workdir, str(kill_at)], env=environment, capture_output=True, text=True
     )
