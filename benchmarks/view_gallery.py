@@ -82,7 +82,7 @@ def measure(root: Path) -> bool:
             body = {"dataset": DATASET, "clip": f"c{number}", "bad": True}
             return client.post("/api/labels", json=body, headers=headers)
 
-        baseline, _, clock = milliseconds(lambda number: client.get("/static/base.js"))
+        baseline, _, clock = milliseconds(lambda number: client.get("/static/shared/base.js"))
         print_line("static file (baseline)  %.1f ms, clock %.1f ms", baseline, clock)
         worst = 0.0
         for label, act in {

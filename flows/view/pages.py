@@ -1,4 +1,9 @@
-"""Routes of the pages themselves and of what they load: a flat folder of files, looked up by name, never by path."""
+"""Routes of the pages themselves and of what they load: one folder a page, files looked up by name in a list.
+
+`static/gallery`, `static/clip` and `static/compare` hold what one page alone loads, `static/player` what clip and
+compare share, `static/shared` what all three do. An address never becomes a path: only names that `web_files` lists
+are served.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +14,9 @@ from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from flows.view.media import unchanged
+from flows.view.api.media import unchanged
 
-PAGES = {"/": "gallery.html", "/clip": "clip.html", "/compare": "compare.html"}
+PAGES = {"/": "gallery/gallery.html", "/clip": "clip/clip.html", "/compare": "compare/compare.html"}
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -22,18 +27,18 @@ TYPES = {
 
 
 def web_files() -> Mapping[str, Path]:
-    """Every page asset of the package, by name."""
-    folder = Path(str(resources.files("flows.view").joinpath("static")))
-    return {path.name: path for path in folder.iterdir() if path.suffix in TYPES and path.is_file()}
+    """Every page asset of the package, by `folder/name`."""
+    static = Path(str(resources.files("flows.view").joinpath("static")))
+    return {f"{path.parent.name}/{path.name}": path for path in static.glob("*/*") if path.suffix in TYPES}
 
 
 def page_routes() -> APIRouter:
     """The three pages, and /static."""
     router = APIRouter()
 
-    @router.get("/static/{name}")
-    def static(name: str, request: Request) -> Response:
-        return _asset(name, request)
+    @router.get("/static/{folder}/{name}")
+    def static(folder: str, name: str, request: Request) -> Response:
+        return _asset(f"{folder}/{name}", request)
 
     for address, name in PAGES.items():
         router.add_api_route(address, _page(name), methods=["GET"])

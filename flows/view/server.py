@@ -19,15 +19,15 @@ from data_catalog.weights.registry import WeightsError
 from flows.cli.options import sentence
 from flows.config import ConfigError
 from flows.view.access import Access, Guard
-from flows.view.clip_routes import clip_routes
-from flows.view.disagreements import disagreement_routes
-from flows.view.gallery import gallery_routes
+from flows.view.api.clip import clip_routes
+from flows.view.api.disagreements import disagreement_routes
+from flows.view.api.gallery import gallery_routes
+from flows.view.api.media import media_routes
+from flows.view.api.scores import score_routes
+from flows.view.api.writes import write_routes
 from flows.view.jobs import Jobs, NoJob
-from flows.view.media import media_routes
 from flows.view.pages import page_routes
-from flows.view.scores import score_routes
 from flows.view.state import UnknownClip, ViewState
-from flows.view.writes import write_routes
 
 logger = logging.getLogger(__name__)
 

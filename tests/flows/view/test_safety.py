@@ -55,6 +55,8 @@ def test_no_path_leads_out_of_the_workspace(pages: Pages, trick: str) -> None:
     key = pages.clip()["frames"]["key"]
     addresses = [
         f"/static/{trick}",
+        f"/static/shared/{trick}",
+        f"/static/{trick}/base.js",
         f"/files/{trick}",
         f"/files/normalize/{trick}",
         f"/files/{trick}/{key}.h5",
@@ -153,7 +155,7 @@ def test_pages_of_other_sites_get_nothing(pages: Pages) -> None:
 
 def test_every_answer_carries_the_headers(pages: Pages) -> None:
     key = pages.clip()["frames"]["key"]
-    for address in (*PAGES, "/static/base.js", "/api/session", f"/frames/{key}/0.jpg", "/nothing", "/api/tube"):
+    for address in (*PAGES, "/static/shared/base.js", "/api/session", f"/frames/{key}/0.jpg", "/nothing", "/api/tube"):
         answer = pages.client.get(address)
         for name, value in HEADERS.items():
             assert answer.headers[name] == value, (address, name)
@@ -243,7 +245,7 @@ def test_bound_elsewhere_a_token_comes_first(guarded: Pages) -> None:
     token = guarded.access.token
     assert token is not None
     assert len(token) >= 43
-    for address in ("/", "/static/base.js", "/api/session", "/nothing"):
+    for address in ("/", "/static/shared/base.js", "/api/session", "/nothing"):
         answer = guarded.client.get(address)
         assert answer.status_code == 401
         assert token not in answer.text
@@ -288,6 +290,6 @@ def test_an_error_tells_a_sentence_and_no_traceback(pages: Pages, monkeypatch: p
     def broken(*_: Any) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr("flows.view.clip_routes.read_tube", broken)
+    monkeypatch.setattr("flows.view.api.clip.read_tube", broken)
     answer = pages.client.get("/api/tube", params={"track": "0" * 40})
     assert (answer.status_code, answer.json()) == (500, {"error": "The server failed at this; its terminal says more."})

@@ -21,9 +21,9 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.indexed_read import NoArtifact
 from data_catalog.tables.tube_overlap import Overlap, TubeOverlapTable, pair
 from flows.tracking.variants import Track, changes, tracks_by_clip
-from flows.view.overlap import overlap
 from flows.view.rows import thumb_url
 from flows.view.state import ViewState
+from flows.view.tube_iou import overlap
 
 logger = logging.getLogger(__name__)
 

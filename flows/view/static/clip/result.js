@@ -1,7 +1,7 @@
 // What a re-run changed: score and suspicion before and after, overlap of the old and the new tube, and a way to compare.
 
-import { el, get } from "./base.js";
-import { short } from "./clip_svg.js";
+import { el, get } from "../shared/base.js";
+import { short } from "../shared/svg.js";
 
 /**
  * An element that tells it.

@@ -1,8 +1,8 @@
 // The layers that can be switched on over a frame, and the list of keys.
 
-import { el } from "./base.js";
-import { heading } from "./clip_dom.js";
-import { MOVING_KEYS } from "./clip_player.js";
+import { el } from "../shared/base.js";
+import { heading } from "../shared/dom.js";
+import { MOVING_KEYS } from "./player.js";
 
 // name, key, words, whether shown at first, colour of its swatch, and when a clip has it
 const LAYERS = [

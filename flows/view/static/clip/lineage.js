@@ -1,7 +1,7 @@
 // Where a clip's files come from: one row a stage with its path, and what determined its key.
 
-import { el } from "./base.js";
-import { copyButton, heading, seconds, when } from "./clip_dom.js";
+import { el } from "../shared/base.js";
+import { copyButton, heading, seconds, when } from "../shared/dom.js";
 
 /** Fill the panel with the clip's artifacts, in the order of the stages. */
 export function showLineage(panel, data) {

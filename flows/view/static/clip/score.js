@@ -1,8 +1,8 @@
 // The score panel: what a run's network says of the clip's present tube, per segment, and attention from a cell.
 
-import { bytes, el, get } from "./base.js";
-import { heading } from "./clip_dom.js";
-import { short } from "./clip_svg.js";
+import { bytes, el, get } from "../shared/base.js";
+import { heading } from "../shared/dom.js";
+import { short } from "../shared/svg.js";
 
 /** Tells with the event `score` that another score is shown, with `heat` that another attention map is. */
 export class ScorePanel extends EventTarget {

@@ -28,7 +28,7 @@ from data_catalog.pack.file import PackLabels, PackReader
 from flows.draw.tube_layers import as_base64, numbers
 from flows.runs.finished import NEWEST, FinishedRun, find_run, trained_state
 from flows.runs.record import read_runs
-from flows.view.clip import recorded
+from flows.view.clip_answer import recorded
 from flows.view.rows import done_key
 from flows.view.state import DatasetState, Snapshot, ViewState
 from tasks.engine.run import Context

@@ -1,7 +1,7 @@
 // The panel that corrects a clip: first-frame boxes, where the clip begins and ends, and whether it is used at all.
 
-import { el, post, toast } from "./base.js";
-import { badge, button, heading, numberField } from "./clip_dom.js";
+import { el, post, toast } from "../shared/base.js";
+import { badge, button, heading, numberField } from "../shared/dom.js";
 
 /** Tells with the event `saved` (detail: {edits, plan}) what changed, and with `editing` that drawing began or ended. */
 export class EditPanel extends EventTarget {

@@ -1,7 +1,7 @@
 // What a correction invalidates: the stages that run again, the command for it, a button that runs it, and its progress.
 
-import { el, get, post, session } from "./base.js";
-import { badge, button, commandLine, heading, seconds } from "./clip_dom.js";
+import { el, get, post, session } from "../shared/base.js";
+import { badge, button, commandLine, heading, seconds } from "../shared/dom.js";
 
 const POLL_MS = 400;
 const STATES = {

@@ -1,15 +1,15 @@
 // Two tubes of one clip side by side, or the clips on which two ways to track disagree most.
 
-import { clipUrl, el, get, header, toast } from "./base.js";
-import { DisagreementList } from "./compare_list.js";
-import { PairPlot } from "./compare_plot.js";
-import { button } from "./clip_dom.js";
-import { Frames } from "./clip_frames.js";
-import { Layers } from "./clip_layers.js";
-import { keyBelongsElsewhere, moveByKey, Player } from "./clip_player.js";
-import { Stage } from "./clip_stage.js";
-import { Transport } from "./clip_transport.js";
-import { Tube } from "./clip_tube.js";
+import { clipUrl, el, get, header, toast } from "../shared/base.js";
+import { DisagreementList } from "./list.js";
+import { PairPlot } from "./pair_plot.js";
+import { button } from "../shared/dom.js";
+import { Frames } from "../player/frames.js";
+import { Layers } from "../player/layers.js";
+import { keyBelongsElsewhere, moveByKey, Player } from "../player/player.js";
+import { Stage } from "../player/stage.js";
+import { Transport } from "../player/transport.js";
+import { Tube } from "../player/tube.js";
 
 const query = new URLSearchParams(location.search);
 const byId = (id) => document.getElementById(id);

@@ -1,7 +1,7 @@
 // Overlap and scores of two tubes over time, with the cursor that both pictures follow.
 
-import { range } from "./clip_svg.js";
-import { PlotFrame } from "./plot_frame.js";
+import { range } from "../shared/svg.js";
+import { PlotFrame } from "../shared/plot_frame.js";
 
 export class PairPlot extends PlotFrame {
   show(first, second, overlap) {

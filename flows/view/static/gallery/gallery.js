@@ -1,7 +1,7 @@
 // The gallery: every clip as a card, the most suspicious first. Only the cards in sight exist, so that ten thousand
 // clips scroll as twenty do; rows come from the server in pages and are kept while the filters stay the same.
 
-import { clipUrl, el, get, header, session, toast } from "./base.js";
+import { clipUrl, el, get, header, session, toast } from "../shared/base.js";
 
 const PAGE = 120; // rows that are asked for at once
 const GAP = 14;

@@ -1,8 +1,8 @@
 // The picture: keeps a canvas showing the player's frame with its layers, and knows which cell a click meant.
 
-import { el } from "./base.js";
-import { short } from "./clip_svg.js";
-import { paint } from "./clip_paint.js";
+import { el } from "../shared/base.js";
+import { short } from "../shared/svg.js";
+import { paint } from "./paint.js";
 
 export class Stage {
   /**

@@ -1,23 +1,23 @@
 // The page of one clip: look at its tube, see what is odd, correct it, run it again, see what changed.
 
-import { clipUrl, el, get, header, toast } from "./base.js";
-import { BoxEditor } from "./clip_boxes.js";
-import { badge, button } from "./clip_dom.js";
-import { EditPanel } from "./clip_edit.js";
-import { Frames } from "./clip_frames.js";
-import { showHistory } from "./clip_history.js";
-import { Layers, showKeys } from "./clip_layers.js";
-import { showLineage } from "./clip_lineage.js";
-import { keyBelongsElsewhere, moveByKey, Player } from "./clip_player.js";
-import { Plot } from "./clip_plot.js";
-import { showQuality, showVariants } from "./clip_quality.js";
-import { RerunPanel } from "./clip_rerun.js";
-import { resultOf } from "./clip_result.js";
-import { ScorePanel } from "./clip_score.js";
-import { Stage } from "./clip_stage.js";
-import { short } from "./clip_svg.js";
-import { Transport } from "./clip_transport.js";
-import { moments, Tube } from "./clip_tube.js";
+import { clipUrl, el, get, header, toast } from "../shared/base.js";
+import { BoxEditor } from "./boxes.js";
+import { badge, button } from "../shared/dom.js";
+import { EditPanel } from "./edit.js";
+import { Frames } from "../player/frames.js";
+import { showHistory } from "./history.js";
+import { Layers, showKeys } from "../player/layers.js";
+import { showLineage } from "./lineage.js";
+import { keyBelongsElsewhere, moveByKey, Player } from "../player/player.js";
+import { Plot } from "./plot.js";
+import { showQuality, showVariants } from "./quality.js";
+import { RerunPanel } from "./rerun.js";
+import { resultOf } from "./result.js";
+import { ScorePanel } from "./score.js";
+import { Stage } from "../player/stage.js";
+import { short } from "../shared/svg.js";
+import { Transport } from "../player/transport.js";
+import { moments, Tube } from "../player/tube.js";
 
 const query = new URLSearchParams(location.search);
 const names = { dataset: query.get("dataset"), clip: query.get("clip") };

@@ -1,6 +1,6 @@
 // A tube as the server tells it, with its packed arrays opened: what covers which cell, in which frame.
 
-import { bytes } from "./base.js";
+import { bytes } from "../shared/base.js";
 
 /** Opens what is packed in a tube of /api/clip or /api/tube. Indices: athlete a, frame t, segment n, step s, row, column. */
 export class Tube {

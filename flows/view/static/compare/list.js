@@ -1,7 +1,7 @@
 // The clips on which two ways to track disagree most; the list fills while the server compares.
 
-import { el, get, session } from "./base.js";
-import { heading } from "./clip_dom.js";
+import { el, get, session } from "../shared/base.js";
+import { heading } from "../shared/dom.js";
 
 const POLL_MS = 700;
 const PAGE = 60;

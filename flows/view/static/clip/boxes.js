@@ -1,6 +1,6 @@
 // Boxes over the first frame: drawn, moved and resized with mouse, touch or keys. Coordinates are pixels of the frame.
 
-import { svg } from "./clip_svg.js";
+import { svg } from "../shared/svg.js";
 
 const LEAST_PX = 4; // what the trackers need
 const HANDLES = { nw: [0, 1], ne: [2, 1], sw: [0, 3], se: [2, 3] }; // which of x0, y0, x1, y1 a corner moves

@@ -1,8 +1,8 @@
 // What looks wrong with a tube, in words, with buttons that go to the moment; and the clip's other tubes.
 
-import { el } from "./base.js";
-import { badge, button, heading, when } from "./clip_dom.js";
-import { moments } from "./clip_tube.js";
+import { el } from "../shared/base.js";
+import { badge, button, heading, when } from "../shared/dom.js";
+import { moments } from "../player/tube.js";
 
 const SHOWN_MOMENTS = 6;
 

@@ -1,8 +1,8 @@
 // The plot below the picture: tracker score and tube area over time, odd moments, segments; all follow the cursor.
 
-import { range, short, svg } from "./clip_svg.js";
-import { moments } from "./clip_tube.js";
-import { GAP, PlotFrame } from "./plot_frame.js";
+import { range, short, svg } from "../shared/svg.js";
+import { moments } from "../player/tube.js";
+import { GAP, PlotFrame } from "../shared/plot_frame.js";
 
 const LANE = { score: 62, area: 48, marks: 14, segments: 40 };
 

@@ -1,6 +1,6 @@
 // What every plot over time shares: its width, its lanes, the cursor that follows the player, and seeking by dragging.
 
-import { dragAlong, onWidth, path, short, svg } from "./clip_svg.js";
+import { dragAlong, onWidth, path, short, svg } from "./svg.js";
 
 export const GAP = 16;
 

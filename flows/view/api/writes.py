@@ -15,7 +15,7 @@ from data_catalog.indexed_read import read_artifact
 from flows.cli.inspect import last_whole_run
 from flows.datasets.labels import set_labels
 from flows.stages import CLIP_STAGES
-from flows.view.clip import to_source
+from flows.view.clip_answer import to_source
 from flows.view.jobs import Job, Jobs
 from flows.view.plans import command_words, plan_json
 from flows.view.prefect_runs import follow_prefect, start_prefect

@@ -8,10 +8,10 @@ from fastapi import APIRouter
 
 from data_catalog.indexed_read import NoArtifact
 from flows.tracking.variants import read_tube
-from flows.view.clip import clip_json
-from flows.view.overlap import overlap
+from flows.view.clip_answer import clip_json
 from flows.view.plans import plan_json
 from flows.view.state import ViewState
+from flows.view.tube_iou import overlap
 
 
 def clip_routes(state: ViewState) -> APIRouter:

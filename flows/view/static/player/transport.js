@@ -1,7 +1,7 @@
 // The bar below the picture: play, step, scrub, speed, and what the cursor's frame holds.
 
-import { el } from "./base.js";
-import { short, svg } from "./clip_svg.js";
+import { el } from "../shared/base.js";
+import { short, svg } from "../shared/svg.js";
 
 const SPEEDS = [0.25, 0.5, 1, 2];
 const ICONS = { play: "M4 2 L14 8 L4 14 Z", pause: "M3 2 H7 V14 H3 Z M9 2 H13 V14 H9 Z" };
