@@ -31,8 +31,9 @@ from flows.config import load_config
 from flows.datasets.clips import dataset_clips
 from flows.runs.record import finish_run, new_run_id
 from flows.runs.summary import RunSummary
+from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.plan import Planner, resolve_sources
-from tasks.engine.run import Context, Job, Outcome, Product, run_jobs
+from tasks.engine.run import run_jobs
 
 DATASET, WHERE = "million", "split = 'test'"
 FOLDERS, FILES = 50, 200

@@ -35,8 +35,9 @@ from flows import pipeline, stages
 from flows.config import PipelineConfig
 from flows.datasets.clips import dataset_clips
 from flows.runs.summary import RunSummary
+from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.plan import Planner, resolve_sources
-from tasks.engine.run import Context, Job, Outcome, Product, run_jobs
+from tasks.engine.run import run_jobs
 
 QUADS = np.zeros((1, 103, 4, 2), np.float32)
 

@@ -26,7 +26,7 @@ from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.pack import PackConfig
 from tasks.track import TrackConfig
-from tasks.train import ModelConfig, TrainConfig
+from tasks.training.config import ModelConfig, TrainConfig
 
 PRESETS = Path(__file__).parent / "presets"
 

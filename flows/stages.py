@@ -8,7 +8,7 @@ from typing import Any, Literal
 from flows.config import ConfigError, PipelineConfig
 from tasks import detect, evaluate, masks, normalize, pack, track, train
 from tasks.engine.plan import Planner, StagePlan
-from tasks.engine.run import Stage
+from tasks.engine.stage import Stage
 
 StageName = Literal["normalize", "detect", "track", "masks", "pack", "train", "evaluate"]  # a choice in the form
 CLIP_STAGES: tuple[Stage, ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)

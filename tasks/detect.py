@@ -25,7 +25,8 @@ from models.detectors.followed import departed, sampled_frames
 from models.detectors.select import FOLLOWED, choose_athletes
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.run import Context, Job, Outcome, Product, Stage, read_parent
+from tasks.engine.job import Context, Job, Outcome, Product
+from tasks.engine.stage import Stage, read_parent
 
 STAGE_VERSION = 1   # 1: first
 

@@ -20,15 +20,18 @@ from pydantic import Field
 
 from data_catalog.pack.file import PackReader
 from tasks.engine.config import StageConfig
+from tasks.engine.job import Context, Job, Product
 from tasks.engine.progress import report
-from tasks.engine.run import Context, Job, Product, Stage, each, read_parent
-from tasks.train import ModelConfig, TrainConfig, build_network, split_clips
+from tasks.engine.stage import Stage, each, read_parent
+from tasks.training.config import ModelConfig, TrainConfig
+from tasks.training.network import build_network
 from tasks.training.scoring import Table, score_table
+from tasks.training.splits import split_clips
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks.training.module import ClipScorer
+    from tasks.training.scorer import ClipScorer
 
 STAGE_VERSION = 1
 """1: points per clip and per segment."""
@@ -105,7 +108,7 @@ def evaluate(
     import pandas as pd
     import torch
 
-    from tasks.training.module import ClipScorer
+    from tasks.training.scorer import ClipScorer
 
     reader = PackReader(pack)
     chosen = _chosen(reader, model, training, config)

@@ -23,7 +23,8 @@ from models.geometry.released_masks import released_cells
 from models.geometry.rle import Runs
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.run import Context, Job, Product, Stage, each, read_parent
+from tasks.engine.job import Context, Job, Product
+from tasks.engine.stage import Stage, each, read_parent
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,8 @@ from data_catalog.media.frame_codec import encode_frames
 from data_catalog.media.video import ShortDecode, VideoInfo, probe, read_frames
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.run import Context, Job, Product, Stage, each
+from tasks.engine.job import Context, Job, Product
+from tasks.engine.stage import Stage, each
 
 STAGE_VERSION = 1   # 1: first
 

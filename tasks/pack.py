@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.media.frame_codec import decode_frames
-from data_catalog.pack.file import JUDGES, ClipArrays, ClipLabels, PackGeometry, PackWriter
+from data_catalog.pack.file import JUDGES, SPLIT_NAMES, ClipArrays, ClipLabels, PackGeometry, PackWriter
 from data_catalog.store import Store
 from models.geometry import crop_origin
 from tasks.engine.config import StageConfig
+from tasks.engine.job import Context, Job, Product
 from tasks.engine.progress import report
-from tasks.engine.run import Context, Job, Product, Stage, each
+from tasks.engine.stage import Stage, each
 from tasks.masks import MasksConfig
 
 STAGE_VERSION = 1
@@ -189,9 +190,6 @@ class PackView(Protocol):
     def pack(self) -> PackConfig: ...
     @property
     def masks(self) -> MasksConfig: ...
-
-
-SPLIT_NAMES = {"val": "validation"}  # labels say val, metrics spell it out
 
 
 def _read_frames(store: Store, key: str) -> NDArray[np.uint8]:

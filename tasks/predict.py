@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from data_catalog.pack.file import PackLabels, PackReader
 from tasks.evaluate import EvaluateConfig, load_weights, predict_clips
-from tasks.train import ModelConfig, TrainConfig, build_network
+from tasks.training.config import ModelConfig, TrainConfig
+from tasks.training.network import build_network
 from tasks.training.targets import score_scale
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from data_catalog.pack.loader import Batch
     from models.tsanet import TSANet
-    from tasks.training.module import ClipScorer
+    from tasks.training.scorer import ClipScorer
 
 
 def needs_difficulty(model: ModelConfig, training: TrainConfig) -> bool:
@@ -75,7 +76,7 @@ def scorer_of(
     Raises:
         ValueError: the network doesn't fit the pack.
     """
-    from tasks.training.module import ClipScorer
+    from tasks.training.scorer import ClipScorer
 
     settings = training.model_copy(update={"score_range": score_range})
     return ClipScorer(network, reader, model, settings).eval()

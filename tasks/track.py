@@ -25,7 +25,8 @@ from models.trackers.flags import at_border, sudden_change
 from tasks.assessment.published_tubes import PUBLISHED, published_tracks
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.run import Context, Job, Outcome, Product, Stage, each, read_parent
+from tasks.engine.job import Context, Job, Outcome, Product
+from tasks.engine.stage import Stage, each, read_parent
 
 STAGE_VERSION = 2  # 1: first; 2: flags `border` and `sudden`, masks
 

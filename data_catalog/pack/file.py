@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 PACK_FORMAT = "tubeflow-pack 1"
 JUDGES = 7
+SPLIT_NAMES = {"val": "validation"}
+"""Splits whose name in the labels is short; packs and metrics spell it out."""
 _CHECKSUM_BYTES = 4  # fletcher32, stored behind the data of a chunk
 _TEXT_LABELS = ("clip_id", "split", "action")
 _NUMBER_LABELS = ("score", "difficulty", "label")

@@ -62,7 +62,7 @@ def view_command(
         out.print("Whoever has this address can see and change everything; it is shown once.", markup=False)
     out.print("Ctrl+C ends it.", markup=False)
     # Takes seconds, and the first click that asks a network shall not wait for it.
-    threading.Thread(target=importlib.import_module, args=("tasks.training.module",), daemon=True).start()
+    threading.Thread(target=importlib.import_module, args=("tasks.training.scorer",), daemon=True).start()
     server.run(sockets=[listening])
 
 

@@ -25,8 +25,9 @@ from flows.runs.summary import RunSummary, StageCount
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
 from tasks.engine import progress
 from tasks.engine.config import StageConfig
+from tasks.engine.job import Context, Job
 from tasks.engine.plan import Planner, StagePlan, resolve_sources
-from tasks.engine.run import Context, Job, ShardReport
+from tasks.engine.run import ShardReport
 
 logger = logging.getLogger(__name__)
 

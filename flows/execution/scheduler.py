@@ -18,8 +18,9 @@ from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
 from tasks.engine.failures import Failure
+from tasks.engine.job import Context, Job
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import Context, IOFailure, Job, ShardReport, run_shard
+from tasks.engine.run import IOFailure, ShardReport, run_shard
 
 SHARDS_A_WORKER = 8
 LARGEST_SHARD = 16

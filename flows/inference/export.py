@@ -24,7 +24,7 @@ from tasks.predict import action_range, build_scorer, needs_difficulty
 
 if TYPE_CHECKING:
     from models.exportable import ScoreModel
-    from tasks.training.module import ClipScorer
+    from tasks.training.scorer import ClipScorer
 
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")

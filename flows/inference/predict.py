@@ -20,8 +20,8 @@ from flows.console import out
 from flows.datasets.clips import PREDICTED, dataset_clips
 from flows.runs.finished import FinishedRun, trained_state
 from tasks.assessment.published_tubes import PUBLISHED
+from tasks.engine.job import Context
 from tasks.engine.plan import Planner
-from tasks.engine.run import Context
 from tasks.predict import action_range, needs_difficulty, predict, trained_actions
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from models.metrics.scores import spearman
 from tasks.assessment.tube_truth import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
-from tasks.train import EpochRow
+from tasks.training.config import EpochRow
 
 if TYPE_CHECKING:
     from flows.runs.summary import RunSummary

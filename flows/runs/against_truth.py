@@ -14,8 +14,8 @@ from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig
 from models.geometry import scale_quads
 from tasks.assessment.tube_truth import MEASURE_VERSION, Truth, TruthFigures, compare_with_truth
+from tasks.engine.job import Job
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import Job
 from tasks.masks import MasksConfig
 
 THREADS = 4  # reading a clip's truth is unpacking and disk; NumPy lets go of the interpreter for most of the rest

@@ -20,8 +20,8 @@ from data_catalog.json_file import write_json
 from data_catalog.tables.schemas import REFERENCES, write_table
 from flows.runs.against_truth import against_truth
 from tasks.assessment.tube_truth import means
+from tasks.engine.job import UNKNOWN
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import UNKNOWN
 
 if TYPE_CHECKING:
     from flows.config import PipelineConfig

@@ -6,15 +6,12 @@ import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.quarantine import QuarantineRow
 from tasks.engine.errors import BadClip
-
-if TYPE_CHECKING:
-    from tasks.engine.run import Job
+from tasks.engine.job import Job
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,10 @@ from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.index import Record
 from data_catalog.tables.quarantine import QuarantineRow
 from tasks.engine.config import StageConfig
+from tasks.engine.job import UNKNOWN, Job, Member
+from tasks.engine.keys import KeyMaker, make_key
 from tasks.engine.reasons import clips_text, why_changed
-from tasks.engine.run import UNKNOWN, Job, KeyMaker, Member, Stage, make_key
+from tasks.engine.stage import Stage
 
 
 @dataclass

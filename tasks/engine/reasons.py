@@ -7,12 +7,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_catalog.pack.file import JUDGES, DamagedPack, PackLabels, PackReader
+from data_catalog.pack.file import JUDGES, SPLIT_NAMES, DamagedPack, PackLabels, PackReader
 from data_catalog.store import Store
 from data_catalog.tables.index import Record
 from tasks.engine.config import StageConfig
-from tasks.engine.run import Job, Stage
-from tasks.pack import SPLIT_NAMES
+from tasks.engine.job import Job
+from tasks.engine.stage import Stage
 
 MemberLabels = dict[str, tuple[Any, ...]]
 

@@ -1,9 +1,9 @@
 """The stage engine: keys, hits, misses, retries, quarantine.
 
 A stage is a function from parents' artifacts and a config to a new artifact. Its key is a digest of everything that
-determines it (`make_key`), so asking whether a piece of work is done is asking whether a file is there: the store is
-the only authority. Prefect runs the work (`run_shard`, one task run for a few clips of one stage) and shows what the
-store said: a shard of nothing but hits is Cached, one with work is Completed.
+determines it (`tasks.engine.keys`), so asking whether a piece of work is done is asking whether a file is there: the
+store is the only authority. Prefect runs the work (`run_shard`, one task run for a few clips of one stage) and shows
+what the store said: a shard of nothing but hits is Cached, one with work is Completed.
 
 What can go wrong with a clip has two forms. `BadClip`, which no retry mends, is quarantined under its key and not
 tried again until the key changes. Everything else (a full disk, a bug) is trouble: it is reported, nothing is
@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib.metadata
-import json
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -35,156 +31,18 @@ from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
-from data_catalog.catalog import Workspace
-from data_catalog.datasets.records import ClipRecord
 from data_catalog.store import Lineage
 from data_catalog.tables.index import Record, record_of
 from data_catalog.tables.quarantine import QuarantineRow
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
 from tasks.engine.failures import Failure, quarantine_job, to_failure
+from tasks.engine.job import UNKNOWN, Context, Job, Product
+from tasks.engine.stage import Stage
 
 logger = logging.getLogger(__name__)
 
 GPU_LIMIT = "gpu"
-UNKNOWN = "unknown"
-"""The key of an artifact whose source could not be read (yet); nothing is ever stored under it."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One artifact that is wanted: its key, and what it takes to make it.
-
-    Attributes:
-        stage: name of the stage.
-        key: key of the artifact.
-        dataset: name of the dataset.
-        clip_id: the clip; empty where the artifact is of a whole dataset.
-        inputs: what of the source and the labels entered the key.
-        weights: digest of each weights file that entered the key, by name.
-        parents: key of each parent artifact, by stage.
-        clip: the clip's record, its `video` made absolute; None for a whole dataset.
-        members: the clips of a dataset stage, each with its own keys; empty for a clip.
-    """
-
-    stage: str
-    key: str
-    dataset: str
-    clip_id: str
-    inputs: Mapping[str, Any]
-    weights: Mapping[str, str]
-    parents: Mapping[str, str]
-    clip: ClipRecord | None = None
-    members: Sequence[Member] = ()
-
-    @property
-    def name(self) -> str:
-        return f"clip '{self.clip_id}'" if self.clip_id else f"dataset '{self.dataset}'"
-
-
-@dataclass(frozen=True)
-class Member:
-    """One clip inside a dataset stage: its labels and the keys of its artifacts by stage."""
-
-    clip: ClipRecord
-    keys: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a stage may use beside its job: the workspace, and the device (`auto`, `cpu`, `cuda`, `cuda:1`, …)."""
-
-    workspace: Workspace
-    device: str = "auto"
-
-    @property
-    def resolved_device(self) -> str:
-        """`auto` made definite: a GPU where there is one."""
-        if self.device != "auto":
-            return self.device
-        import torch  # seconds to import, and most runs of cached work never need it
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@dataclass(frozen=True)
-class Product:
-    """What a stage made: arrays to be written, or a file in the store's scratch folder to be adopted.
-
-    `notes` are sentences for the user: what was found damaged on the way and mended.
-    """
-
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-    file: Path | None = None
-    notes: Sequence[str] = ()
-
-
-Outcome = tuple[Job, Product | Exception]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage: what it is called, what it reads, and the function that computes it.
-
-    Attributes:
-        name: as in `design.md` and in `PipelineConfig`.
-        version: STAGE_VERSION of its module; raised when the meaning of its output changes.
-        parents: names of the stages whose artifacts it reads.
-        compute: makes the products of several jobs, in any order, one outcome a job. It yields an exception for a
-            job that failed and goes on with the others.
-        inputs: what of a clip's own record enters the key (the source's digest is added by `sees_source`).
-        sees_source: the stage reads the source video.
-        uses_device: it computes on `Context.device`, so on a GPU it takes the slot of that name.
-        weights: files whose digests enter the key, by name.
-        config_view: the config that enters the key, by section of `PipelineConfig`; by default its own section.
-    """
-
-    name: str
-    version: int
-    parents: tuple[str, ...]
-    compute: Callable[[Sequence[Job], Any, Context], Iterator[Outcome]]
-    inputs: Callable[[ClipRecord, Any], Mapping[str, Any]] = lambda clip, config: {}
-    sees_source: bool = False
-    uses_device: bool = False
-    weights: Callable[[Any, Path], Mapping[str, Path]] = lambda config, folder: {}
-    config_view: Callable[[Any], Mapping[str, Any]] | None = None
-
-    def config_of(self, config: StageConfig) -> Mapping[str, Any]:
-        """The config as plain values, by section: `{"track": {"tracker": "mil", …}}`."""
-        if self.config_view is not None:
-            return self.config_view(config)
-        return {self.name: config.key_view()}
-
-
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-
-
-def make_key(
-    stage: Stage,
-    config: StageConfig,
-    inputs: Mapping[str, Any],
-    weights: Mapping[str, str],
-    parents: Mapping[str, str],
-) -> str:
-    """The key of an artifact: 40 hex digits of a SHA-256 over everything that determines it, in canonical JSON."""
-    return KeyMaker(stage, config, weights).key(inputs, parents)
-
-
-class KeyMaker:
-    """Makes the keys of one stage; what all of its clips have in common is put into canonical JSON once."""
-
-    def __init__(self, stage: Stage, config: StageConfig, weights: Mapping[str, str]) -> None:
-        digests = _canonical(sorted(weights.values()))  # what a file is called changes nothing
-        self._start = f'{{"config":{_canonical(stage.config_of(config))},"inputs":'
-        self._end = f',"stage":{_canonical(stage.name)},"version":{stage.version},"weights":{digests}}}'
-
-    def key(self, inputs: Mapping[str, Any], parents: Mapping[str, str]) -> str:
-        """As `make_key`: the names of the six parts follow each other in the order of the alphabet."""
-        text = f'{self._start}{_canonical(inputs)},"parents":{_canonical(parents)}{self._end}'
-        return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-
 @dataclass
 class ShardReport:
     """What became of the jobs of one shard."""
@@ -265,22 +123,6 @@ def _outcomes(
         yield from ((job, exc) for job in owed.values())
 
 
-def each(
-    function: Callable[[Job, Any, Context], Product],
-) -> Callable[[Sequence[Job], Any, Context], Iterator[Outcome]]:
-    """Make a stage's `compute` from a function of one job."""
-
-    @functools.wraps(function)
-    def compute(jobs: Sequence[Job], config: Any, context: Context) -> Iterator[Outcome]:
-        for job in jobs:
-            try:
-                yield job, function(job, config, context)
-            except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
-                yield job, exc
-
-    return compute
-
-
 def _keep(
     stage: Stage, job: Job, config: StageConfig, context: Context, product: Product, seconds: float
 ) -> Record | Exception:
@@ -315,15 +157,6 @@ def library_versions() -> dict[str, str]:
     """Versions of the libraries that can change an artifact's content."""
     names = ("tubeflow", "numpy", "av", "opencv-python", "h5py", "torch", "ultralytics")
     return {name: importlib.metadata.version(name) for name in names}
-
-
-def read_parent(job: Job, stage: str, context: Context, names: Sequence[str] | None = None) -> Any:
-    """The parent artifact of a job (`data_catalog.store.Artifact`).
-
-    Raises:
-        ArtifactDamaged: it was damaged since it was checked; `run_jobs` removes it, and the next run makes it again.
-    """
-    return context.workspace.store.read(stage, job.parents[stage], names)
 
 
 class NoGpuSlot(RuntimeError):

@@ -22,7 +22,7 @@ from typing import Any
 from data_catalog.json_file import write_json
 from models.backbones import BACKBONES
 from tasks.engine.progress import report
-from tasks.train import EpochRow, ModelConfig, TrainConfig
+from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 
 _OF_ANOTHER_RUN = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LOG = "processes.log"

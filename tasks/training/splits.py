@@ -6,15 +6,12 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.pack.file import PackReader
-
-if TYPE_CHECKING:
-    from tasks.train import TrainConfig
+from tasks.training.config import TrainConfig
 
 
 @dataclass(frozen=True)

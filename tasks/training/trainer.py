@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.training.config import TrainConfig
 from tasks.training.loggers import build_loggers, check_loggers, close_loggers
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from tasks.train import TrainConfig
     from tasks.training.module import TubeModule
 
 NO_DETERMINISTIC_FORM = "does not have a deterministic implementation"

@@ -16,9 +16,9 @@ from typing import Any
 from data_catalog.pack.file import PackReader
 from models.backbones import BACKBONES
 from tasks.engine.progress import Progress, listening
-from tasks.train import build_network
 from tasks.training.distributed import TrainJob
 from tasks.training.module import TubeModule
+from tasks.training.network import build_network
 from tasks.training.splits import split_clips
 from tasks.training.trainer import fit, is_first_process
 

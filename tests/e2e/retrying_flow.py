@@ -17,8 +17,10 @@ from data_catalog.datasets.records import ClipRecord
 from flows.execution.scheduler import collect, submit_shard
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
+from tasks.engine.job import Context, Job, Product
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import Context, Job, Product, ShardReport, Stage, each
+from tasks.engine.run import ShardReport
+from tasks.engine.stage import Stage, each
 
 tried: list[str] = []
 

@@ -21,7 +21,8 @@ from models.backbones.split import SplitBackbone
 from tasks.engine.progress import listening
 from tasks.masks import MasksConfig, build_masks
 from tasks.pack import PackClip, PackConfig, write_pack
-from tasks.train import ModelConfig, TrainConfig, train
+from tasks.train import train
+from tasks.training.config import ModelConfig, TrainConfig
 
 BACKBONES["tiny"] = "tiny_training:build_tiny"
 BACKBONES["tiny_without_chance"] = "tiny_training:build_tiny_without_chance"

@@ -10,7 +10,7 @@ from data_catalog.pack.file import ClipArrays, PackReader
 from data_catalog.pack.loader import Augmentation, ClipLoader, augment
 from tasks.masks import MasksConfig, build_masks
 from tasks.pack import PackClip, PackConfig, write_pack
-from tasks.training.module import Remask
+from tasks.training.remask import Remask
 
 LENGTH, WIDTH, HEIGHT, CROP, LEFT, TOP, CELL = 109, 455, 256, 224, 116, 16, 16
 MASKS = MasksConfig()  # the published ones

@@ -11,7 +11,7 @@ from models.geometry import box_to_quad
 from models.geometry.rle import unpack_runs
 from models.trackers import TRACKERS, ManyTracker, Tube, build_tracker
 from tasks.engine.errors import BadClip
-from tasks.engine.run import Context, Job, Product
+from tasks.engine.job import Context, Job, Product
 from tasks.track import STAGE, TrackConfig, track_clip, track_clips, tube_arrays
 
 

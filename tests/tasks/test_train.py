@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from data_catalog.pack.file import PackReader
-from tasks.train import EpochRow, ModelConfig, TrainConfig, TrainResult, split_clips, train
+from tasks.train import TrainResult, train
 from tasks.training.checkpoints import find_checkpoint
+from tasks.training.config import EpochRow, ModelConfig, TrainConfig
+from tasks.training.splits import split_clips
 from tasks.training.targets import score_scale
 from tests.support import REPO, tiny_training
 from tests.support.tiny_training import CONFIG, MODEL, tiny_pack

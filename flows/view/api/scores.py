@@ -31,7 +31,7 @@ from flows.runs.record import read_runs
 from flows.view.clip_answer import recorded
 from flows.view.rows import done_key
 from flows.view.state import DatasetState, Snapshot, ViewState
-from tasks.engine.run import Context
+from tasks.engine.job import Context
 from tasks.evaluate import EvaluateConfig, predict_clips
 from tasks.pack import PackClip, write_pack
 from tasks.predict import action_range, build_scorer, first_batch, needs_difficulty, scorer_of

@@ -15,8 +15,9 @@ from flows.config import load_config
 from flows.datasets.clips import dataset_clips
 from flows.datasets.ingest import ingest
 from flows.stages import CLIP_STAGES, section
+from tasks.engine.job import Context
 from tasks.engine.plan import Planner, resolve_sources
-from tasks.engine.run import Context, run_jobs
+from tasks.engine.run import run_jobs
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from flows.stages import CLIP_STAGES, DATASET_STAGES, section
 from tasks.detect import DetectConfig
 from tasks.engine.plan import Planner
 from tasks.track import TrackConfig
-from tasks.train import ModelConfig
+from tasks.training.config import ModelConfig
 from tests.support.weight_server import Rule, Server, write_registry
 
 

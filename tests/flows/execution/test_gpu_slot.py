@@ -22,8 +22,10 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.execution import prefect_setup as setup
 from flows.execution.scheduler import collect, submit_shard
 from tasks.engine.config import StageConfig
+from tasks.engine.job import Context, Job, Product
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import GPU_LIMIT, Context, Job, Product, ShardReport, Stage, each
+from tasks.engine.run import GPU_LIMIT, ShardReport
+from tasks.engine.stage import Stage, each
 from tests.support.prefect_server import REPO, PrefectServer
 
 

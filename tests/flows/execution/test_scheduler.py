@@ -17,8 +17,10 @@ from data_catalog.datasets.records import ClipRecord
 from flows.execution.scheduler import CACHED_SHARD_CLIPS, LARGEST_SHARD, SHARDS_A_WORKER, make_shards, run_clip_stages
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
+from tasks.engine.job import Context, Job, Product
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import Context, Job, Product, ShardReport, Stage, each
+from tasks.engine.run import ShardReport
+from tasks.engine.stage import Stage, each
 from tests.support.tiny_workspace import ShardFuture, ThreadRunner
 
 CLIPS = [f"c{number}" for number in range(10)]

@@ -23,19 +23,10 @@ from data_catalog.datasets.records import ClipRecord
 from data_catalog.store import ArtifactDamaged
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.run import (
-    UNKNOWN,
-    Context,
-    IOFailure,
-    Job,
-    Outcome,
-    Product,
-    ShardReport,
-    Stage,
-    each,
-    make_key,
-    run_jobs,
-)
+from tasks.engine.job import UNKNOWN, Context, Job, Outcome, Product
+from tasks.engine.keys import make_key
+from tasks.engine.run import IOFailure, ShardReport, run_jobs
+from tasks.engine.stage import Stage, each
 from tasks.track import STAGE as TRACK
 from tasks.track import TrackConfig
 

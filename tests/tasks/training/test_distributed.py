@@ -19,8 +19,9 @@ import pytest
 from data_catalog.pack.file import PackReader
 from data_catalog.pack.loader import ClipLoader
 from tasks.engine.progress import Progress, listening
-from tasks.train import EpochRow, ModelConfig, TrainConfig, TrainResult, train
+from tasks.train import TrainResult, train
 from tasks.training.checkpoints import find_checkpoint
+from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 from tasks.training.distributed import LOG
 from tests.support import REPO, tiny_training
 from tests.support.tiny_training import CONFIG, MODEL

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.train import TrainConfig, TrainResult, train
+from tasks.train import TrainResult, train
+from tasks.training.config import TrainConfig
 from tests.support.tiny_training import CONFIG, MODEL
 from tests.tasks.test_train import assert_same
 from tests.tasks.training.test_distributed import train_and_kill

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from data_catalog.pack.file import PackReader
 from tasks.masks import MasksConfig
 from tasks.pack import PackConfig, write_pack
-from tasks.train import TrainConfig, TrainResult, train
+from tasks.train import TrainResult, train
+from tasks.training.config import TrainConfig
 from tasks.training.splits import ClipSplits, held_out, split_clips
 from tests.support.tiny_training import CONFIG, MODEL, tiny_clips, tiny_pack
 

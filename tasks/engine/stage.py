@@ -1,0 +1,73 @@
+"""A stage: a function from parents' artifacts and a config to a new artifact."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_catalog.datasets.records import ClipRecord
+from data_catalog.store import Artifact
+from tasks.engine.config import StageConfig
+from tasks.engine.job import Context, Job, Outcome, Product
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what it is called, what it reads, and the function that computes it.
+
+    Attributes:
+        name: as in `design.md` and in `PipelineConfig`.
+        version: STAGE_VERSION of its module; raised when the meaning of its output changes.
+        parents: names of the stages whose artifacts it reads.
+        compute: makes the products of several jobs, in any order, one outcome a job. It yields an exception for a
+            job that failed and goes on with the others.
+        inputs: what of a clip's own record enters the key (the source's digest is added by `sees_source`).
+        sees_source: the stage reads the source video.
+        uses_device: it computes on `Context.device`, so on a GPU it takes the slot of that name.
+        weights: files whose digests enter the key, by name.
+        config_view: the config that enters the key, by section of `PipelineConfig`; by default its own section.
+    """
+
+    name: str
+    version: int
+    parents: tuple[str, ...]
+    compute: Callable[[Sequence[Job], Any, Context], Iterator[Outcome]]
+    inputs: Callable[[ClipRecord, Any], Mapping[str, Any]] = lambda clip, config: {}
+    sees_source: bool = False
+    uses_device: bool = False
+    weights: Callable[[Any, Path], Mapping[str, Path]] = lambda config, folder: {}
+    config_view: Callable[[Any], Mapping[str, Any]] | None = None
+
+    def config_of(self, config: StageConfig) -> Mapping[str, Any]:
+        """The config as plain values, by section: `{"track": {"tracker": "mil", …}}`."""
+        if self.config_view is not None:
+            return self.config_view(config)
+        return {self.name: config.key_view()}
+
+
+def each(
+    function: Callable[[Job, Any, Context], Product],
+) -> Callable[[Sequence[Job], Any, Context], Iterator[Outcome]]:
+    """Make a stage's `compute` from a function of one job."""
+
+    @functools.wraps(function)
+    def compute(jobs: Sequence[Job], config: Any, context: Context) -> Iterator[Outcome]:
+        for job in jobs:
+            try:
+                yield job, function(job, config, context)
+            except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
+                yield job, exc
+
+    return compute
+
+
+def read_parent(job: Job, stage: str, context: Context, names: Sequence[str] | None = None) -> Artifact:
+    """The parent artifact of a job.
+
+    Raises:
+        ArtifactDamaged: it was damaged since it was checked; `run_jobs` removes it, and the next run makes it again.
+    """
+    return context.workspace.store.read(stage, job.parents[stage], names)
