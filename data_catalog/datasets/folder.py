@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from data_catalog.datasets.label_files.table import LabelTable, read_label_table
 from data_catalog.datasets.label_rows import BOX, OPTIONAL, REQUIRED, LabelRows
 from data_catalog.datasets.paths import VideoFinder
 from data_catalog.datasets.records import Check, DatasetError, Listing
-from data_catalog.datasets.table import LabelTable, read_label_table
 from data_catalog.suggest import nearest
 
 

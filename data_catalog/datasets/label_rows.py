@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.datasets.label_files.table import LabelTable
 from data_catalog.datasets.paths import Refused, VideoFinder
 from data_catalog.datasets.records import SPLITS, ClipRecord, RejectedRow
-from data_catalog.datasets.table import LabelTable
 from data_catalog.suggest import nearest
 
 JUDGES = tuple(f"judge_{i}" for i in range(1, 8))
