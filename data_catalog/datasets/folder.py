@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_catalog.datasets.label_files.table import LabelTable, read_label_table
-from data_catalog.datasets.label_rows import BOX, OPTIONAL, REQUIRED, LabelRows
+from data_catalog.datasets.label_files.table import SUFFIXES, LabelTable, read_label_table
+from data_catalog.datasets.label_rows import BOX, OPTIONAL, REQUIRED, TARGETS, LabelRows
 from data_catalog.datasets.paths import VideoFinder
 from data_catalog.datasets.records import Check, DatasetError, Listing
 from data_catalog.suggest import nearest
@@ -31,11 +31,12 @@ class FolderAdapter:
         """
         if not root.is_dir():
             raise DatasetError(f"there is no folder {root}; give the folder that holds the videos")
-        path = labels if labels is not None else root / "labels.csv"
-        table, broken = read_label_table(path, REQUIRED, OPTIONAL)
+        path = labels if labels is not None else _find_labels(root)
+        table, broken = read_label_table(path, REQUIRED, OPTIONAL, TARGETS)
         if "score" not in table.columns and "label" not in table.columns:
-            near = nearest("score", table.unused)
-            hint = f"rename column '{near}' to 'score'" if near else "add one of them"
+            unused = {name.casefold(): name for name in table.unused}
+            near = nearest("score", unused)
+            hint = f"rename column '{unused[near]}' to 'score'" if near else "add one of them"
             raise DatasetError(f"{path.name} has neither a column 'score' nor a column 'label'; {hint}")
         if any(name in table.columns for name in BOX) and not all(name in table.columns for name in BOX):
             raise DatasetError(f"{path.name} has only some of the columns x, y, w, h; give all four or none")
@@ -47,12 +48,19 @@ class FolderAdapter:
         return Listing(
             tuple(records),
             tuple(sorted(rows.rejected, key=lambda r: r.line or 0)),
-            tuple(_unused_columns(table)),
+            (*table.warnings, *_unused_columns(table)),
+            (*table.notes, *rows.notes),
         )
 
     def check(self, listing: Listing) -> list[Check]:
         """A user's own folder has no published figures; what can be checked is that every row was usable."""
         return [Check.equal("rows rejected", 0, len(listing.rejected))]
+
+
+def _find_labels(root: Path) -> Path:
+    """``labels.csv`` in `root`, or else the only ``labels.*`` that is there; raises nothing where there is none."""
+    there = [path for suffix in SUFFIXES if (path := root / f"labels{suffix}").is_file()]
+    return there[0] if there else root / "labels.csv"
 
 
 def _unused_columns(table: LabelTable) -> list[str]:

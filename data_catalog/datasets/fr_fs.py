@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
+from data_catalog.datasets.label_files.workbook import read_workbook
 from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
 from data_catalog.tracks.files import read_frfs_boxes
@@ -91,37 +91,13 @@ def _find_sheet(base: Path, split: str) -> Path:
 def _read_sheet(path: Path) -> list[tuple[str, str]]:
     """Clip key and label as text, from the first sheet below its header row."""
     try:
-        rows = _read_xls(path) if path.suffix.lower() == ".xls" else _read_xlsx(path)
-    # xlrd and openpyxl report a damaged file by whatever their parsers run into.
-    except Exception as exc:
-        raise DatasetError(f"{path.name} is damaged or no Excel sheet ({type(exc).__name__}); {WHERE}") from exc
-    if rows and len(rows[0]) < 2:
-        raise DatasetError(f"{path.name} has {len(rows[0])} columns, not clip key and label; {WHERE}")
-    return [(_cell(row[0]), _cell(row[1])) for row in rows[1:]]
-
-
-def _read_xls(path: Path) -> list[Sequence[object]]:
-    import xlrd  # the two sheet readers are needed for this dataset only
-
-    sheet = xlrd.open_workbook(str(path)).sheet_by_index(0)
-    return [sheet.row_values(line) for line in range(sheet.nrows)]
-
-
-def _read_xlsx(path: Path) -> list[Sequence[object]]:
-    import openpyxl
-
-    book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    try:
-        return list(book.worksheets[0].iter_rows(values_only=True))
-    finally:
-        book.close()
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    # Excel keeps a key like 308 as the number 308.0.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+        sheets = read_workbook(path)
+    except DatasetError as exc:
+        raise DatasetError(f"{exc}, or {WHERE}") from exc
+    rows = sheets[0].rows if sheets else []
+    if not rows or len(rows[0]) < 2:
+        raise DatasetError(f"{path.name} has {len(rows[0]) if rows else 0} columns, not clip key and label; {WHERE}")
+    return [((*row, "", "")[0], (*row, "", "")[1]) for row in rows[1:]]
 
 
 def _row_fault(key: str, label: str) -> str:

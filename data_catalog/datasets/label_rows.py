@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.datasets.label_files.header import one_line
+from data_catalog.datasets.label_files.numbers import NO_NUMBER
 from data_catalog.datasets.label_files.table import LabelTable
 from data_catalog.datasets.paths import Refused, VideoFinder
 from data_catalog.datasets.records import SPLITS, ClipRecord, RejectedRow
-from data_catalog.suggest import nearest
+from data_catalog.datasets.split_words import read_splits, why_no_split
+from data_catalog.foreign_text import has_control
 
 JUDGES = tuple(f"judge_{i}" for i in range(1, 8))
 BOX = ("x", "y", "w", "h")
@@ -18,7 +21,11 @@ BOX_ABOVE = (None, None, 0.0, 0.0)
 FRAMES = ("start_frame", "end_frame")
 REQUIRED = ("clip_id", "video", "split")
 OPTIONAL = ("score", "action", "difficulty", *JUDGES, "label", *BOX, "athlete", *FRAMES)
+TARGETS = ("score", "label")
 MAX_JUDGE = 10.0
+MAX_WHOLE = 2**31 - 1  # labels are kept as int32; no video has more frames
+# A clip's id names files; 55 of the 255 bytes that file systems allow are for what is put before and behind it.
+MAX_CLIP_ID_BYTES = 200
 
 
 class LabelRows:
@@ -27,16 +34,20 @@ class LabelRows:
     def __init__(self, table: LabelTable, broken: list[RejectedRow]) -> None:
         self.table = table
         self.rejected = broken
+        self.notes: list[str] = []
         self.alive: NDArray[np.bool_] = np.ones(len(table), dtype=bool)
         self.clip_ids = table.columns["clip_id"]
         self._check_clip_ids()
         self.first = self._first_rows()
         self.action = self._text("action")
         self._inherit()
+        self._check_text()
         self.score = self._number("score", "the score")
         self.difficulty = self._number("difficulty", "the difficulty", above=0.0)
-        self.label = self._number("label", "the label", whole=True, least=0.0)
-        self.frames = [self._number(name, f"the {name}", whole=True, least=0.0) for name in FRAMES]
+        self.label = self._number("label", "the label", whole=True, least=0.0, most=MAX_WHOLE)
+        self.frames = [
+            self._number(name, f"the {name}", whole=True, least=0.0, most=MAX_WHOLE) for name in FRAMES
+        ]
         self.judges = [self._number(name, f"the mark {name}", least=0.0, most=MAX_JUDGE) for name in JUDGES]
         self.box = [
             self._number(name, f"the box value {name}", above=a) for name, a in zip(BOX, BOX_ABOVE, strict=True)
@@ -66,11 +77,21 @@ class LabelRows:
 
     def _check_clip_ids(self) -> None:
         self.reject(self.clip_ids == "", lambda i: "the row has no clip_id", "fill the clip_id column")
-        odd = _each(self.clip_ids, lambda t: "/" in t or "\\" in t or not t.isprintable() or t in (".", ".."))
+        odd = _each(self.clip_ids, lambda t: "/" in t or "\\" in t or t in (".", "..") or has_control(t))
         self.reject(
             odd,
             lambda i: f"the clip_id {self.clip_ids[i]!r} holds a character that file names cannot",
             "use letters, digits, '-', '_' and '.'",
+        )
+        self.reject(
+            _each(self.clip_ids, lambda t: len(t.encode("utf-8", "surrogatepass")) > MAX_CLIP_ID_BYTES),
+            lambda i: f"the clip_id is longer than {MAX_CLIP_ID_BYTES} bytes, too long for the names of its files",
+            "shorten it",
+        )
+
+    def _check_text(self) -> None:
+        self.reject(
+            _each(self.action, has_control), lambda i: "its action holds a control character", "type the action again"
         )
 
     def _first_rows(self) -> NDArray[np.int64]:
@@ -110,7 +131,7 @@ class LabelRows:
 
     def _repeated(self, later: NDArray[np.int64]) -> list[int]:
         """Those of the rows `later` whose clip, athlete and box stand in an earlier row already."""
-        columns = [self.table.numbers(name)[0] for name in BOX if name in self.table.columns]
+        columns = [self.table.numbers(name).values for name in BOX if name in self.table.columns]
         box = np.column_stack(columns) if columns else np.empty((len(self.first), 0))
         box = np.where(np.isnan(box), -np.inf, box)  # so that two missing boxes are equal
         athlete = self._text("athlete")
@@ -139,14 +160,17 @@ class LabelRows:
         """(n,) float64 of one column, NaN where empty; rows with an impossible value are rejected."""
         if name not in self.table.columns:
             return np.full(len(self.table), np.nan)
-        values, filled = self.table.numbers(name)
-        text = self.table.columns[name]
+        numbers = self.table.numbers(name)
+        values, text = numbers.values, self.table.columns[name]
+        for index in np.flatnonzero(_each(text, numbers.faults.__contains__) & self.alive):
+            fault = numbers.faults[text[index]]
+            self._reject_one(int(index), f"{called} '{one_line(text[index])[:60]}' {fault.reason}", fault.remedy)
 
         def refuse(bad: NDArray[np.bool_], fault: str, remedy: str = "correct it") -> None:
-            self.reject(filled & bad, lambda i: f"{called} '{text[i]}' is {fault}", remedy)
+            self.reject(numbers.filled & bad, lambda i: f"{called} '{text[i]}' is {fault}", remedy)
 
         with np.errstate(over="ignore"):  # labels travel as float32
-            refuse(~np.isfinite(values.astype(np.float32)), "not a finite number", "write a number such as 84.15")
+            refuse(~np.isfinite(values.astype(np.float32)), "not a finite number", NO_NUMBER.remedy)
         if whole:
             refuse(values != np.floor(values), "not a whole number")
         if above is not None:
@@ -154,7 +178,7 @@ class LabelRows:
         if least is not None:
             refuse(~(values >= least), f"below {least:g}")
         if most is not None:
-            refuse(~(values <= most), f"above {most:g}")
+            refuse(~(values <= most), f"above {most:.12g}")
         return values
 
     def _check_targets(self) -> None:
@@ -162,16 +186,14 @@ class LabelRows:
         self.reject(nothing, lambda i: "the score is missing", "fill the score (or label) column or remove the row")
 
     def _check_splits(self) -> None:
-        split = self.table.columns["split"]
-        lowered = np.fromiter((t.lower() for t in split), object, len(split))
-        self.table.columns["split"] = lowered
-
-        def why(index: int) -> str:
-            near = nearest(lowered[index], SPLITS)
-            hint = f", perhaps '{near}' is meant" if near else ""
-            return f"the split '{split[index]}' is unknown{hint}" if split[index] else "the split is missing"
-
-        self.reject(~np.isin(lowered, SPLITS), why, f"use one of {', '.join(SPLITS)}")
+        written = self.table.columns["split"]
+        splits = read_splits(dict.fromkeys(written.tolist()))
+        self.table.columns["split"] = np.fromiter((splits.get(word, "") for word in written), object, len(written))
+        unknown = self.table.columns["split"] == ""
+        self.reject(unknown, lambda i: why_no_split(one_line(written[i])[:60]), f"use one of {', '.join(SPLITS)}")
+        for word, split in splits.items():
+            if word.casefold() != split:
+                self.notes.append(f"the split '{one_line(word)}' was read as '{split}'")
 
     def _check_boxes(self) -> None:
         given = sum((~np.isnan(v)).astype(int) for v in self.box)

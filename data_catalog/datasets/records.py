@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from data_catalog.foreign_text import visible
+
 SPLITS = ("train", "val", "test")
 
 
@@ -63,9 +65,10 @@ class RejectedRow:
     remedy: str
 
     def __str__(self) -> str:
+        """One sentence, fit for a terminal whatever the label file holds."""
         place = self.file if self.line is None else f"{self.file} line {self.line}"
         clip = f"clip '{self.clip_id}', " if self.clip_id else ""
-        return f"{clip}{place}: {self.reason}; {self.remedy}"
+        return visible(f"{clip}{place}: {self.reason}; {self.remedy}")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from data_catalog.catalog import Workspace
+from data_catalog.foreign_text import visible
 from flows.cli import catalog as catalog_cli
 from flows.cli import detect as detect_cli
 from flows.cli import labels as labels_cli
@@ -84,7 +85,7 @@ def ingest_command(
         typer.echo(json.dumps({"dataset": name, "clips": len(listing.records), "rejected": rows}))
         return
     for sentence in [*listing.notes, *listing.warnings, *map(str, listing.rejected)]:
-        out.print(sentence, markup=False, soft_wrap=True)
+        out.print(visible(sentence), markup=False, soft_wrap=True)
     out.print(f"Dataset '{name}': {len(listing.records)} clips, {len(listing.rejected)} rows left out.")
 
 

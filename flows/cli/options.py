@@ -12,6 +12,7 @@ import typer
 
 from data_catalog.catalog import CatalogError
 from data_catalog.errors import os_sentence
+from data_catalog.foreign_text import visible
 from data_catalog.weights.registry import WeightsError
 from flows.config import ConfigError
 from flows.console import err
@@ -51,7 +52,7 @@ def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except (CatalogError, ConfigError, WeightsError, OSError) as exc:
             told = os_sentence(exc) if isinstance(exc, OSError) else sentence(str(exc))
-            err.print(told, markup=False, soft_wrap=True)
+            err.print("\n".join(map(visible, told.split("\n"))), markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
 
     return run

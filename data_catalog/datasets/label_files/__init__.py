@@ -1,1 +1,1 @@
-"""Label files as people's spreadsheets write them: encodings, workbooks, headers, numbers; one table of text out of all."""
+"""Label files as people's spreadsheets write them: encodings, workbooks, headers, numbers."""

@@ -105,7 +105,7 @@ def test_missing_or_damaged_files_say_where_to_get_them(tmp_path: Path) -> None:
         FRFS.read(tmp_path)
     write_dataset(tmp_path, [("1-1", 1)], [])
     (tmp_path / "Train.xls").write_bytes(b"no sheet")
-    with pytest.raises(DatasetError, match=r"Train\.xls is damaged or no Excel sheet"):
+    with pytest.raises(DatasetError, match=r"Train\.xls is damaged, locked by a password or no Excel workbook"):
         FRFS.read(tmp_path)
     write_dataset(tmp_path, [("1-1", 1)], [], {"1-1": "nothing"})
     with pytest.raises(DatasetError, match=r"FRFS_Boxes\.json holds no track of 8 numbers a frame"):
