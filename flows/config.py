@@ -75,10 +75,10 @@ class PipelineConfig(StageConfig):
     @model_validator(mode="after")
     def _the_backbone_exists(self) -> PipelineConfig:
         """Told before hours of tracking, not by the training behind them."""
-        name = self.model.backbone
-        if name not in BACKBONES:
-            near, known = _nearest(name, BACKBONES), ", ".join(BACKBONES)
-            raise ValueError(f"model.backbone: there is no backbone '{name}'{near}; there are {known}")
+        try:
+            BACKBONES.find(self.model.backbone)
+        except ValueError as exc:
+            raise ValueError(f"model.backbone: {exc}") from exc
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, stack
 
 from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
+from models.registry import Entry, Registry
 
 
 class Head(Protocol):
@@ -204,12 +205,12 @@ class ClassificationHead(nn.Module):
         return output.sigmoid()
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {
-    "regression": RegressionHead,
-    "usdl": UsdlHead,
-    "musdl": MusdlHead,
-    "classification": ClassificationHead,
-}
+HEADS: Registry[Entry[Callable[..., nn.Module]]] = Registry("head", {
+    "regression": Entry("models.heads:RegressionHead"),
+    "usdl": Entry("models.heads:UsdlHead"),
+    "musdl": Entry("models.heads:MusdlHead"),
+    "classification": Entry("models.heads:ClassificationHead"),
+})
 
 
 def build_head(name: str, features: int, **options: object) -> nn.Module:
@@ -218,10 +219,9 @@ def build_head(name: str, features: int, **options: object) -> nn.Module:
     Raises:
         ValueError: an unknown name or option.
     """
-    if name not in HEADS:
-        raise ValueError(f"there is no head {name!r}; choose one of {', '.join(HEADS)}")
+    head = HEADS.find(name).load()
     try:
-        return HEADS[name](features, **options)
+        return head(features, **options)
     except TypeError as exc:
         raise ValueError(
             f"the head {name!r} does not understand its options {sorted(options)}: {exc}"

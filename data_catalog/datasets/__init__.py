@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
 from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
-from data_catalog.suggest import nearest
-
-ADAPTERS = {
-    "folder": "data_catalog.datasets.folder:FolderAdapter",
-    "procedural": "data_catalog.datasets.procedural_folder:ProceduralAdapter",
-    "aqa7": "data_catalog.datasets.aqa7:Aqa7Adapter",
-    "mtl_aqa": "data_catalog.datasets.mtl_aqa:MtlAqaAdapter",
-    "fr_fs": "data_catalog.datasets.fr_fs:FrFsAdapter",
-    "finediving": "data_catalog.datasets.finediving:FineDivingAdapter",
-}
+from models.registry import Entry, Registry
 
 
 class Adapter(Protocol):
@@ -40,18 +31,27 @@ class Adapter(Protocol):
         ...
 
 
+ADAPTERS: Registry[Entry[Callable[[], Adapter]]] = Registry("dataset adapter", {
+    "folder": Entry("data_catalog.datasets.folder:FolderAdapter"),
+    "procedural": Entry("data_catalog.datasets.procedural_folder:ProceduralAdapter"),
+    "aqa7": Entry("data_catalog.datasets.aqa7:Aqa7Adapter"),
+    "mtl_aqa": Entry("data_catalog.datasets.mtl_aqa:MtlAqaAdapter"),
+    "fr_fs": Entry("data_catalog.datasets.fr_fs:FrFsAdapter"),
+    "finediving": Entry("data_catalog.datasets.finediving:FineDivingAdapter"),
+})
+
+
 def build_adapter(name: str) -> Adapter:
     """The adapter registered as `name`.
 
     Raises:
         DatasetError: unknown name; names the nearest valid one.
     """
-    if name not in ADAPTERS:
-        near = nearest(name, ADAPTERS)
-        hint = f"did you mean '{near}'?" if near else f"choose one of {', '.join(ADAPTERS)}"
-        raise DatasetError(f"there is no dataset adapter named '{name}'; {hint}")
-    module, _, attribute = ADAPTERS[name].partition(":")
-    return cast(Adapter, getattr(importlib.import_module(module), attribute)())
+    try:
+        entry = ADAPTERS.find(name)
+    except ValueError as exc:
+        raise DatasetError(str(exc)) from exc
+    return entry.load()()
 
 
 __all__ = [

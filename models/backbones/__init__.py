@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
+
+from models.registry import Entry, Registry
 
 if TYPE_CHECKING:
     from models.backbones.split import Backbone, Layout, SplitBackbone
@@ -16,19 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["BACKBONES", "Backbone", "Layout", "SplitBackbone", "build_backbone"]
 
 # name -> "module:factory"; a factory takes (split: str | None, weights: str | Path | None).
-BACKBONES: dict[str, str] = {
-    "i3d": "models.backbones.i3d:build_i3d",
-    "i3d_small": "models.backbones.i3d_small:build_i3d_small",
-    "r3d_18": "models.backbones.torchvision:build_r3d_18",
-    "r2plus1d_18": "models.backbones.torchvision:build_r2plus1d_18",
-    "s3d": "models.backbones.torchvision:build_s3d",
-    "mvit_v2_s": "models.backbones.torchvision:build_mvit_v2_s",
-    "swin3d_t": "models.backbones.torchvision:build_swin3d_t",
-}
+BACKBONES: Registry[Entry[Callable[..., SplitBackbone]]] = Registry("backbone", {
+    "i3d": Entry("models.backbones.i3d:build_i3d"),
+    "i3d_small": Entry("models.backbones.i3d_small:build_i3d_small"),
+    "r3d_18": Entry("models.backbones.torchvision:build_r3d_18"),
+    "r2plus1d_18": Entry("models.backbones.torchvision:build_r2plus1d_18"),
+    "s3d": Entry("models.backbones.torchvision:build_s3d"),
+    "mvit_v2_s": Entry("models.backbones.torchvision:build_mvit_v2_s"),
+    "swin3d_t": Entry("models.backbones.torchvision:build_swin3d_t"),
+})
 
 
 def __getattr__(name: str) -> Any:
-    """The seam's classes on first use: who only asks for names need not wait for PyTorch."""
+    """The classes of `split.py` on first use: who only asks for names need not wait for PyTorch."""
     if name in ("Backbone", "Layout", "SplitBackbone"):
         return getattr(import_module("models.backbones.split"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -47,8 +49,4 @@ def build_backbone(name: str, split: str | None = None, weights: str | Path | No
         ValueError: an unknown name, split or weights, or a file that does not hold this network's weights.
         FileNotFoundError: the weights file does not exist.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"there is no backbone {name!r}; choose one of {', '.join(sorted(BACKBONES))}")
-    module, factory = BACKBONES[name].split(":")
-    build = cast("Callable[..., SplitBackbone]", getattr(import_module(module), factory))
-    return build(split=split, weights=weights)
+    return BACKBONES.find(name).load()(split=split, weights=weights)

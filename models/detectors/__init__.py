@@ -3,11 +3,12 @@
 The labels' own boxes (`detector: annotation`) need no model; `tasks.detect` takes them as they are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from models.detectors.base import Detections, Detector
+from models.registry import Entry, Registry
 from models.weight_files import find_weights
 
 __all__ = ["DETECTORS", "Detections", "Detector", "build_detector", "detector_weights"]
@@ -17,20 +18,19 @@ SHIPPED = Path(__file__).resolve().parent.parent / "weights"
 
 
 @dataclass(frozen=True)
-class DetectorEntry:
-    """Where a detector is: `target` "module:Class", called with `file`, `device`, `min_score`.
+class DetectorEntry(Entry[Callable[..., Detector]]):
+    """Where a detector is: a class that is called with `file`, `device`, `min_score`.
 
     `hint` says where weights come from; `shipped` is the file beside the registry that is taken when none is given;
     `takes_file` is False for a detector that needs none.
     """
 
-    target: str
     hint: str = ""
     shipped: str | None = None
     takes_file: bool = True
 
 
-DETECTORS: dict[str, DetectorEntry] = {
+DETECTORS: Registry[DetectorEntry] = Registry("detector", {
     "athlete-n": DetectorEntry(
         "models.detectors.athlete:AthleteDetector",
         "athlete_n.pth comes with Tubeflow; make it again with: tubeflow pretrain detector",
@@ -45,13 +45,7 @@ DETECTORS: dict[str, DetectorEntry] = {
         "models.detectors.yolo:YoloDetector",
         "ultralytics' own weights are at github.com/ultralytics/assets/releases, or: tubeflow weights pull yolo11n",
     ),
-}
-
-
-def _entry(name: str) -> DetectorEntry:
-    if name not in DETECTORS:
-        raise ValueError(f"no detector is called '{name}'; there are annotation, {', '.join(sorted(DETECTORS))}")
-    return DETECTORS[name]
+}, also=("annotation",))
 
 
 def detector_weights(name: str, weights: Path | str | None) -> Path | None:
@@ -62,7 +56,7 @@ def detector_weights(name: str, weights: Path | str | None) -> Path | None:
     Raises:
         WeightsNotFound: it is not given or not there (a ValueError).
     """
-    entry = _entry(name)
+    entry = DETECTORS.find(name)
     if not entry.takes_file:
         return None
     given = SHIPPED / entry.shipped if entry.shipped and not weights else weights
@@ -83,7 +77,6 @@ def build_detector(
     Raises:
         ValueError: unknown name, weights missing, or not loadable.
     """
-    module, _, cls = _entry(name).target.partition(":")
+    entry = DETECTORS.find(name)
     file = detector_weights(name, weights)
-    detector: Detector = getattr(import_module(module), cls)(file=file, device=device, min_score=min_score)
-    return detector
+    return entry.load()(file=file, device=device, min_score=min_score)

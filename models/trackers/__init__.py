@@ -1,9 +1,10 @@
 """Trackers by name. To add one: a file with a class that fulfils `Tracker`, and a line in `TRACKERS`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
+from models.registry import Entry, Registry
 from models.trackers.base import FrameLoopTracker, ManyTracker, Tracker, TrackStep, Tube
 from models.weight_files import find_weights
 
@@ -21,15 +22,14 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class TrackerEntry:
-    """Where a tracker is: `target` "module:Class", and the ends of its weight files' names.
+class TrackerEntry(Entry[Callable[..., Tracker]]):
+    """Where a tracker is, and the ends of its weight files' names.
 
     The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
     `presets` and one is asked for, `preset`. `segments`: it gives masks beside quads. `version`: raised when it gives
     other tubes for the same weights, frames and boxes, so that its own tubes are made again and nobody else's.
     """
 
-    target: str
     suffixes: tuple[str, ...] = ()
     hint: str = ""
     presets: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class TrackerEntry:
     version: int = 1
 
 
-TRACKERS: dict[str, TrackerEntry] = {
+TRACKERS: Registry[TrackerEntry] = Registry("tracker", {
     "mil": TrackerEntry("models.trackers.mil:MilTracker"),
     "nano": TrackerEntry(
         "models.trackers.nano:NanoTracker",
@@ -64,18 +64,12 @@ TRACKERS: dict[str, TrackerEntry] = {
         ("",),
         "The ONNX file is object_tracking_vittrack_2023sep.onnx of github.com/opencv/opencv_zoo.",
     ),
-}
-
-
-def _entry(name: str) -> TrackerEntry:
-    if name not in TRACKERS:
-        raise ValueError(f"no tracker is called '{name}'; there are {', '.join(sorted(TRACKERS))}")
-    return TRACKERS[name]
+})
 
 
 def weight_suffixes(name: str) -> tuple[str, ...]:
     """Ends of the names of the tracker's weight files; empty where it needs none. Raises ValueError."""
-    return _entry(name).suffixes
+    return TRACKERS.find(name).suffixes
 
 
 def weights_files(name: str, weights: Path | str | None) -> list[Path]:
@@ -84,7 +78,7 @@ def weights_files(name: str, weights: Path | str | None) -> list[Path]:
     Raises:
         WeightsNotFound: a file is missing (a ValueError).
     """
-    entry = _entry(name)
+    entry = TRACKERS.find(name)
     if not entry.suffixes:
         return []
     return find_weights(f"tracker {name}", weights, entry.suffixes, entry.hint)
@@ -104,12 +98,10 @@ def build_tracker(
     Raises:
         ValueError: unknown name or preset, or weights missing.
     """
-    entry = _entry(name)
+    entry = TRACKERS.find(name)
     if preset is not None and preset not in entry.presets:
         known = f"it has {', '.join(entry.presets)}" if entry.presets else "it has none; leave `preset` away"
         raise ValueError(f"tracker {name} has no preset '{preset}'; {known}")
-    module, _, cls = entry.target.partition(":")
     options = {"preset": preset} if preset is not None else {}
     files = weights_files(name, weights)
-    tracker: Tracker = getattr(import_module(module), cls)(files=files, device=device, **options)
-    return tracker
+    return entry.load()(files=files, device=device, **options)

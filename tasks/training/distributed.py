@@ -94,7 +94,7 @@ def fit_in_processes(
     """
     receive, send = os.pipe()
     description = workdir / "processes.json"
-    TrainJob(pack, model, config, workdir, checkpoint, BACKBONES, send).write(description)
+    TrainJob(pack, model, config, workdir, checkpoint, BACKBONES.targets(), send).write(description)
     # As multiprocessing does: what this process can import, the others can.
     environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_RUN}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_catalog.pack.file import PackReader
 from models.backbones import BACKBONES
+from models.registry import Entry
 from tasks.engine.progress import Progress, listening
 from tasks.training.distributed import TrainJob
 from tasks.training.module import TubeModule
@@ -29,7 +30,7 @@ def main(path: str) -> int:
     """Train as the job says; the process's exit status."""
     threading.Thread(target=_end_with_the_flow, daemon=True).start()
     job = TrainJob.read(Path(path))
-    BACKBONES.update(job.backbones)
+    BACKBONES.update((name, Entry(target)) for name, target in job.backbones.items())
     if not is_first_process():
         _fit(job, None)
         return 0

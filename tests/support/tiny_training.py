@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from models.backbones import BACKBONES
 from models.backbones.split import SplitBackbone
+from models.registry import Entry
 from tasks.engine.progress import listening
 from tasks.masks import MasksConfig, build_masks
 from tasks.pack import PackClip, PackConfig, write_pack
 from tasks.train import train
 from tasks.training.config import ModelConfig, TrainConfig
 
-BACKBONES["tiny"] = "tiny_training:build_tiny"
-BACKBONES["tiny_without_chance"] = "tiny_training:build_tiny_without_chance"
+BACKBONES["tiny"] = Entry("tiny_training:build_tiny")
+BACKBONES["tiny_without_chance"] = Entry("tiny_training:build_tiny_without_chance")
 MASKS = MasksConfig(starts=(0, 8), grid=(4, 4), crop=32)
 MODEL = ModelConfig(backbone="tiny", attention="tsa", head="regression")
 CONFIG = TrainConfig(epochs=4, lr=3e-3, schedule="cosine", checkpoint_steps=2, loggers=())

@@ -54,7 +54,7 @@ def test_overlaps_are_with_the_athlete_that_fits_best() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["-d", "dpm"], "no detector is called 'dpm'"),
+        (["-d", "dpm"], "there is no detector 'dpm'"),
         (["-d", "nanodet"], "needs weights"),
         (["-d", "athlete-n@much"], "'much' in 'athlete-n@much' is no score"),
         (["--box", "tennis=1,2"], "--box is CLIP=X,Y,W,H"),

@@ -23,8 +23,8 @@ from models.weight_files import WeightsNotFound
 
 
 def test_unknown_detector_lists_the_known_ones() -> None:
-    known = "there are annotation, athlete-n, hog, nanodet, yolo"
-    with pytest.raises(ValueError, match=f"no detector is called 'dpm'; {known}"):
+    known = "choose one of annotation, athlete-n, hog, nanodet, yolo"
+    with pytest.raises(ValueError, match=f"there is no detector 'dpm'; {known}"):
         build_detector("dpm", weights=None)
 
 
