@@ -14,7 +14,7 @@ from data_catalog.synthetic.materials import MANIFEST, Material, fetch_materials
 from flows.config import ConfigError
 
 if TYPE_CHECKING:
-    from data_catalog.synthetic.people.scenes import Composer
+    from data_catalog.synthetic.composites.scenes import Composer
     from tasks.pretrain.detector import DetectorTraining, Step
 
 Told = Callable[[str, int, int | None], None]
@@ -104,8 +104,8 @@ def _composer(
 ) -> Composer:
     from data_catalog.synthetic.composites.backgrounds import Backgrounds
     from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes
+    from data_catalog.synthetic.composites.scenes import Composer, read_things
     from data_catalog.synthetic.people.pool import people_pool
-    from data_catalog.synthetic.people.scenes import Composer, read_things
 
     def of_kind(kind: str) -> list[Path]:
         return [folder for name, folder in folders.items() if manifest[name].kind == kind]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_catalog.synthetic.people.scenes import Scene
+from data_catalog.synthetic.composites.scenes import Scene
 from models.detectors.athlete_network import MEAN_RGB, STD_RGB, STRIDE, build_network, save_weights, start_from_imagenet
 
 Scenes = Callable[[np.random.Generator, tuple[int, int]], Scene]

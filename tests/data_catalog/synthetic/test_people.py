@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from data_catalog.synthetic.composites.backgrounds import Backgrounds
 from data_catalog.synthetic.composites.camera_faults import spoil, streak
 from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes
+from data_catalog.synthetic.composites.scenes import Composer, Scene, read_things
 from data_catalog.synthetic.materials import MaterialsError
 from data_catalog.synthetic.people.mesh import People, PeopleError
 from data_catalog.synthetic.people.pool import PeoplePool, people_pool
@@ -24,7 +25,6 @@ from data_catalog.synthetic.people.pose import (
     shortest_rotation,
 )
 from data_catalog.synthetic.people.render import View, random_look, random_person, render_person
-from data_catalog.synthetic.people.scenes import Composer, Scene, read_things
 from tests.support.tiny_people import bones, make_package
 
 
