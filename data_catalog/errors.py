@@ -15,6 +15,10 @@ class BadVideo(Exception):
         self.remedy = remedy
 
 
+class DatasetError(ValueError):
+    """The dataset as a whole cannot be read; the message is one plain sentence with the remedy."""
+
+
 def os_sentence(exc: OSError) -> str:
     """What the operating system refused, and what to do: disk full, permission denied, …"""
     place = f"{exc.filename}: " if exc.filename else ""

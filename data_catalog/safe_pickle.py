@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy._core import multiarray
 
-from data_catalog.datasets.records import DatasetError
+from data_catalog.errors import DatasetError
 
 # What plain numpy arrays need. NumPy 2 renamed numpy.core to numpy._core; files of both ages are around.
 _ARRAY_PARTS: dict[str, object] = {"_reconstruct": multiarray._reconstruct, "scalar": multiarray.scalar}

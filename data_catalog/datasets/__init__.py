@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
+from data_catalog.datasets.records import Check, ClipRecord, Listing, RejectedRow
+from data_catalog.errors import DatasetError
 from models.registry import Entry, Registry
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.datasets.layouts import Media, abridge, find_file, find_numbered
-from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
+from data_catalog.datasets.records import Check, ClipRecord, Listing, RejectedRow
 from data_catalog.datasets.scores import compute_score_statistics
+from data_catalog.errors import DatasetError
 
 WHERE = "get AQA-7.zip from http://rtis.oit.unlv.edu/datasets.html"
 # The action's number in the lists is its place here, counted from 1; 7, trampoline, is in no split.

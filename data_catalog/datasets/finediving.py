@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 
 from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
-from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
+from data_catalog.datasets.records import Check, ClipRecord, Listing, RejectedRow
+from data_catalog.errors import DatasetError
 from data_catalog.safe_pickle import load_annotation
 
 WHERE = "ask the authors for it with the release agreement of https://github.com/xujinglin/FineDiving"

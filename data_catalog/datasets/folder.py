@@ -16,7 +16,8 @@ from pathlib import Path
 from data_catalog.datasets.label_files.table import SUFFIXES, LabelTable, read_label_table
 from data_catalog.datasets.label_rows import BOX, OPTIONAL, REQUIRED, TARGETS, LabelRows
 from data_catalog.datasets.paths import VideoFinder
-from data_catalog.datasets.records import Check, DatasetError, Listing
+from data_catalog.datasets.records import Check, Listing
+from data_catalog.errors import DatasetError
 from data_catalog.suggest import nearest
 
 

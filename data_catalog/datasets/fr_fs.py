@@ -7,7 +7,8 @@ from pathlib import Path
 
 from data_catalog.datasets.label_files.workbook import read_workbook
 from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
-from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
+from data_catalog.datasets.records import Check, ClipRecord, Listing, RejectedRow
+from data_catalog.errors import DatasetError
 from data_catalog.tracks.files import read_frfs_boxes
 from data_catalog.tracks.text import TrackFileError
 

@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 
 from data_catalog.datasets.layouts import Key, Media, abridge, count_images, find_file, find_numbered
-from data_catalog.datasets.records import Check, ClipRecord, DatasetError, Listing, RejectedRow
+from data_catalog.datasets.records import Check, ClipRecord, Listing, RejectedRow
+from data_catalog.errors import DatasetError
 from data_catalog.safe_pickle import load_annotation
 
 WHERE_LABELS = "get it from https://github.com/ParitoshParmar/MTL-AQA (MTL-AQA_dataset_release/Ready_2_Use)"

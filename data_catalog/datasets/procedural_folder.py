@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_catalog.datasets.folder import FolderAdapter
-from data_catalog.datasets.records import Check, DatasetError, Listing
+from data_catalog.datasets.records import Check, Listing
+from data_catalog.errors import DatasetError
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.sport import GroundTruth

@@ -10,10 +10,6 @@ from data_catalog.foreign_text import visible
 SPLITS = ("train", "val", "test")
 
 
-class DatasetError(ValueError):
-    """The dataset as a whole cannot be read; the message is one plain sentence with the remedy."""
-
-
 @dataclass(frozen=True, slots=True)
 class ClipRecord:
     """One labelled clip of a dataset, before anything was computed from it.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.procedural_folder import ground_truth_file, read_ground_truth
-from data_catalog.datasets.records import DatasetError
+from data_catalog.errors import DatasetError
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig
 from models.geometry import scale_quads

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.procedural_folder import read_ground_truth
-from data_catalog.datasets.records import DatasetError
+from data_catalog.errors import DatasetError
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig

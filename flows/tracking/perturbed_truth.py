@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.procedural_folder import read_ground_truth
-from data_catalog.datasets.records import DatasetError
+from data_catalog.errors import DatasetError
 from data_catalog.tracks.text import Track
 from flows.datasets.clips import dataset_clips
 

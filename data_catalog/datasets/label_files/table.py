@@ -17,7 +17,8 @@ from data_catalog.datasets.label_files.header import find_header, header_names, 
 from data_catalog.datasets.label_files.numbers import MISSING, Numbers, read_numbers
 from data_catalog.datasets.label_files.text import SAVE_AS_UTF8, decode_label_file
 from data_catalog.datasets.label_files.workbook import is_workbook, read_workbook
-from data_catalog.datasets.records import DatasetError, RejectedRow
+from data_catalog.datasets.records import RejectedRow
+from data_catalog.errors import DatasetError
 from data_catalog.suggest import nearest
 
 DELIMITERS = (",", ";", "\t", "|")

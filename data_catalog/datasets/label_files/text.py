@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from data_catalog.datasets.records import DatasetError
+from data_catalog.errors import DatasetError
 
 SAVE_AS_UTF8 = (
     "save it as UTF-8 (Excel: file type 'CSV UTF-8'; LibreOffice: character set 'Unicode (UTF-8)'; pandas: "

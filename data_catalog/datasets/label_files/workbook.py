@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_catalog.datasets.records import DatasetError
+from data_catalog.errors import DatasetError
 
 if TYPE_CHECKING:
     from openpyxl.cell import Cell
