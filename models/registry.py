@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Generic, TypeVar, cast
 
-Part = TypeVar("Part")
+Part_co = TypeVar("Part_co", covariant=True)
 
 
 @dataclass(frozen=True)
-class Entry(Generic[Part]):
+class Entry(Generic[Part_co]):
     """Where a part is: `target` is "module:attribute". Kinds of parts that need to say more add fields."""
 
     target: str
 
-    def load(self) -> Part:
+    def load(self) -> Part_co:
         """Import the part."""
         module, _, attribute = self.target.partition(":")
-        return cast(Part, getattr(import_module(module), attribute))
+        return cast(Part_co, getattr(import_module(module), attribute))
 
 
 EntryOfKind = TypeVar("EntryOfKind", bound="Entry[object]")
