@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from data_catalog.datasets.label_files.header import one_line
 from data_catalog.datasets.label_files.numbers import NO_NUMBER
 from data_catalog.datasets.label_files.table import LabelTable
+from data_catalog.datasets.layouts import abridge
 from data_catalog.datasets.paths import Refused, VideoFinder
 from data_catalog.datasets.records import SPLITS, ClipRecord, RejectedRow
 from data_catalog.datasets.split_words import read_splits, why_no_split
-from data_catalog.foreign_text import has_control
+from data_catalog.foreign_text import has_control, visible
 
 JUDGES = tuple(f"judge_{i}" for i in range(1, 8))
 BOX = ("x", "y", "w", "h")
@@ -218,8 +219,15 @@ class LabelRows:
             answer = answers[video[index]]
             if isinstance(answer, Refused):
                 self._reject_one(int(index), answer.reason, answer.remedy)
+        self._say_renamed(finder.renamed)
         paths = {name: answer.path for name, answer in answers.items() if not isinstance(answer, Refused)}
         return list(self._build(paths))
+
+    def _say_renamed(self, renamed: dict[str, str]) -> None:
+        shown = [f"'{visible(given)}' as '{visible(path)}'" for given, path in renamed.items()]
+        if shown:
+            count = "one video was" if len(shown) == 1 else f"{len(shown)} videos were"
+            self.notes.append(f"{count} found under a name that is spelt otherwise: {abridge(shown)}")
 
     def _build(self, paths: dict[str, str]) -> Iterator[ClipRecord]:
         boxes = self._boxes_of_clips()

@@ -9,7 +9,6 @@ from pathlib import Path
 import openpyxl
 import pytest
 import xlwt
-from dataset_files import write_video
 
 from data_catalog.catalog import clips_table
 from data_catalog.datasets import DatasetError, Listing, build_adapter
@@ -19,6 +18,7 @@ from data_catalog.datasets.label_files.table import DELIMITERS
 from data_catalog.datasets.label_files.workbook import cell_text
 from data_catalog.datasets.label_rows import OPTIONAL, REQUIRED
 from data_catalog.datasets.split_words import read_splits
+from tests.support.dataset_files import write_video
 
 CASES = Path(__file__).with_name("label_files")
 BOTH = [("001", "a.mp4", "train", 84.15), ("002", "b.mp4", "test", 70.5)]
