@@ -29,7 +29,7 @@ from data_catalog.catalog import Workspace
 from flows import stages
 from flows.config import load_config
 from flows.datasets.clips import dataset_clips
-from flows.runs.record import finish_run, new_run_id
+from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary
 from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.plan import Planner, resolve_sources
@@ -82,7 +82,7 @@ def fill(root: Path, where: str | None = WHERE) -> None:
     workspace.index.save()
     workspace.store.close()
     selected = tuple(plans)
-    finish_run(workspace, RunSummary(new_run_id(), DATASET, where=where), config, plans, selected)
+    write_record(workspace, RunSummary(new_run_id(), DATASET, where=where), config, plans, selected)
 
 
 def seconds_of(*command: str) -> tuple[float, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,3 +176,9 @@ def print_plan(plans: Mapping[str, StagePlan], notices: Sequence[str]) -> None:
     damaged = [str(problem) for plan in plans.values() for problem in plan.damaged]
     for sentence in [*notices, *damaged]:
         out.print(sentence, markup=False, soft_wrap=True)
+
+
+def sentence(text: str) -> str:
+    """With a capital, unless it begins with a file's name, and a full stop."""
+    capital = text[:1].upper() if re.match(r"[a-z]+ ", text) else text[:1]
+    return capital + text[1:] + ("" if text.endswith((".", "?")) else ".")

@@ -1,79 +1,68 @@
-"""`tubeflow inspect`: one clip's tube in the terminal, as a contact sheet and as a video."""
+"""`tubeflow inspect` and `flops`: a clip's tube, two trackers side by side, and what attention on the tubes costs."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import pyarrow.compute as pc
+import numpy as np
+import typer
+from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.config import PipelineConfig, apply_overrides, load_config
+from flows.cli.options import (
+    NO_OVERRIDES,
+    CompareOption,
+    JsonOption,
+    OverrideOption,
+    WorkspaceOption,
+    plain_errors,
+)
+from flows.config import ConfigError
 from flows.console import out
-from flows.datasets.clips import PREDICTED, dataset_clips, no_such_clip
 from flows.draw.overlay import overlay_video
 from flows.draw.pipeline_picture import tube_strip
 from flows.draw.sheet import contact_sheet
 from flows.draw.terminal import tube_mask_text
 from flows.report.clip_page import write_page
-from flows.runs.clip_tube import ClipTube, read_clip
-from flows.runs.record import read_runs
-from flows.stages import CLIP_STAGES, section
-from tasks.engine.plan import Planner, StagePlan
+from flows.runs.clip_tube import find_clip
+from flows.runs.last import dataset_of
+from flows.tracking.pairs import draw_pair, find_pairs, only_dataset
+
+app = typer.Typer()
+
+SHOWN_PAIRS = 10
 
 
-def dataset_of(workspace: Workspace, clip_id: str) -> str:
-    """The one dataset that has a clip of this id; videos of `tubeflow predict` only where no other dataset has it.
+@app.command("inspect")
+@plain_errors
+def inspect_command(
+    clip: Annotated[str | None, typer.Argument(help="clip_id; with --compare the worst if unset.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", "-d", help="Needed if two datasets have it.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
+    overrides: OverrideOption = NO_OVERRIDES,
+    html: Annotated[bool, typer.Option("--html", help="Also one file to open in a browser, without a server.")] = False,
+    compare: CompareOption = None,
+    out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures go.")] = Path("."),
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Print a clip's tube mask; write a contact sheet, a picture of how its tube comes about, and an overlay MP4.
 
-    Raises:
-        CatalogError: none or several have it.
+    With --compare: print where two trackers disagree most; write one clip's two tubes side by side.
+
+    Example: `tubeflow inspect dive_0003 --dataset demo --html --out pictures/`,
+    `tubeflow inspect --dataset demo --compare mil "nano nanotrack_v2"`
     """
-    clips = {name: workspace.datasets.table(name, ["clip_id"]).column("clip_id") for name in workspace.datasets.names()}
-    owners = [name for name, ids in clips.items() if pc.index(ids, clip_id).as_py() >= 0]
-    if not owners:
-        known = chain.from_iterable(ids.to_pylist() for ids in clips.values())
-        raise CatalogError(no_such_clip("This workspace", clip_id, known))
-    labelled = [name for name in owners if workspace.datasets.info(name).adapter != PREDICTED]
-    owners = labelled or owners
-    if len(owners) > 1:
-        raise CatalogError(f"The datasets {', '.join(owners)} all have a clip '{clip_id}'; say which with --dataset.")
-    return owners[0]
-
-
-def last_config(workspace: Workspace, dataset: str, overrides: Sequence[str] = ()) -> PipelineConfig:
-    """The config of the dataset's last run. Raises CatalogError where there is none, or it was never run."""
-    workspace.datasets.info(dataset)
-    run = last_whole_run(workspace, dataset)
-    if run is None:
-        raise CatalogError(f"Dataset '{dataset}' was never run; say which config with --preset, or run it first.")
-    return apply_overrides(run["config"], overrides)
-
-
-def last_whole_run(workspace: Workspace, dataset: str) -> dict[str, Any] | None:
-    """The record of the dataset's last run that was not about single clips alone, if there is one; or any last run."""
-    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
-    whole = [run for run in runs if not run.get("clips")]
-    return next(reversed(whole or runs), None)
-
-
-def last_where(workspace: Workspace, dataset: str) -> str | None:
-    """Which part of the dataset its last run worked on; None is all of it."""
-    run = last_whole_run(workspace, dataset)
-    where: str | None = run.get("where") if run is not None else None
-    return where
-
-
-def find_clip(
-    workspace: Workspace, clip_id: str, dataset: str | None, preset: str | None, overrides: Sequence[str]
-) -> tuple[ClipTube, dict[str, StagePlan], PipelineConfig]:
-    """A clip's tube as its dataset's last run, or a preset, makes it. Raises CatalogError and ConfigError."""
-    name = dataset or dataset_of(workspace, clip_id)
-    config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
-    clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
-    plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    return read_clip(workspace, name, clip_id, plans, config), plans, config
+    if compare is not None:
+        inspect_pair(Workspace(workspace), compare, dataset, clip, out_folder, as_json)
+        return
+    if clip is None:
+        raise ConfigError("Say which clip to inspect, or which two trackers to --compare.")
+    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder, html)
 
 
 def inspect_clip(
@@ -98,3 +87,53 @@ def inspect_clip(
     out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
     if html:
         out.print(f"page   {write_page(workspace, tube, plans, config, folder)}", markup=False, soft_wrap=True)
+
+
+def inspect_pair(
+    workspace: Workspace, names: tuple[str, str], dataset: str | None, clip: str | None, folder: Path, as_json: bool
+) -> None:
+    """Print the clips of least overlap; write one clip's sheet and video. Raises CatalogError."""
+    name = dataset or (dataset_of(workspace, clip) if clip else only_dataset(workspace))
+    pairs, notes = find_pairs(workspace, name, names)
+    chosen = pairs[0] if clip is None else next((pair for pair in pairs if pair.clip_id == clip), None)
+    if chosen is None:
+        raise CatalogError(f"Clip '{clip}' has no tubes of both '{names[0]}' and '{names[1]}' to compare.")
+    sheet, video = draw_pair(workspace, name, chosen, folder)
+    if as_json:
+        found = {"trackers": names, "clips": [pair.as_json() for pair in pairs], "notes": notes,
+                 "sheet": str(sheet), "video": str(video)}  # fmt: skip
+        out.print_json(json.dumps(found))
+        return
+    title = f"{names[0]} against {names[1]}, {len(pairs)} clips"
+    table = Table("clip", "mean IoU", "least IoU", "in frame", title=title)
+    for pair in pairs[:SHOWN_PAIRS]:
+        row = pair.as_json()
+        table.add_row(row["clip"], f"{row['iou']:.3f}", f"{row['worst_iou']:.3f}", str(row["worst_frame"]))
+    out.print(table)
+    mean = float(np.mean([pair.overlap.mean() for pair in pairs]))
+    out.print(f"Mean overlap {mean:.3f}; the clips are sorted by it, the least first.")
+    for note in notes:
+        out.print(note, markup=False, soft_wrap=True)
+    out.print(f"sheet  {sheet}\nvideo  {video}", markup=False, soft_wrap=True)
+
+
+@app.command("flops")
+@plain_errors
+def flops_command(
+    name: Annotated[str, typer.Argument(help="A dataset, or one clip_id.")],
+    preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
+    overrides: OverrideOption = NO_OVERRIDES,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Count what attention costs on the real tubes, beside the dense Non-local block.
+
+    Example: `tubeflow flops demo`
+    """
+    from flows.report.attention_cost import count_flops, print_flops
+
+    rows = count_flops(Workspace(workspace), name, preset, overrides)
+    if as_json:
+        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
+        return
+    print_flops(rows)

@@ -14,6 +14,8 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.tables.edits import Edit
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.console import out
+from flows.datasets.labels import set_labels
+from flows.runs.last import dataset_of
 
 app = typer.Typer(no_args_is_help=True, help="Correct the labels of clips; everything is kept with its history.")
 
@@ -41,9 +43,6 @@ def labels_set(
 
     Example: `tubeflow labels set dive_0003 --dataset mine score=81.5 box=120,40,60,150`
     """
-    from flows.cli.inspect import dataset_of
-    from flows.datasets.labels import set_labels
-
     opened = Workspace(workspace)
     name = dataset or dataset_of(opened, clip)
     edits = set_labels(opened, name, clip, assignments, who)
@@ -67,8 +66,6 @@ def labels_history(
 
     Example: `tubeflow labels history dive_0003`
     """
-    from flows.cli.inspect import dataset_of
-
     opened = Workspace(workspace)
     if dataset is not None and dataset not in opened.datasets.names():
         raise CatalogError(f"This workspace has no dataset '{dataset}'; list them with: tubeflow datasets list")

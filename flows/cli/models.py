@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from data_catalog.catalog import Workspace
+from flows.cli.local import run_pipeline
 from flows.cli.options import (
     NO_OVERRIDES,
     DatasetOption,
@@ -19,20 +20,16 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig
+from flows.runs.summary import RunSummary
+
+app = typer.Typer()
 
 NO_BOXES: list[str] = []
 RunOption = Annotated[str, typer.Option("--run", "-r", help="run_id, or `last` for the newest that was evaluated.")]
 WeightsOption = Annotated[str, typer.Option("--weights", help="`last` or `best` epoch of the run.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the program."""
-    app.command("predict")(predict_command)
-    app.command("export")(export_command)
-    app.command("experiment")(experiment_command)
-    app.command("compare")(compare_command)
-
-
+@app.command("predict")
 @plain_errors
 def predict_command(
     videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of images.")],
@@ -71,12 +68,11 @@ def predict_command(
         raise typer.Exit(1)
 
 
-def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> Any:
-    from flows.cli.main import run_pipeline
-
+def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> RunSummary:
     return run_pipeline(config, dataset, workspace, {"only": None, "start": None, "until": "pack"}, {})
 
 
+@app.command("export")
 @plain_errors
 def export_command(
     run: Annotated[str, typer.Argument(help="run_id, or `last` for the newest that was evaluated.")],
@@ -109,6 +105,7 @@ def export_command(
     out.print(f"Largest difference on {exported.clips} clips: {exported.difference:.1e} (relative).")
 
 
+@app.command("experiment")
 @plain_errors
 def experiment_command(
     matrix: Annotated[str, typer.Argument(help="A matrix of the program (aqa7_six, procedural …), or a YAML file.")],
@@ -130,7 +127,7 @@ def experiment_command(
     opened = Workspace.open(workspace)
     cells = expand(load_matrix(matrix), overrides, dataset_actions(opened, dataset, where))
 
-    def run_cell(config: PipelineConfig) -> Any:
+    def run_cell(config: PipelineConfig) -> RunSummary:
         return _run(config, dataset, opened.root, where)
 
     record = run_matrix(opened, matrix, dataset, cells, run_cell)
@@ -142,13 +139,12 @@ def experiment_command(
         raise typer.Exit(1)
 
 
-def _run(config: PipelineConfig, dataset: str, workspace: Path, where: str | None) -> Any:
-    from flows.cli.main import run_pipeline
-
+def _run(config: PipelineConfig, dataset: str, workspace: Path, where: str | None) -> RunSummary:
     nothing = {"only": None, "start": None, "until": None}
     return run_pipeline(config, dataset, workspace, nothing, {"where": where})
 
 
+@app.command("compare")
 @plain_errors
 def compare_command(
     names: Annotated[

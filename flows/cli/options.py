@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -15,7 +14,7 @@ from data_catalog.errors import os_sentence
 from data_catalog.foreign_text import visible
 from data_catalog.weights.registry import WeightsError
 from flows.config import ConfigError
-from flows.console import err
+from flows.console import err, sentence
 
 P = ParamSpec("P")
 
@@ -56,9 +55,3 @@ def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(2) from None
 
     return run
-
-
-def sentence(text: str) -> str:
-    """With a capital, unless it begins with a file's name, and a full stop."""
-    capital = text[:1].upper() if re.match(r"[a-z]+ ", text) else text[:1]
-    return capital + text[1:] + ("" if text.endswith((".", "?")) else ".")

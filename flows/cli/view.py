@@ -18,7 +18,10 @@ from flows.console import out
 
 PORT = 8321
 
+app = typer.Typer()
 
+
+@app.command("view")
 @plain_errors
 def view_command(
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others can only reach it with a token.")]

@@ -19,10 +19,12 @@ from flows.datasets.clips import left_out, wanted_clips
 from flows.datasets.ingest import ProceduralSpec
 from flows.execution.scheduler import collect, make_shards, run_clip_stages, submit_shard
 from flows.execution.task_runners import task_runner, worker_count
+from flows.runs.against_truth import against_truth
 from flows.runs.quality import known_quality, measure_tubes, suspicious, worst_first
-from flows.runs.record import finish_run, new_run_id
+from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
+from tasks.assessment.tube_truth import means
 from tasks.engine import progress
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job
@@ -120,7 +122,8 @@ def execute(
     summary.notes += workspace.notices
     summary.seconds = time.perf_counter() - started
     summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
-    finish_run(workspace, summary, config, plans, selected)
+    _report(run)
+    write_record(workspace, summary, config, plans, selected)
     return summary
 
 
@@ -234,3 +237,19 @@ def _run_dataset_stages(run: _Run, failed: set[str]) -> None:
 def _parents_there(workspace: Workspace, parent: StagePlan, job: Job, name: str) -> bool:
     keys = [job.parents[name]] if name in job.parents else [member.keys[name] for member in job.members]
     return all(workspace.store.exists(parent.stage.name, key) for key in keys)
+
+
+def _report(run: _Run) -> None:
+    """Compare the tubes with the ground truth, where there is one; write the report where an evaluation is there."""
+    workspace, summary = run.context.workspace, run.summary
+    noticed = len(workspace.notices)
+    truth = against_truth(workspace, summary.dataset, run.plans, run.config)
+    summary.notes += workspace.notices[noticed:]
+    summary.truth = means(list(truth.values())) if truth else None
+    if "evaluate" in run.selected and "evaluate" in summary.stages:
+        # Loads torch and lightning, seconds that a run without an evaluation doesn't need.
+        from flows.report.build import write_report
+
+        folder = workspace.runs / summary.run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        write_report(folder, workspace, summary, run.config, run.plans, truth)

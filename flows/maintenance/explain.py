@@ -12,9 +12,9 @@ from rich.tree import Tree
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
-from flows.cli.inspect import dataset_of, last_config
 from flows.console import out
 from flows.datasets.clips import dataset_clips
+from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
 from tasks.engine.plan import Planner
 

@@ -8,10 +8,10 @@ from rich import box
 from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli.inspect import last_config, last_where
 from flows.config import ConfigError
 from flows.console import out, print_whole
 from flows.datasets.clips import clip_count, dataset_clips, left_out
+from flows.runs.last import last_config, last_where
 from flows.runs.quality import known_quality, suspicious
 from flows.runs.record import read_runs
 from flows.stages import make_plan

@@ -9,10 +9,10 @@ import numpy as np
 from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli.inspect import dataset_of, last_config
 from flows.config import PipelineConfig, load_config
 from flows.console import out
 from flows.datasets.clips import dataset_clips
+from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
 from models.attention.cost import AttentionCost, attention_cost, in_words, reduction, total_cost
 from tasks.engine.plan import Planner, StagePlan

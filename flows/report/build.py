@@ -22,6 +22,7 @@ from flows.report import data as page
 from flows.report.attention_cost import attention_channels, backbone_macs, cost_rows, mask_positions
 from flows.report.page import load_picture, render_report
 from flows.runs.clip_tube import ClipTube, read_clip, scored_starts
+from flows.runs.command_line import command_line
 from models.metrics.comparison import METRICS, Sample, bootstrap
 from models.metrics.scores import spearman
 from tasks.assessment.tube_truth import TruthFigures, means
@@ -157,8 +158,6 @@ def build_report(
             WORST_SHEETS,
         )
     picture = None if sheet is None else load_picture(sheet, "Tubes of some clips, one row a clip")
-    from flows.runs.record import command_line
-
     return page.ReportData(
         title=f"{config.model.backbone} + {config.model.attention} on {trained_on(summary.dataset, config)}",
         run_id=summary.run_id,

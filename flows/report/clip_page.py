@@ -11,8 +11,8 @@ from flows.draw.tube_layers import GridLayer
 from flows.report.clip_html import ClipPage, write_clip_page
 from flows.report.data import LineageRow
 from flows.runs.clip_tube import ClipTube
+from flows.runs.command_line import command_line
 from flows.runs.quality import known_quality
-from flows.runs.record import command_line
 from tasks.engine.plan import StagePlan
 
 

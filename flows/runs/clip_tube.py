@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +17,13 @@ from data_catalog.datasets.procedural_folder import read_ground_truth
 from data_catalog.errors import DatasetError
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import Artifact
-from flows.config import PipelineConfig
-from flows.datasets.clips import no_such_clip
+from flows.config import PipelineConfig, load_config
+from flows.datasets.clips import dataset_clips, no_such_clip
 from flows.draw.clip_view import ClipView, CropWindow
+from flows.runs.last import dataset_of, last_config
+from flows.stages import CLIP_STAGES, section
 from models.geometry import crop_origin
-from tasks.engine.plan import StagePlan
+from tasks.engine.plan import Planner, StagePlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,17 @@ def read_clip(
     job = jobs["normalize"]
     score = job.clip.score if job is not None and job.clip is not None else None
     return draw_from(workspace, dataset, clip_id, found, (config.masks.crop, config.masks.tau), score)
+
+
+def find_clip(
+    workspace: Workspace, clip_id: str, dataset: str | None, preset: str | None, overrides: Sequence[str]
+) -> tuple[ClipTube, dict[str, StagePlan], PipelineConfig]:
+    """A clip's tube as its dataset's last run, or a preset, makes it. Raises CatalogError and ConfigError."""
+    name = dataset or dataset_of(workspace, clip_id)
+    config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
+    clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
+    plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
+    return read_clip(workspace, name, clip_id, plans, config), plans, config
 
 
 def draw_from(

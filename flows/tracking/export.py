@@ -8,9 +8,9 @@ import numpy as np
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.tracks.text import Track
-from flows.cli.inspect import last_config, last_where
 from flows.config import load_config
 from flows.datasets.clips import dataset_clips
+from flows.runs.last import last_config, last_where
 from flows.stages import CLIP_STAGES, section
 from models.geometry import scale_quads
 from tasks.engine.plan import Planner

@@ -1,4 +1,4 @@
-"""`tubeflow inspect --compare`: two trackers on the same clips, where they disagree, and what that looks like."""
+"""Two trackers on the same clips, where they disagree, and what that looks like."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
-from flows.cli.inspect import dataset_of
-from flows.console import out
 from flows.draw.pair import PairView, pair_sheet, pair_video
 from flows.runs.clip_tube import ClipTube, draw_from
 from flows.tracking.variants import Track, masks_of, tracks_by_clip
 from models.geometry import polygon_iou
-
-SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,34 +31,6 @@ class TubePair:
         worst = int(np.argmin(self.overlap))
         return {"clip": self.clip_id, "iou": round(float(self.overlap.mean()), 4), "worst_frame": worst,
                 "worst_iou": round(float(self.overlap[worst]), 4)}  # fmt: skip
-
-
-def inspect_pair(
-    workspace: Workspace, names: tuple[str, str], dataset: str | None, clip: str | None, folder: Path, as_json: bool
-) -> None:
-    """Print the clips of least overlap; write one clip's sheet and video. Raises CatalogError."""
-    name = dataset or (dataset_of(workspace, clip) if clip else only_dataset(workspace))
-    pairs, notes = find_pairs(workspace, name, names)
-    chosen = pairs[0] if clip is None else next((pair for pair in pairs if pair.clip_id == clip), None)
-    if chosen is None:
-        raise CatalogError(f"Clip '{clip}' has no tubes of both '{names[0]}' and '{names[1]}' to compare.")
-    sheet, video = draw_pair(workspace, name, chosen, folder)
-    if as_json:
-        found = {"trackers": names, "clips": [pair.as_json() for pair in pairs], "notes": notes,
-                 "sheet": str(sheet), "video": str(video)}  # fmt: skip
-        out.print_json(json.dumps(found))
-        return
-    title = f"{names[0]} against {names[1]}, {len(pairs)} clips"
-    table = Table("clip", "mean IoU", "least IoU", "in frame", title=title)
-    for pair in pairs[:SHOWN]:
-        row = pair.as_json()
-        table.add_row(row["clip"], f"{row['iou']:.3f}", f"{row['worst_iou']:.3f}", str(row["worst_frame"]))
-    out.print(table)
-    mean = float(np.mean([pair.overlap.mean() for pair in pairs]))
-    out.print(f"Mean overlap {mean:.3f}; the clips are sorted by it, the least first.")
-    for note in notes:
-        out.print(note, markup=False, soft_wrap=True)
-    out.print(f"sheet  {sheet}\nvideo  {video}", markup=False, soft_wrap=True)
 
 
 def only_dataset(workspace: Workspace) -> str:

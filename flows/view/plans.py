@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli.inspect import last_whole_run
+from flows.runs.last import last_whole_run
 from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, section
 from flows.view.command import run_words, shown
 from flows.view.rows import stage_state

@@ -16,8 +16,8 @@ from data_catalog.catalog import CatalogError
 from data_catalog.errors import BadVideo, os_sentence
 from data_catalog.indexed_read import NoArtifact
 from data_catalog.weights.registry import WeightsError
-from flows.cli.options import sentence
 from flows.config import ConfigError
+from flows.console import sentence
 from flows.view.access import Access, Guard
 from flows.view.api.clip import clip_routes
 from flows.view.api.disagreements import disagreement_routes

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
-from flows.cli.inspect import last_config, last_where
 from flows.config import ConfigError, PipelineConfig, load_config
 from flows.datasets.clips import every_clip
+from flows.runs.last import last_config, last_where
 from flows.stages import CLIP_STAGES, section
 from flows.view.clip_rows import ClipRow, RowQuery, choose, count_facets
 from flows.view.rows import make_rows

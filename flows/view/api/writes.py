@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_catalog.catalog import CatalogError
 from data_catalog.indexed_read import read_artifact
-from flows.cli.inspect import last_whole_run
 from flows.datasets.labels import set_labels
+from flows.runs.last import last_whole_run
 from flows.stages import CLIP_STAGES
 from flows.view.clip_answer import to_source
 from flows.view.jobs import Job, Jobs

@@ -4,8 +4,8 @@ import math
 import time
 from pathlib import Path
 
-from flows.cli.inspect import last_config, last_where
 from flows.datasets.labels import set_labels
+from flows.runs.last import last_config, last_where
 from flows.view.state import ViewState, fingerprint
 from tests.support.tiny_workspace import DATASET, new_workspace, plan, run
 from tests.support.view_pages import Pages, clip_name, pages_of

@@ -10,11 +10,11 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli.inspect import last_config
 from flows.config import validate_config
 from flows.console import progress_lines
 from flows.datasets.ingest import ingest
 from flows.execution.prefect_setup import TAG
+from flows.runs.last import last_config
 from flows.view.jobs import STOPPED, Job, Jobs
 from flows.view.prefect_runs import FLOW
 from tasks.engine import progress

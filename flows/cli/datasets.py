@@ -1,0 +1,117 @@
+"""`tubeflow ingest` and `tubeflow datasets …`: read a dataset into the workspace, list, check or draw one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_catalog.catalog import Workspace
+from data_catalog.foreign_text import visible
+from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
+from flows.config import ConfigError
+from flows.console import out, print_checks, stage_bars
+from flows.datasets.ingest import check_dataset, ingest, make_procedural, procedural_spec
+
+app = typer.Typer()
+datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
+app.add_typer(datasets_app, name="datasets")
+
+
+@app.command("ingest")
+@plain_errors
+def ingest_command(
+    adapter: Annotated[str, typer.Argument(help="folder, procedural, aqa7, mtl_aqa, fr_fs or finediving.")],
+    name: Annotated[str, typer.Option("--name", help="What the dataset is called in the workspace.")],
+    root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos.")],
+    labels: Annotated[Path | None, typer.Option("--labels", help="Label file; by default inside the folder.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Read a dataset folder into the catalog.
+
+    Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv`
+    """
+    listing = ingest(Workspace.open(workspace), name, adapter, root, labels)
+    if as_json:
+        rows = [dataclasses.asdict(row) for row in listing.rejected]
+        typer.echo(json.dumps({"dataset": name, "clips": len(listing.records), "rejected": rows}))
+        return
+    for sentence in [*listing.notes, *listing.warnings, *map(str, listing.rejected)]:
+        out.print(visible(sentence), markup=False, soft_wrap=True)
+    out.print(f"Dataset '{name}': {len(listing.records)} clips, {len(listing.rejected)} rows left out.")
+
+
+@datasets_app.command("list")
+@plain_errors
+def datasets_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOption = False) -> None:
+    """List the workspace's datasets.
+
+    Example: `tubeflow datasets list`
+    """
+    opened = Workspace(workspace)
+    rows = []
+    for name in opened.datasets.names():
+        info = opened.datasets.info(name)
+        clips = opened.datasets.count(name)
+        rows.append({"name": name, "adapter": info.adapter, "clips": clips, "root": info.root})
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        out.print(f"{row['name']}: {row['clips']} clips, {row['adapter']}, {row['root']}", markup=False, soft_wrap=True)
+    if not rows:
+        out.print("No datasets yet; add one with: tubeflow ingest, or tubeflow datasets make procedural")
+
+
+@datasets_app.command("check")
+@plain_errors
+def datasets_check(
+    name: Annotated[str, typer.Argument(help="Name of the dataset in the workspace.")],
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a dataset with its published counts; exit status 1 where one differs.
+
+    Example: `tubeflow datasets check mtl`
+    """
+    checks, listing = check_dataset(Workspace(workspace), name)
+    if as_json:
+        missing = len(listing.missing)
+        typer.echo(json.dumps({"checks": [dataclasses.asdict(check) for check in checks], "without_video": missing}))
+    else:
+        print_checks(name, checks, listing)
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@datasets_app.command("make")
+@plain_errors
+def datasets_make(
+    generator: Annotated[str, typer.Argument(help="procedural")],
+    name: Annotated[str | None, typer.Option("--name", help="Name in the workspace; by default its kind.")] = None,
+    kind: Annotated[str, typer.Option(help="diving, sync_diving or skating.")] = "diving",
+    clips: Annotated[int, typer.Option(help="How many clips; every fourth is for testing.")] = 60,
+    held_out: Annotated[int, typer.Option(help="So many more clips, all of them for testing.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    size: Annotated[str, typer.Option(help="640x360, 320x240 or mixed.")] = "mixed",
+    distractors: Annotated[int, typer.Option(help="Other divers in every clip, 0 to 2, whom nobody judges.")] = 0,
+    zoom: Annotated[float, typer.Option(help="How large athletes are, 0.25 to 1.")] = 1.0,
+    camera: Annotated[str, typer.Option(help="Whom it follows: athlete, or group.")] = "athlete",
+    out_folder: Annotated[Path | None, typer.Option("--out", help="Where the videos go; by default inside.")] = None,
+    workspace: WorkspaceOption = Path("workspace"),
+) -> None:
+    """Draw a procedural dataset with full ground truth and ingest it.
+
+    Example: `tubeflow datasets make procedural --clips 60 --seed 0`
+    """
+    if generator != "procedural":
+        raise ConfigError(f"There is no generator '{generator}'; there is: procedural.")
+    shown = {"distractors": distractors, "zoom": zoom, "camera": camera}
+    spec = procedural_spec(kind=kind, clips=clips, held_out=held_out, seed=seed, size=size, **shown)
+    with stage_bars():
+        listing = make_procedural(Workspace.open(workspace), name or kind, spec, out_folder)
+    out.print(f"Dataset '{name or kind}': {len(listing.records)} clips.")

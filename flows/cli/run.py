@@ -1,0 +1,130 @@
+"""`tubeflow run`, `plan` and `demo`: take a dataset through the stages, or say what that would do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data_catalog.catalog import Workspace
+from flows.cli.local import run_pipeline
+from flows.cli.options import (
+    NO_CLIPS,
+    NO_OVERRIDES,
+    ClipOption,
+    DatasetOption,
+    EngineOption,
+    FromOption,
+    JsonOption,
+    OnlyOption,
+    OverrideOption,
+    UntilOption,
+    WhereOption,
+    WorkspaceOption,
+    plain_errors,
+)
+from flows.config import PipelineConfig, load_config, preset_names
+from flows.console import print_plan, print_summary
+from flows.datasets.clips import left_out, wanted_clips
+from flows.datasets.ingest import procedural_spec
+from flows.runs.summary import RunSummary
+from flows.stages import make_plan, select_stages
+from tasks.engine.plan import Planner
+
+app = typer.Typer()
+
+
+def _configured(preset: str, overrides: list[str], engine: str | None) -> PipelineConfig:
+    return load_config(preset, [*overrides, *([f"engine.runner={engine}"] if engine else [])])
+
+
+@app.command("run")
+@plain_errors
+def run_command(
+    preset: Annotated[str, typer.Argument(help=f"{', '.join(preset_names())}, or a YAML file.")],
+    dataset: DatasetOption,
+    overrides: OverrideOption = NO_OVERRIDES,
+    only: OnlyOption = None,
+    start: FromOption = None,
+    until: UntilOption = None,
+    where: WhereOption = None,
+    clips: ClipOption = NO_CLIPS,
+    engine: EngineOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail on quarantined clips and suspicious tubes.")] = False,
+    retry: Annotated[bool, typer.Option("--retry-quarantined", help="Try quarantined clips again.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every source and artifact again.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run the pipeline on a dataset; what is already there is not made again.
+
+    Example: `tubeflow run folder --dataset mine -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
+    """
+    summary = run_pipeline(
+        _configured(preset, overrides, engine),
+        dataset,
+        workspace,
+        {"only": only, "start": start, "until": until},
+        {"strict": strict, "where": where, "clips": clips, "retry_quarantined": retry, "verify": verify},
+    )
+    finish(summary, strict, as_json)
+
+
+def finish(summary: RunSummary, strict: bool, as_json: bool) -> None:
+    """Print the summary; exit 1 where nothing is left, or `strict` was asked and a clip failed or is suspicious."""
+    if as_json:
+        typer.echo(json.dumps(summary.as_json()))
+    else:
+        print_summary(summary)
+    if summary.nothing_left or (strict and (summary.failed or summary.suspicious)):
+        raise typer.Exit(1)
+
+
+@app.command("plan")
+@plain_errors
+def plan_command(
+    preset: Annotated[str, typer.Argument(help=f"{', '.join(preset_names())}, or a YAML file.")],
+    dataset: DatasetOption,
+    overrides: OverrideOption = NO_OVERRIDES,
+    only: OnlyOption = None,
+    start: FromOption = None,
+    until: UntilOption = None,
+    where: WhereOption = None,
+    clips: ClipOption = NO_CLIPS,
+    engine: EngineOption = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every artifact again.")] = False,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a run would do, and why, and do nothing.
+
+    Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
+    """
+    config = _configured(preset, overrides, engine)
+    selected = select_stages(only, start, until)
+    opened = Workspace(workspace)
+    planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
+    plans = {name: plan for name, plan in make_plan(planner, config, selected).items() if name in selected}
+    if as_json:
+        typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
+        return
+    print_plan(plans, [*left_out(opened, dataset), *opened.notices])
+
+
+@app.command("demo")
+@plain_errors
+def demo_command(
+    clips: Annotated[int, typer.Option(help="How many clips to draw.")] = 60,
+    overrides: OverrideOption = NO_OVERRIDES,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the procedural dataset, then run the whole pipeline on it.
+
+    Example: `tubeflow demo`
+    """
+    spec = {"make_procedural": procedural_spec(clips=clips)}
+    nothing = {"only": None, "start": None, "until": None}
+    finish(run_pipeline(load_config("demo", overrides), "demo", workspace, nothing, spec), False, as_json)
