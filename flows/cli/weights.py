@@ -15,8 +15,8 @@ from rich.table import Table
 from data_catalog.catalog import Workspace
 from data_catalog.weights.registry import WeightsError, find_entry, load_registry
 from data_catalog.weights.resolve import WeightStatus, add, list_weights, pull, verify
-from flows.cli.options import JsonOption, WorkspaceOption, plain_errors, sentence
-from flows.console import err, out
+from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
+from flows.console import err, out, sentence
 
 app = typer.Typer(no_args_is_help=True, help="Weights of detectors, trackers and backbones, by name.")
 
