@@ -1,7 +1,7 @@
 """A tiny pack whose score is the athlete's brightness, a tiny real network, and a training that a test can kill.
 
-Run as a program it trains in a process of its own: `python tiny_training.py PACK WORKDIR KILL_AT [FIELD=VALUE…]`, and
-sends itself SIGKILL after KILL_AT training batches.
+Run as a program (`python -m tests.support.tiny_training PACK WORKDIR KILL_AT [FIELD=VALUE…]`) it trains in a process of
+its own and sends itself SIGKILL after KILL_AT training batches.
 """
 
 import os
@@ -25,8 +25,8 @@ from tasks.pack import PackClip, PackConfig, write_pack
 from tasks.train import train
 from tasks.training.config import ModelConfig, TrainConfig
 
-BACKBONES["tiny"] = Entry("tiny_training:build_tiny")
-BACKBONES["tiny_without_chance"] = Entry("tiny_training:build_tiny_without_chance")
+BACKBONES["tiny"] = Entry("tests.support.tiny_training:build_tiny")
+BACKBONES["tiny_without_chance"] = Entry("tests.support.tiny_training:build_tiny_without_chance")
 MASKS = MasksConfig(starts=(0, 8), grid=(4, 4), crop=32)
 MODEL = ModelConfig(backbone="tiny", attention="tsa", head="regression")
 CONFIG = TrainConfig(epochs=4, lr=3e-3, schedule="cosine", checkpoint_steps=2, loggers=())
