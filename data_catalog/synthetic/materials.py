@@ -30,7 +30,7 @@ MAX_UNPACKED_BYTES = 4 * 2**30   # more than any package here holds; stops an ar
 _AR_MAGIC = b"!<arch>\n"
 _AR_HEADER_BYTES = 60
 
-Progress = Callable[[str, int, int | None], None]
+PackageProgress = Callable[[str, int, int | None], None]
 
 
 class MaterialsError(ValueError):
@@ -91,7 +91,7 @@ def fetch_materials(
     *,
     manifest: Mapping[str, Material] | None = None,
     patience: Patience | None = None,
-    progress: Progress | None = None,
+    progress: PackageProgress | None = None,
 ) -> dict[str, Path]:
     """Download and unpack what is not in `folder` yet; safe with several processes at once.
 
@@ -122,7 +122,7 @@ def material_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
 
 
-def _provide(material: Material, folder: Path, patience: Patience, progress: Progress | None) -> Path:
+def _provide(material: Material, folder: Path, patience: Patience, progress: PackageProgress | None) -> Path:
     target = folder / material.folder
     if target.is_dir():
         return target
@@ -144,15 +144,15 @@ def _provide(material: Material, folder: Path, patience: Patience, progress: Pro
     return target
 
 
-def _download(material: Material, archive: Path, patience: Patience, progress: Progress | None) -> None:
-    def told(done: int, total: int | None) -> None:
+def _download(material: Material, archive: Path, patience: Patience, progress: PackageProgress | None) -> None:
+    def report(done: int, total: int | None) -> None:
         if progress is not None:
             progress(material.name, done, total)
 
     failures = []
     for url in (material.url, *material.mirrors):
         try:
-            fetch(url, archive, size=material.size, resumable=True, patience=patience, progress=told)
+            fetch(url, archive, size=material.size, resumable=True, patience=patience, progress=report)
         except DownloadError as exc:
             failures.append(str(exc))
             continue

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import os
 import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
+
+import httpx
 
 logger = logging.getLogger(__name__)
 
-CHUNK_BYTES = 1 << 18
 MIN_PROGRESS_BYTES = 1 << 16  # a connection that brings less counts as fruitless
 MAX_BYTES = 16 * 2**30  # larger than any published network here; stops a server that never ends
+MAX_REDIRECTS = 10
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-Progress = Callable[[int, int | None], None]
+_PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
+ByteProgress = Callable[[int, int | None], None]
+"""Called with the bytes received so far and all bytes, None where the server doesn't say how many there are."""
 
 
 class DownloadError(RuntimeError):
@@ -31,7 +31,13 @@ class DownloadError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to go on: seconds without a byte, fruitless tries in a row, and the pause between them."""
+    """How long a download is continued.
+
+    Attributes:
+        timeout_s: seconds without a byte.
+        tries: fruitless tries in a row.
+        pause_s: seconds between the first two tries, doubled for each further one.
+    """
 
     timeout_s: float = 30.0
     tries: int = 5
@@ -39,9 +45,12 @@ class Patience:
 
 
 def fetch(
-    url: str, part: Path, *, size: int | None, resumable: bool, patience: Patience, progress: Progress | None = None
+    url: str, part: Path, *, size: int | None, resumable: bool, patience: Patience, progress: ByteProgress | None = None
 ) -> None:
-    """Download `url` into the file `part`, going on where an earlier call was cut off.
+    """Download `url` into the file `part`, continuing where an earlier call was cut off.
+
+    Proxies and certificates are those of the environment (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and of the
+    system.
 
     Args:
         url: http or https.
@@ -50,72 +59,103 @@ def fetch(
         resumable: a digest will be checked afterwards, so that joining two halves is safe even when
             the server does not say which version they are of.
         patience: when to give up.
-        progress: called with bytes so far and bytes in all (None when the server does not tell).
+        progress: called with bytes so far and bytes in all.
 
     Raises:
         DownloadError: unreachable, refused, redirected elsewhere, of another size, or cut off too often.
         OSError: the disk is full or may not be written.
     """
-    _check_scheme(url, url)
-    fruitless, reason, best = 0, "", part.stat().st_size if part.exists() else 0
-    while fruitless < patience.tries:
-        try:
-            if _receive(url, part, size, resumable, patience.timeout_s, progress):
+    _require_http(url, url)
+    fruitless, best = 0, _length(part)
+    with _client(patience.timeout_s) as client:
+        while True:
+            reason = _attempt(client, url, part, size, resumable, progress)
+            if reason is None:
                 return
-            reason = "the connection was cut"
-        except urllib.error.HTTPError as exc:
-            if exc.code not in _AGAIN:
-                raise DownloadError(f"{url} answers {exc.code} {exc.reason}") from exc
-            reason = f"the server answers {exc.code} {exc.reason}"
-        except TimeoutError:
-            reason = f"the server sent nothing for {patience.timeout_s:g} seconds"
-        except urllib.error.URLError as exc:
-            reason = f"{urlsplit(url).hostname} cannot be reached ({exc.reason})"
-        except (http.client.HTTPException, ConnectionError, ssl.SSLError) as exc:
-            reason = f"the connection broke ({type(exc).__name__})"
-        received = part.stat().st_size if part.exists() else 0
-        # Measured against the best so far: a server whose stated length is a lie makes us start again and again.
-        fruitless = 0 if received >= best + MIN_PROGRESS_BYTES else fruitless + 1
-        best = max(best, received)
-        logger.warning("%s: %s after %d bytes", url, reason, received)
-        if fruitless < patience.tries:
+            received = _length(part)
+            # Measured against the best so far: a server whose stated length is a lie makes us start again and again.
+            fruitless = 0 if received >= best + MIN_PROGRESS_BYTES else fruitless + 1
+            best = max(best, received)
+            logger.warning("%s: %s after %d bytes", url, reason, received)
+            if fruitless >= patience.tries:
+                raise DownloadError(f"{url}: {reason} after {best} bytes")
             time.sleep(patience.pause_s * 2 ** max(fruitless - 1, 0))
-    raise DownloadError(f"{url}: {reason} after {best} bytes")
+
+
+def _client(timeout_s: float) -> httpx.Client:
+    """A connection with our redirect rules, trusting the system's certificates as browsers there do."""
+    try:
+        return httpx.Client(
+            timeout=timeout_s,
+            verify=ssl.create_default_context(),
+            headers={"User-Agent": "tubeflow", "Accept-Encoding": "identity"},
+            follow_redirects=True,
+            max_redirects=MAX_REDIRECTS,
+            event_hooks={"response": [_check_redirect]},
+        )
+    except ValueError as exc:
+        raise DownloadError(f"the proxy that the environment names can't be used ({exc})") from exc
+
+
+def _attempt(
+    client: httpx.Client, url: str, part: Path, size: int | None, resumable: bool, progress: ByteProgress | None
+) -> str | None:
+    """One connection: why it has to be tried again, None when the file is whole by all that the server says."""
+    try:
+        return None if _receive(client, url, part, size, resumable, progress) else "the connection was cut"
+    except httpx.HTTPStatusError as exc:
+        status = f"{exc.response.status_code} {exc.response.reason_phrase}"
+        if exc.response.status_code not in _AGAIN:
+            raise DownloadError(f"{url} answers {status}") from exc
+        return f"the server answers {status}"
+    except httpx.TooManyRedirects as exc:
+        raise DownloadError(f"{url} redirects more than {MAX_REDIRECTS} times, as in an infinite loop") from exc
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as exc:
+        raise DownloadError(f"{url} is no address that can be asked ({exc})") from exc
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as exc:
+        return f"{httpx.URL(url).host} cannot be reached ({exc})"
+    except httpx.TimeoutException:
+        return f"the server sent nothing for {client.timeout.read:g} seconds"
+    except (httpx.RemoteProtocolError, httpx.ReadError):
+        return "the connection was cut"
+    except httpx.TransportError as exc:
+        return f"the connection broke ({type(exc).__name__})"
 
 
 def _receive(
-    url: str, part: Path, size: int | None, resumable: bool, timeout_s: float, progress: Progress | None
+    client: httpx.Client, url: str, part: Path, size: int | None, resumable: bool, progress: ByteProgress | None
 ) -> bool:
-    """One connection; True when the file is whole by all that the server says."""
+    """Whether one connection made the file whole; what it brought stays in `part` in any case.
+
+    Raises:
+        DownloadError: it is another file than the published one.
+        httpx.HTTPError: the answer is none, or the connection broke.
+    """
     offset, validator = _resume_point(url, part, resumable)
-    headers = {"User-Agent": "tubeflow", "Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-        if validator:
-            headers["If-Range"] = validator
-    try:
-        response = _opener().open(urllib.request.Request(url, headers=headers), timeout=timeout_s)
-    except urllib.error.HTTPError as exc:
-        if exc.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    if offset and validator:
+        headers["If-Range"] = validator
+    with client.stream("GET", url, headers=headers) as response:
+        if offset and response.status_code == _RANGE_NOT_SATISFIABLE:
             # Whole already, or the file has become shorter; only starting again tells which.
             forget(part)
             return False
-        raise
-    with response:
-        if response.status != http.client.PARTIAL_CONTENT or _range_start(response.headers) != offset:
-            if response.status == http.client.PARTIAL_CONTENT:
-                forget(part)  # a server that sends another range than asked cannot be resumed from
-                return False
-            offset = 0
+        response.raise_for_status()
+        partial = response.status_code == _PARTIAL_CONTENT
+        if partial and _range_start(response.headers) != offset:
+            forget(part)  # a server that sends another range than asked cannot be resumed from
+            return False
+        offset = offset if partial else 0
         total = _total(response.headers, offset)
         _check_answer(url, response.headers, total, size)
-        if total is None and size is None and not resumable and not response.chunked:
+        chunked = "chunked" in response.headers.get("Transfer-Encoding", "")
+        if total is None and size is None and not resumable and not chunked:
             raise DownloadError(f"{url} does not tell its length, so that a file cut short could not be recognised")
         _remember(part, url, response.headers)
         with part.open("r+b" if offset else "wb") as file:
             file.seek(offset)
             file.truncate()
-            received = _copy(response, file, offset, size or MAX_BYTES, url, total, progress)
+            received = _copy(response, file, offset, size or MAX_BYTES, total, progress)
             file.flush()
             os.fsync(file.fileno())
     expected = total if total is not None else size
@@ -123,24 +163,22 @@ def _receive(
 
 
 def _copy(
-    source: http.client.HTTPResponse,
-    file: IO[bytes],
-    offset: int,
-    limit: int,
-    url: str,
-    total: int | None,
-    progress: Progress | None,
+    response: httpx.Response, file: IO[bytes], offset: int, limit: int, total: int | None, progress: ByteProgress | None
 ) -> int:
+    """Write the answer's bytes as they arrive; returns the length of the file then."""
     done = offset
-    # read1 hands over what has arrived: when the server stalls, no byte is lost in a half-filled buffer.
-    while chunk := source.read1(CHUNK_BYTES):
+    for chunk in response.iter_raw():  # without a size: when the server stalls, no byte is lost in a half-filled buffer
         done += len(chunk)
         if done > limit:
-            raise DownloadError(f"{url} sends more than the published {limit} bytes, so it is another file")
+            raise DownloadError(f"{response.url} sends more than the published {limit} bytes, so it is another file")
         file.write(chunk)
         if progress is not None:
             progress(done, total)
     return done
+
+
+def _length(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _resume_point(url: str, part: Path, resumable: bool) -> tuple[int, str | None]:
@@ -193,35 +231,16 @@ def _range_start(headers: Mapping[str, str]) -> int | None:
     return int(start) if unit == "bytes" and start.isdecimal() else None
 
 
-class _SameKindRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https only, and never from https down to http."""
-
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:  # fmt: skip
-        _check_scheme(newurl, req.full_url)
-        if req.type == "https" and urlsplit(newurl).scheme != "https":
-            raise DownloadError(f"{req.full_url} redirects from https down to {newurl}, which is refused")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+def _check_redirect(response: httpx.Response) -> None:
+    """Redirects lead to http and https only, and never from https down to http. Raises DownloadError."""
+    if not response.has_redirect_location:
+        return
+    target = response.url.join(response.headers["Location"])
+    _require_http(str(target), str(response.url))
+    if response.url.scheme == "https" and target.scheme != "https":
+        raise DownloadError(f"{response.url} redirects from https down to {target}, which is refused")
 
 
-def _check_scheme(url: str, asked: str) -> None:
-    if urlsplit(url).scheme not in ("http", "https"):
+def _require_http(url: str, asked: str) -> None:
+    if not url.lower().startswith(("http://", "https://")):
         raise DownloadError(f"{asked} leads to {url[:100]}, but only http and https are followed")
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """Only what is needed: urllib's own opener would also read file:, ftp: and data: addresses."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-        _SameKindRedirect(),
-    ):
-        opener.add_handler(handler)
-    return opener

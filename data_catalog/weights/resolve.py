@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from data_catalog.atomic import replacing, sync_folder
-from data_catalog.weights.download import DownloadError, Patience, Progress, fetch, forget
+from data_catalog.weights.download import ByteProgress, DownloadError, Patience, fetch, forget
 from data_catalog.weights.registry import (
     DIGESTS,
     WeightFile,
@@ -66,13 +66,13 @@ def pull(
     *,
     registry: dict[str, Weights] | None = None,
     patience: Patience | None = None,
-    progress: Progress | None = None,
+    progress: ByteProgress | None = None,
 ) -> list[Path]:
     """Download the files of `name` that are not here yet; safe with several processes at once.
 
     Raises:
         WeightsError: unknown name, not to be had, or not what was published; says how to place the
-            file by hand. An interrupted download goes on where it stopped when called again.
+            file by hand. An interrupted download continues where it stopped when called again.
         OSError: the folder cannot be written.
     """
     entry = find_entry(name, load_registry() if registry is None else registry)
@@ -161,7 +161,9 @@ def resolve_weights(
     return entry.place(entry.files[0], folder) if len(entry.files) == 1 else folder / entry.name
 
 
-def _pull_file(entry: Weights, file: WeightFile, folder: Path, patience: Patience, progress: Progress | None) -> Path:
+def _pull_file(
+    entry: Weights, file: WeightFile, folder: Path, patience: Patience, progress: ByteProgress | None
+) -> Path:
     target, part = entry.place(file, folder), folder / f".{file.file}.part"
     if target.is_file():
         return target

@@ -1,21 +1,19 @@
 """Weights over a real HTTP server that stalls, truncates, lies and redirects."""
 
 import hashlib
-import io
 import json
 import multiprocessing
 import resource
 import socket
 import threading
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.client import HTTPMessage
 from pathlib import Path
 
+import httpx
 import pytest
 
-from data_catalog.weights.download import DownloadError, Patience, _SameKindRedirect
+from data_catalog.weights.download import DownloadError, Patience, _check_redirect
 from data_catalog.weights.resolve import (
     WeightFile,
     Weights,
@@ -229,15 +227,12 @@ def test_redirects_elsewhere_are_refused(case: Case, target: str) -> None:
 
 @pytest.mark.parametrize(("start", "refused"), [("https://a.org/x", True), ("http://a.org/x", False)])
 def test_a_redirect_never_leaves_https(start: str, refused: bool) -> None:
-    request = urllib.request.Request(start)
-    answer = (request, io.BytesIO(), 302, "Found", HTTPMessage(), "http://b.org/x")
+    answer = httpx.Response(302, headers={"Location": "http://b.org/x"}, request=httpx.Request("GET", start))
     if refused:
         with pytest.raises(DownloadError, match="redirects from https down"):
-            _SameKindRedirect().redirect_request(*answer)
+            _check_redirect(answer)
     else:
-        followed = _SameKindRedirect().redirect_request(*answer)
-        assert followed is not None
-        assert followed.full_url == "http://b.org/x"
+        _check_redirect(answer)
 
 
 def test_a_redirect_in_a_circle_ends(case: Case) -> None:
@@ -262,6 +257,30 @@ def test_a_closed_network_tells_how_to_place_the_file_by_hand(tmp_path: Path) ->
     assert "127.0.0.1 cannot be reached" in sentence
     assert f"download {url} with a browser and run `tubeflow weights add FILE`" in sentence
     assert str(tmp_path / "w" / "net.bin") in sentence
+
+
+def test_the_proxy_of_the_environment_is_asked(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.serve(Rule(BODY), sha256=SHA)
+    case.registry = {"net": entry(url="http://weights.invalid/net.bin", sha256=SHA)}
+    monkeypatch.setenv("http_proxy", case.server.url)
+    assert case.pull().read_bytes() == BODY
+    assert [request.path for request in case.server.requests] == ["/net.bin"]
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_a_dead_proxy_is_not_asked_for_what_it_is_not_for(
+    proxy: str, case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case.serve(Rule(BODY), sha256=SHA)
+    monkeypatch.setenv("all_proxy", proxy)
+    assert case.pull().read_bytes() == BODY  # `no_proxy` names the server
+
+
+def test_a_proxy_of_an_unknown_kind_is_named(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    case.serve(Rule(BODY), sha256=SHA)
+    monkeypatch.setenv("all_proxy", "gopher://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"the proxy that the environment names can't be used \(.*gopher"):
+        case.pull()
 
 
 def test_what_is_handed_out_on_a_page_only_says_so(tmp_path: Path) -> None:
