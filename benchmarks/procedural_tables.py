@@ -20,7 +20,7 @@ from flows.experiments.matrix import summarise
 from flows.report.attention_cost import attention_channels
 from models.attention.cost import AttentionCost, attention_cost, in_words, total_cost
 from models.attention.growth import grow_tubes
-from tasks.training.scoring import OVERALL
+from tasks.training.score_table import OVERALL
 
 PLAIN, TSA, NONLOCAL = "PlainNet", "TSA-Net", "NL-Net"
 AGAINST_PLAIN = (TSA, NONLOCAL, "TSA-Net x2", "TSA-Net x3")

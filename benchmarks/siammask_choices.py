@@ -35,7 +35,7 @@ from models.trackers.siammask.checkpoint import load_siammask
 from models.trackers.siammask.outline import mask_to_rectangle, rectangle_to_quad
 from models.trackers.siammask.settings import find_preset, lost_settings
 from models.trackers.siammask.tracker import SiamMaskTracker
-from tasks.assessment.tracking import EvaluationConfig, Sample, load_sample, measure, quad_boxes, run_clip, true_tube
+from tasks.assessment.one_pass import EvaluationConfig, Sample, load_sample, measure, quad_boxes, run_clip, true_tube
 
 CONFIG = EvaluationConfig()
 ALWAYS, NEVER = 0.0, 1.1  # sureness from which the outline decides

@@ -33,7 +33,7 @@ from data_catalog.synthetic.sport.write import MIN_VISIBLE_PX, first_box, silhou
 from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
 from models.geometry import polygon_iou
 from models.trackers import Tracker, Tube, build_tracker
-from tasks.assessment.quality import QualityConfig, Subject, judge, measure, runs_of
+from tasks.assessment.tube_checks import QualityConfig, Subject, judge, measure, runs_of
 from tasks.masks import MasksConfig, build_masks
 from tasks.normalize import select_frames
 

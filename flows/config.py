@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from models.backbones import BACKBONES
 from models.trackers import TRACKERS
 from tasks.assessment.published_tubes import PUBLISHED
-from tasks.assessment.quality import QualityConfig
+from tasks.assessment.tube_checks import QualityConfig
 from tasks.detect import NOBODY, DetectConfig
 from tasks.engine.config import StageConfig
 from tasks.evaluate import EvaluateConfig

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from data_catalog.datasets.records import Check, Listing
     from data_catalog.tables.tube_quality import TubeQuality
     from flows.runs.summary import RunSummary
-    from tasks.assessment.tube_truth import TruthMeans
+    from tasks.assessment.truth_figures import TruthMeans
     from tasks.engine.plan import StagePlan
 
 out = Console(highlight=False)

@@ -25,7 +25,7 @@ from tasks.engine.progress import report
 from tasks.engine.stage import Stage, each, read_parent
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.network import build_network
-from tasks.training.scoring import Table, score_table
+from tasks.training.score_table import Table, score_table
 from tasks.training.splits import split_clips
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from flows.console import out
-from tasks.training.scoring import OVERALL
+from tasks.training.score_table import OVERALL
 
 
 def print_comparison(record: Mapping[str, Any]) -> None:

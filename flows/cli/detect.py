@@ -19,7 +19,7 @@ from flows.console import err, out
 
 if TYPE_CHECKING:
     from models.detectors import Detector
-    from tasks.assessment.detection import Choice, Found
+    from tasks.assessment.detector_accuracy import Choice, Found
 
 app = typer.Typer(no_args_is_help=True, help="Measure detectors of the first frame's athlete.")
 
@@ -51,7 +51,7 @@ def detect_evaluate(
 
     Example: `tubeflow detect evaluate clips/ -d athlete-n -d nanodet:nanodet_m.onnx`
     """
-    from tasks.assessment.detection import DetectEvaluation, evaluate_detectors, find_athlete_clips
+    from tasks.assessment.detector_accuracy import DetectEvaluation, evaluate_detectors, find_athlete_clips
 
     try:
         built = dict(_build(text, min_score, device) for text in dict.fromkeys(detectors))
@@ -101,7 +101,7 @@ def _box(text: str) -> tuple[str, tuple[float, float, float, float]]:
 
 def counts(choices: Sequence[Choice]) -> dict[str, dict[str, dict[str, int]]]:
     """Detector → policy → clips, clips that are right (.5), and roughly right (.3)."""
-    from tasks.assessment.detection import RIGHT, ROUGHLY
+    from tasks.assessment.detector_accuracy import RIGHT, ROUGHLY
 
     table: dict[str, dict[str, dict[str, int]]] = {}
     for one in choices:
@@ -114,7 +114,7 @@ def counts(choices: Sequence[Choice]) -> dict[str, dict[str, dict[str, int]]]:
 
 def count_table(choices: Sequence[Choice], found: Sequence[Found]) -> Table:
     """Detector × policy."""
-    from tasks.assessment.detection import CHOICES, RIGHT, ROUGHLY
+    from tasks.assessment.detector_accuracy import CHOICES, RIGHT, ROUGHLY
 
     clips = len({one.clip for one in choices})
     table = _table(f"Right on {clips} clips")
@@ -136,7 +136,7 @@ def _table(title: str) -> Table:
 
 def clip_table(choices: Sequence[Choice], most: int = 30) -> Table:
     """Overlap of every choice, clip by clip, of the first `most` clips."""
-    from tasks.assessment.detection import CHOICES
+    from tasks.assessment.detector_accuracy import CHOICES
 
     table = _table("Overlap of the chosen box")
     table.add_column("clip", no_wrap=True)

@@ -45,7 +45,7 @@ def pretrain_tracker_command(
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
     """
     from flows.pretrain.tracker import TrackerOrder, pretrain_tracker
-    from tasks.pretrain.tracker import TrackerRecipe
+    from tasks.pretrain.train_tracker import TrackerRecipe
 
     root = Workspace.open(workspace).root / "pretrain"
     order = TrackerOrder(
@@ -85,7 +85,7 @@ def pretrain_detector_command(
     """
     from data_catalog.synthetic.people.mesh import PeopleError
     from flows.pretrain.detector import DetectorOrder, pretrain_detector
-    from tasks.pretrain.detector import DetectorTraining
+    from tasks.pretrain.train_detector import DetectorTraining
 
     root = Workspace.open(workspace).root / "pretrain"
     order = DetectorOrder(root, out_file, people, procedural, manifest, device)

@@ -19,7 +19,7 @@ from flows.config import ConfigError
 from flows.console import out, print_whole
 
 if TYPE_CHECKING:
-    from tasks.assessment.tracking import ClipResult
+    from tasks.assessment.one_pass import ClipResult
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate trackers; import and export tracks.")
 
@@ -53,7 +53,7 @@ def tracks_evaluate(
     """
     from data_catalog.tracks.benchmarks import find_tracking_clips
     from flows.tracking import evaluate as evaluation
-    from tasks.assessment.tracking import EvaluationConfig
+    from tasks.assessment.one_pass import EvaluationConfig
 
     wanted = [*dict.fromkeys([*(compare or ()), *trackers])]
     if not wanted:

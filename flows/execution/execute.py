@@ -24,7 +24,7 @@ from flows.runs.quality import known_quality, measure_tubes, suspicious, worst_f
 from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
-from tasks.assessment.tube_truth import means
+from tasks.assessment.truth_figures import means
 from tasks.engine import progress
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job

@@ -25,7 +25,7 @@ from models.metrics.comparison import (
     error_test,
     permutation_test,
 )
-from tasks.training.scoring import OVERALL, score_table
+from tasks.training.score_table import OVERALL, score_table
 
 SCORE_METRICS, LABEL_METRICS = ("spearman", "r_l2", "mse"), ("accuracy",)
 

@@ -24,7 +24,7 @@ from flows.datasets.clips import dataset_clips
 from flows.experiments.contenders import ACTIONS, Contender, find_contenders, plain, record_path
 from flows.runs.record import new_run_id
 from tasks.engine.config import StageConfig
-from tasks.training.scoring import OVERALL, SELECTION, score_table
+from tasks.training.score_table import OVERALL, SELECTION, score_table
 
 if TYPE_CHECKING:
     from flows.runs.summary import RunSummary

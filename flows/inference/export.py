@@ -20,7 +20,7 @@ from data_catalog.pack.file import PackReader
 from flows.config import ConfigError
 from flows.inference.predict import choose_action
 from flows.runs.finished import FinishedRun, trained_state
-from tasks.predict import action_range, build_scorer, needs_difficulty
+from tasks.trained import action_range, build_scorer, needs_difficulty
 
 if TYPE_CHECKING:
     from models.exportable import ScoreModel

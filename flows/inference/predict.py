@@ -22,7 +22,7 @@ from flows.runs.finished import FinishedRun, trained_state
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.engine.job import Context
 from tasks.engine.plan import Planner
-from tasks.predict import action_range, needs_difficulty, predict, trained_actions
+from tasks.trained import action_range, needs_difficulty, predict, trained_actions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from flows.config import ConfigError
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.composites.scenes import Composer
-    from tasks.pretrain.detector import DetectorTraining, Step
+    from tasks.pretrain.train_detector import DetectorTraining, Step
 
 Told = Callable[[str, int, int | None], None]
 
@@ -72,7 +72,7 @@ def pretrain_detector(order: DetectorOrder, training: DetectorTraining, told: To
         ConfigError: the list of materials lacks what is needed.
         OSError: the disk is full or a folder can't be written.
     """
-    from tasks.pretrain.detector import train_detector
+    from tasks.pretrain.train_detector import train_detector
 
     start, tell = time.perf_counter(), told or (lambda what, done, total: None)
     manifest = load_manifest(order.manifest)

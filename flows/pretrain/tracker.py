@@ -16,7 +16,7 @@ from flows.config import ConfigError
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.composites.cutouts import Cast
-    from tasks.pretrain.tracker import Progress, TrackerRecipe
+    from tasks.pretrain.train_tracker import Progress, TrackerRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,8 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | No
         ConfigError: materials that are needed are left out.
         OSError: the disk is full or a folder can't be written.
     """
-    from tasks.pretrain.pool import fill_pool
-    from tasks.pretrain.tracker import held_out_errors, new_network, save_weights, train_tracker
+    from tasks.pretrain.tracker_pool import fill_pool
+    from tasks.pretrain.train_tracker import held_out_errors, new_network, save_weights, train_tracker
 
     start = time.perf_counter()
     tell = told or (lambda what, done, total: None)

@@ -25,7 +25,7 @@ from flows.runs.clip_tube import ClipTube, read_clip, scored_starts
 from flows.runs.command_line import command_line
 from models.metrics.comparison import METRICS, Sample, bootstrap
 from models.metrics.scores import spearman
-from tasks.assessment.tube_truth import TruthFigures, means
+from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
 from tasks.training.config import EpochRow

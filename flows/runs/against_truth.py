@@ -13,7 +13,7 @@ from data_catalog.errors import DatasetError
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig
 from models.geometry import scale_quads
-from tasks.assessment.tube_truth import MEASURE_VERSION, Truth, TruthFigures, compare_with_truth
+from tasks.assessment.truth_figures import MEASURE_VERSION, Truth, TruthFigures, compare_with_truth
 from tasks.engine.job import Job
 from tasks.engine.plan import StagePlan
 from tasks.masks import MasksConfig

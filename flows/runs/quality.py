@@ -13,7 +13,7 @@ from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.tube_quality import Pair, TubeQuality, TubeSeries
 from flows.config import PipelineConfig
-from tasks.assessment.quality import MEASURE_VERSION, QualityConfig, Subject, judge, measure
+from tasks.assessment.tube_checks import MEASURE_VERSION, QualityConfig, Subject, judge, measure
 from tasks.engine.plan import StagePlan
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from data_catalog.tables.quarantine import QuarantineRow
 from data_catalog.tables.tube_quality import TubeQuality
-from tasks.assessment.tube_truth import TruthMeans
+from tasks.assessment.truth_figures import TruthMeans
 from tasks.engine.failures import Failure
 from tasks.engine.run import ShardReport
 

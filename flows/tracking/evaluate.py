@@ -19,7 +19,7 @@ from data_catalog.tracks.files import TrackFile, fill_absent, read_tracks, write
 from flows.config import ConfigError
 from models.metrics.tracking import paired_difference
 from models.trackers import Tube
-from tasks.assessment.tracking import (
+from tasks.assessment.one_pass import (
     SPREAD,
     ClipFigures,
     ClipResult,

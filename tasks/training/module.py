@@ -20,8 +20,8 @@ from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 from tasks.training.remask import Remask
+from tasks.training.score_table import OVERALL, SELECTION, score_table
 from tasks.training.scorer import ClipScorer
-from tasks.training.scoring import OVERALL, SELECTION, score_table
 from tasks.training.splits import ClipSplits
 
 STATE = "tubeflow"

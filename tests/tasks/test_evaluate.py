@@ -11,7 +11,7 @@ from models.metrics.scores import fisher_z_mean
 from tasks.engine.progress import Progress, listening, report
 from tasks.evaluate import EvaluateConfig, evaluate, nothing_evaluated
 from tasks.train import TrainResult, train
-from tasks.training.scoring import score_table
+from tasks.training.score_table import score_table
 from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -34,7 +34,7 @@ from flows.view.state import DatasetState, Snapshot, ViewState
 from tasks.engine.job import Context
 from tasks.evaluate import EvaluateConfig, predict_clips
 from tasks.pack import PackClip, write_pack
-from tasks.predict import action_range, build_scorer, first_batch, needs_difficulty, scorer_of
+from tasks.trained import action_range, build_scorer, first_batch, needs_difficulty, scorer_of
 
 if TYPE_CHECKING:
     from torch import Tensor

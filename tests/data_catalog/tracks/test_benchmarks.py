@@ -8,7 +8,7 @@ import pytest
 
 from data_catalog.tracks.benchmarks import find_tracking_clips, mask_boxes
 from data_catalog.tracks.text import TrackFileError
-from tasks.assessment.tracking import EvaluationConfig, load_sample
+from tasks.assessment.one_pass import EvaluationConfig, load_sample
 
 
 def images(folder: Path, count: int = 3, end: str = "jpg") -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from data_catalog.synthetic.sport import make_dataset
 from flows.cli.main import app
 from models.detectors import Detections
-from tasks.assessment.detection import best_overlaps, find_athlete_clips
+from tasks.assessment.detector_accuracy import best_overlaps, find_athlete_clips
 
 TENNIS = "tennis=306,113,162,247"  # the player in frame 0, which NanoDet is sure of; this clip has no truth
 

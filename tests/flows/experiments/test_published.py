@@ -11,7 +11,7 @@ from data_catalog.datasets.aqa7 import ACTIONS
 from flows.experiments.published import Published, PublishedRow, missing_figures, published, published_rows
 from models.attention.cost import attention_cost
 from models.metrics.scores import fisher_z_mean
-from tasks.training.scoring import OVERALL
+from tasks.training.score_table import OVERALL
 
 SIX = set(ACTIONS)
 

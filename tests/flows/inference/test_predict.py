@@ -19,7 +19,7 @@ from flows.inference.predict import Request, parse_boxes, predict_videos
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
-from tasks.predict import action_range
+from tasks.trained import action_range
 from tests.support.tiny_workspace import DATASET, ThreadRunner, copy_workspace
 
 

@@ -11,7 +11,7 @@ from data_catalog.catalog import Workspace
 from flows.console import truth_sentence
 from flows.datasets.ingest import ingest
 from flows.runs.record import against_truth as tube_truth
-from tasks.assessment.tube_truth import TruthMeans
+from tasks.assessment.truth_figures import TruthMeans
 from tests.support.tiny_workspace import copy_workspace, new_workspace, run
 
 UPTO = ("normalize", "detect", "track", "masks")

@@ -10,7 +10,7 @@ from data_catalog.catalog import Workspace
 from flows.cli.main import app
 from flows.runs import quality
 from flows.runs.quality import known_quality, measure_tubes
-from tasks.assessment.quality import QualityConfig
+from tasks.assessment.tube_checks import QualityConfig
 from tests.support.tiny_workspace import copy_workspace, plan, run, tiny_config
 
 SUSPECT_ALL = "quality.suspicious=0"

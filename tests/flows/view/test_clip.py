@@ -19,7 +19,7 @@ from flows.runs.finished import find_run, trained_state
 from flows.view.command import nearest_preset, run_words
 from models.geometry import polygon_iou
 from tasks.evaluate import load_weights
-from tasks.predict import scorer_of
+from tasks.trained import scorer_of
 from tasks.training.network import build_network
 from tests.support.tiny_workspace import DATASET, plan, run, tiny_config
 from tests.support.view_pages import Pages, clip_name, pages_of

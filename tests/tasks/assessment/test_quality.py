@@ -9,7 +9,7 @@ from benchmarks.tube_quality import Case, Slipping, make_case, score
 from data_catalog.synthetic.sport.mishaps import cut_to, pass_before, shoot, stop_camera
 from data_catalog.synthetic.sport.storyboard import plan_clip
 from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
-from tasks.assessment.quality import QualityConfig, Subject, judge, measure
+from tasks.assessment.tube_checks import QualityConfig, Subject, judge, measure
 
 LENGTH, SEGMENTS = 40, 4
 SUBJECT = Subject("t" * 40, "m" * 40, "tiny", "dive")

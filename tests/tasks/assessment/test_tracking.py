@@ -9,7 +9,7 @@ import pytest
 from data_catalog.tracks.benchmarks import TrackingClip, box_corners, find_tracking_clips
 from models.trackers import TrackStep, Tube
 from models.trackers.base import FrameLoopTracker, rectangle
-from tasks.assessment.tracking import EvaluationConfig, existing_tube, jittered, load_sample, measure, run_clip
+from tasks.assessment.one_pass import EvaluationConfig, existing_tube, jittered, load_sample, measure, run_clip
 
 COUNT = 8
 CONFIG = EvaluationConfig(length=6, size_wh=(80, 60))

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from models.geometry import box_to_quad
 from models.geometry.rle import pack_runs
-from tasks.assessment.tube_truth import Truth, TruthFigures, compare_with_truth, means
+from tasks.assessment.truth_figures import Truth, TruthFigures, compare_with_truth, means
 from tasks.masks import MasksConfig, PixelMasks, TubeMasks, build_masks
 
 FRAME = (455, 256)

@@ -16,7 +16,7 @@ from models.safetensors_file import write_safetensors
 from models.trackers.siammask.learning import losses
 from models.trackers.siammask.mobilenet import fold_classifier
 from models.trackers.siammask.small import SmallSiamMask
-from tasks.pretrain.pool import SEARCHES_EACH, Pool
+from tasks.pretrain.tracker_pool import SEARCHES_EACH, Pool
 
 logger = logging.getLogger(__name__)
 
