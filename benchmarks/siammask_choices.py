@@ -35,13 +35,21 @@ from models.trackers.siammask.checkpoint import load_siammask
 from models.trackers.siammask.outline import mask_to_rectangle, rectangle_to_quad
 from models.trackers.siammask.settings import find_preset, lost_settings
 from models.trackers.siammask.tracker import SiamMaskTracker
-from tasks.assessment.one_pass import EvaluationConfig, Sample, load_sample, measure, quad_boxes, run_clip, true_tube
+from tasks.assessment.one_pass import (
+    EvaluationConfig,
+    TrackingSample,
+    load_sample,
+    measure_tube,
+    quad_boxes,
+    run_clip,
+    true_tube,
+)
 
 CONFIG = EvaluationConfig()
 ALWAYS, NEVER = 0.0, 1.1  # sureness from which the outline decides
 
 
-def dives(count: int, seed: int) -> Iterator[Sample]:
+def dives(count: int, seed: int) -> Iterator[TrackingSample]:
     """Procedural dives in the evaluation's form."""
     with tempfile.TemporaryDirectory(prefix="dives-") as name:
         folder = make_dataset(Path(name), clips=count, seed=seed)
@@ -51,7 +59,7 @@ def dives(count: int, seed: int) -> Iterator[Sample]:
             quads = truth.quads[0, index].astype(np.float64)
             boxes, hidden = quad_boxes(quads), ~truth.visible[0, index]
             boxes[hidden], quads[hidden] = np.nan, np.nan
-            yield Sample(
+            yield TrackingSample(
                 name=path.stem,
                 attributes=frozenset(),
                 frames=read_frames(path, index, CONFIG.size_wh or (info.width, info.height)),
@@ -62,19 +70,19 @@ def dives(count: int, seed: int) -> Iterator[Sample]:
             )
 
 
-def real(folder: Path) -> Iterator[Sample]:
+def real(folder: Path) -> Iterator[TrackingSample]:
     """Clips with ground truth in the evaluation's form."""
     for clip in find_tracking_clips(folder):
         yield load_sample(clip, CONFIG)
 
 
-def with_quads(change: Callable[[Tube], NDArray[np.float32] | None]) -> Callable[[Sample], float | None]:
+def with_quads(change: Callable[[Tube], NDArray[np.float32] | None]) -> Callable[[TrackingSample], float | None]:
     """Grid IoU of quads that are made from the true tube; None where they can't be."""
 
-    def figure(sample: Sample) -> float | None:
+    def figure(sample: TrackingSample) -> float | None:
         tube = true_tube(sample)
         quads = change(tube)
-        return None if quads is None else measure(sample, replace(tube, quads=quads)).figures.grid
+        return None if quads is None else measure_tube(sample, replace(tube, quads=quads)).figures.grid
 
     return figure
 
@@ -107,11 +115,11 @@ def siammask_s(sure: float | None = None, found_above: float | None = None) -> S
     return SiamMaskTracker.around(loaded.network, settings, lost)
 
 
-def tracked(tracker: SiamMaskTracker) -> Callable[[Sample], float | None]:
+def tracked(tracker: SiamMaskTracker) -> Callable[[TrackingSample], float | None]:
     return lambda sample: run_clip(sample, tracker, CONFIG).figures.grid
 
 
-def losses(samples: Iterable[Sample], found_above: float) -> tuple[float, float]:
+def losses(samples: Iterable[TrackingSample], found_above: float) -> tuple[float, float]:
     """Share of frames after the last true one that are claimed, and of true ones that are called lost."""
     tracker, claimed, missed = siammask_s(found_above=found_above), [], []
     for sample in samples:
@@ -124,7 +132,7 @@ def losses(samples: Iterable[Sample], found_above: float) -> tuple[float, float]
     return float(np.concatenate(claimed).mean()), float(np.concatenate(missed).mean())
 
 
-def print_quads(group: str, samples: Iterable[Sample]) -> None:
+def print_quads(group: str, samples: Iterable[TrackingSample]) -> None:
     """A line a way to make a quad."""
     ways = {
         "bound: rectangle around the true pixels": with_quads(around_pixels),

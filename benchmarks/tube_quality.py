@@ -33,7 +33,7 @@ from data_catalog.synthetic.sport.write import MIN_VISIBLE_PX, first_box, silhou
 from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
 from models.geometry import polygon_iou
 from models.trackers import Tracker, Tube, build_tracker
-from tasks.assessment.tube_checks import QualityConfig, Subject, judge, measure, runs_of
+from tasks.assessment.tube_checks import QualityConfig, TubeKeys, judge_series, measure_series, runs_of
 from tasks.masks import MasksConfig, build_masks
 from tasks.normalize import select_frames
 
@@ -123,7 +123,7 @@ def make_case(mishap: str, film: Film, tracker: Tracker | Slipping) -> Case:
     stored = encode_frames(frames)
     track = {"quads": tube.quads[None], "scores": tube.scores[None], "lost": tube.lost[None]}
     started = time.process_time()
-    series = measure(decode_frames(stored, half=True), index, FRAME_WH, track, omega, config.crop)
+    series = measure_series(decode_frames(stored, half=True), index, FRAME_WH, track, omega, config.crop)
     seconds = time.process_time() - started
     cuts = tuple(int(np.searchsorted(index, cut)) for cut in film.cuts)
     return Case(mishap, series, visible, polygon_iou(tube.quads, truth), cuts, seconds)
@@ -157,7 +157,7 @@ def score(cases: list[Case], config: QualityConfig) -> dict[str, Tally]:
     """Tallies of cuts, lost athletes and drift over all cases."""
     tallies = {name: Tally() for name in ("cut", "lost", "drift")}
     for case in cases:
-        row = judge(Subject("", "", "", ""), case.series, config)
+        row = judge_series(TubeKeys("", "", "", ""), case.series, config)
         near = lambda cut, frames: any(abs(cut - frame) <= 1 for frame in frames)  # noqa: E731
         tallies["cut"].count([near(cut, row.cuts) for cut in case.cuts], [near(cut, case.cuts) for cut in row.cuts])
         for name in ("lost", "drift"):
@@ -190,7 +190,7 @@ def ranking(cases: list[Case], config: QualityConfig) -> tuple[float, float]:
     from scipy.stats import rankdata, spearmanr
 
     kept = [case for case in cases if not case.cuts]
-    suspicion = np.asarray([judge(Subject("", "", "", ""), case.series, config).suspicion for case in kept])
+    suspicion = np.asarray([judge_series(TubeKeys("", "", "", ""), case.series, config).suspicion for case in kept])
     off = np.asarray([(case.overlap[case.visible] < OFF).mean() for case in kept])
     bad = off >= 0.2
     ranks = rankdata(suspicion)
@@ -203,7 +203,7 @@ def called(cases: list[Case], config: QualityConfig) -> tuple[Tally, Tally]:
     of tubes that slip or whose scene is cut, found where it is."""
     fine, wrong = Tally(), Tally()
     for case in cases:
-        suspicious = judge(Subject("", "", "", ""), case.series, config).suspicion >= config.suspicious
+        suspicious = judge_series(TubeKeys("", "", "", ""), case.series, config).suspicion >= config.suspicious
         if case.mishap == "plain" and (case.overlap[case.visible] < OFF).mean() < 0.2:
             fine.count([not suspicious], [])
         elif case.mishap in ("cut", "slip"):

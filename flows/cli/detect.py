@@ -19,7 +19,7 @@ from flows.console import err, out
 
 if TYPE_CHECKING:
     from models.detectors import Detector
-    from tasks.assessment.detector_accuracy import Choice, Found
+    from tasks.assessment.detector_accuracy import ChosenBox, PeopleFound
 
 app = typer.Typer(no_args_is_help=True, help="Measure detectors of the first frame's athlete.")
 
@@ -99,7 +99,7 @@ def _box(text: str) -> tuple[str, tuple[float, float, float, float]]:
     return name, (x, y, w, h)
 
 
-def counts(choices: Sequence[Choice]) -> dict[str, dict[str, dict[str, int]]]:
+def counts(choices: Sequence[ChosenBox]) -> dict[str, dict[str, dict[str, int]]]:
     """Detector → policy → clips, clips that are right (.5), and roughly right (.3)."""
     from tasks.assessment.detector_accuracy import RIGHT, ROUGHLY
 
@@ -112,7 +112,7 @@ def counts(choices: Sequence[Choice]) -> dict[str, dict[str, dict[str, int]]]:
     return table
 
 
-def count_table(choices: Sequence[Choice], found: Sequence[Found]) -> Table:
+def count_table(choices: Sequence[ChosenBox], found: Sequence[PeopleFound]) -> Table:
     """Detector × policy."""
     from tasks.assessment.detector_accuracy import CHOICES, RIGHT, ROUGHLY
 
@@ -134,7 +134,7 @@ def _table(title: str) -> Table:
     return Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=title, title_justify="left")
 
 
-def clip_table(choices: Sequence[Choice], most: int = 30) -> Table:
+def clip_table(choices: Sequence[ChosenBox], most: int = 30) -> Table:
     """Overlap of every choice, clip by clip, of the first `most` clips."""
     from tasks.assessment.detector_accuracy import CHOICES
 

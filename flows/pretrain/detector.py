@@ -15,7 +15,7 @@ from flows.config import ConfigError
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.composites.scenes import Composer
-    from tasks.pretrain.train_detector import DetectorTraining, Step
+    from tasks.pretrain.train_detector import DetectorStep, DetectorTraining
 
 Told = Callable[[str, int, int | None], None]
 
@@ -88,9 +88,9 @@ def pretrain_detector(order: DetectorOrder, training: DetectorTraining, told: To
     if len(imagenet) != 1:
         place = folders[IMAGENET]
         raise ConfigError(f"{place} should hold one .pth file and holds {len(imagenet)}; delete the folder.")
-    last: list[Step] = []
+    last: list[DetectorStep] = []
 
-    def learned(now: Step) -> None:
+    def learned(now: DetectorStep) -> None:
         last[:] = [now]
         box, kind, spread = now.losses
         tell(f"training, losses {box:.2f} {kind:.2f} {spread:.2f}", round(1000 * now.share), 1000)
@@ -120,7 +120,7 @@ def _composer(
 
 
 def _noted(
-    order: DetectorOrder, training: DetectorTraining, folders: dict[str, Path], last: Step, seconds: float
+    order: DetectorOrder, training: DetectorTraining, folders: dict[str, Path], last: DetectorStep, seconds: float
 ) -> MadeDetector:
     digest = hashlib.sha256(order.out.read_bytes()).hexdigest()
     made = MadeDetector(order.out, order.out.stat().st_size, digest, last.images, last.losses, seconds)

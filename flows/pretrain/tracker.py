@@ -16,7 +16,7 @@ from flows.config import ConfigError
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.composites.cutouts import Cast
-    from tasks.pretrain.train_tracker import Progress, TrackerRecipe
+    from tasks.pretrain.train_tracker import TrackerRecipe, TrackerStep
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | No
         order.pool, network, cast, order.sequences, order.seed, lambda done: tell("sequences", done, order.sequences)
     )
 
-    def learned(now: Progress) -> None:
+    def learned(now: TrackerStep) -> None:
         tell(f"training, error {now.errors['all']:.2f}", now.step, recipe.steps)
 
     trained = train_tracker(network, lambda: pool, recipe, learned)

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from data_catalog.catalog import Workspace
-from data_catalog.datasets.procedural_folder import ground_truth_file, read_ground_truth
+from data_catalog.datasets.procedural_folder import ground_truth_file
 from data_catalog.errors import DatasetError
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig
-from models.geometry import scale_quads
-from tasks.assessment.truth_figures import MEASURE_VERSION, Truth, TruthFigures, compare_with_truth
+from tasks.assessment.truth import read_truth
+from tasks.assessment.truth_figures import MEASURE_VERSION, TruthFigures, compare_with_truth
 from tasks.engine.job import Job
 from tasks.engine.plan import StagePlan
 from tasks.masks import MasksConfig
@@ -73,17 +73,11 @@ def _measure(
         source = store.read("normalize", jobs["normalize"].key, ["source_index"])
         track = store.read("track", jobs["track"].key, ["quads", "lost"])
         masks = store.read("masks", jobs["masks"].key, ["coverage", "mask"])
-        known = read_ground_truth(root, clip)
+        index = source.arrays["source_index"]
+        truth = read_truth(root, clip, index, source.attrs, with_masks=config.source == "mask")
     except (ArtifactDamaged, DatasetError, OSError, ValueError):
         return None
-    index = source.arrays["source_index"]
     frame_wh = int(source.attrs["width"]), int(source.attrs["height"])
-    source_wh = float(source.attrs["source_width"]), float(source.attrs["source_height"])
-    truth = Truth(
-        quads=scale_quads(known.quads[:, index], source_wh, frame_wh),
-        visible=known.visible[:, index],
-        masks=known.masks[:, index] if config.source == "mask" else None,
-    )
     arrays = {**track.arrays, **masks.arrays}
     return compare_with_truth(
         arrays["quads"], arrays["coverage"], arrays["mask"], arrays["lost"], truth, frame_wh, config

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.datasets.procedural_folder import read_ground_truth
 from data_catalog.errors import DatasetError
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import Artifact
@@ -23,6 +22,7 @@ from flows.draw.clip_view import ClipView, CropWindow
 from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
 from models.geometry import crop_origin
+from tasks.assessment.truth import read_truth
 from tasks.engine.plan import Planner, StagePlan
 
 
@@ -114,12 +114,7 @@ def true_quads(
     if not info.procedural:
         return None
     with contextlib.suppress(DatasetError, FileNotFoundError):
-        truth = read_ground_truth(Path(info.root), clip_id)
-        quads = np.asarray(truth.quads[:, source_index], np.float32)
-        scale = (attrs["width"] / attrs["source_width"], attrs["height"] / attrs["source_height"])
-        quads = quads * np.asarray(scale, np.float32)
-        quads[~truth.visible[:, source_index]] = np.nan
-        return quads
+        return read_truth(Path(info.root), clip_id, source_index, attrs).quads_in_sight()
     return None
 
 

@@ -13,7 +13,7 @@ from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.tube_quality import Pair, TubeQuality, TubeSeries
 from flows.config import PipelineConfig
-from tasks.assessment.tube_checks import MEASURE_VERSION, QualityConfig, Subject, judge, measure
+from tasks.assessment.tube_checks import MEASURE_VERSION, QualityConfig, TubeKeys, judge_series, measure_series
 from tasks.engine.plan import StagePlan
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ SAVE_EVERY = 500  # clips, so that a killed run keeps most of what it measured
 class Tube:
     """What a clip's tubes are judged by: keys of its artifacts, and the crop that the network sees."""
 
-    subject: Subject
+    subject: TubeKeys
     normalize_key: str
     crop: int
 
@@ -42,7 +42,7 @@ def _tubes(workspace: Workspace, plans: Plans, config: PipelineConfig) -> dict[s
     tubes = {}
     for clip, masks in plans["masks"].jobs.items():
         if all(_there(workspace, plans[name], clip) for name in ("normalize", "track", "masks")):
-            subject = Subject(plans["track"].jobs[clip].key, masks.key, masks.dataset, clip)
+            subject = TubeKeys(plans["track"].jobs[clip].key, masks.key, masks.dataset, clip)
             tubes[clip] = Tube(subject, plans["normalize"].jobs[clip].key, config.masks.crop)
     return tubes
 
@@ -70,7 +70,7 @@ def _judged(workspace: Workspace, tubes: Mapping[str, Tube], config: QualityConf
         series = workspace.tube_quality.all_series([row.pair for row in stale.values()])
         for clip, row in stale.items():
             if row.pair in series:
-                found[clip] = judge(tubes[clip].subject, series[row.pair], config)
+                found[clip] = judge_series(tubes[clip].subject, series[row.pair], config)
             else:
                 del found[clip]
     return found
@@ -104,7 +104,7 @@ def measure_tubes(
             outcomes = pool.map(lambda clip: _measured(workspace, tubes[clip]), todo)
             for done, (clip, outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
                 if isinstance(outcome, TubeSeries):
-                    known[clip] = judge(tubes[clip].subject, outcome, config.quality)
+                    known[clip] = judge_series(tubes[clip].subject, outcome, config.quality)
                     table.add(known[clip], outcome)
                 else:
                     troubles.append((clip, outcome))
@@ -134,7 +134,7 @@ def _measured(workspace: Workspace, tube: Tube) -> TubeSeries | str:
         frame_wh = int(track.attrs["width"]), int(track.attrs["height"])
         frames = decode_frames(source.arrays, half=frame_wh[1] >= HALF_FROM)
         index = source.arrays["source_index"]
-        return measure(frames, index, frame_wh, track.arrays, masks.arrays["omega"], tube.crop)
+        return measure_series(frames, index, frame_wh, track.arrays, masks.arrays["omega"], tube.crop)
     except KeyError as exc:
         return f"its artifacts hold no {exc}"
     except (ArtifactDamaged, BadVideo, OSError, ValueError) as exc:

@@ -24,13 +24,12 @@ from tasks.assessment.one_pass import (
     ClipFigures,
     ClipResult,
     EvaluationConfig,
-    Sample,
+    TrackingSample,
     existing_tube,
     load_sample,
-    measure,
-    quad_overlaps,
+    measure_tube,
+    overlap_by_frame,
     run_clip,
-    to_frame,
     true_tube,
 )  # fmt: skip
 
@@ -148,32 +147,32 @@ def _ignore(tube: Tube) -> None:
     """No picture is wanted."""
 
 
-def _picture(folder: Path, sample: Sample, label: str, tube: Tube) -> None:
+def _picture(folder: Path, sample: TrackingSample, label: str, tube: Tube) -> None:
     """Draw a tube that is in pixels of the tracked frames."""
     from flows.draw.tracking_sheet import TrackedClip, tracking_sheet
 
-    overlaps = quad_overlaps(sample, tube)
+    overlaps = overlap_by_frame(sample, tube)
     title = f"{sample.name}: {label}, rotated IoU {np.nanmean(overlaps):.3f}"
-    true_quads = to_frame(sample, sample.quads)
+    true_quads = sample.to_tracked(sample.quads)
     drawn = TrackedClip(
         title, sample.frames, true_quads, tube.quads, overlaps, tube.lost, sample.masks, tube.masks
     )
     tracking_sheet(drawn, folder / f"{sample.name}.png")
 
 
-def _read_truth(sample: Sample, look: Look) -> ClipResult:
+def _read_truth(sample: TrackingSample, look: Look) -> ClipResult:
     tube = true_tube(sample)
     look(tube)
-    return measure(sample, tube)
+    return measure_tube(sample, tube)
 
 
-def _read_result(sample: Sample, tracks: TrackFile, folder: Path, look: Look) -> ClipResult:
+def _read_result(sample: TrackingSample, tracks: TrackFile, folder: Path, look: Look) -> ClipResult:
     if sample.name not in tracks.tubes:
         raise ValueError(f"{folder} has no usable {sample.name}.txt")
     filled, absent = fill_absent(tracks.tubes[sample.name])
     tube = existing_tube(sample, filled, absent, folder)
-    look(replace(tube, quads=to_frame(sample, tube.quads.astype(np.float64)).astype(np.float32)))
-    return measure(sample, tube, in_source=True)
+    look(replace(tube, quads=sample.to_tracked(tube.quads).astype(np.float32)))
+    return measure_tube(sample, tube, in_source=True)
 
 
 def export_results(folder: Path, found: Mapping[str, Sequence[ClipResult]]) -> None:

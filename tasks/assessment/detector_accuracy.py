@@ -45,7 +45,7 @@ class AthleteClip:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenBox:
     """What one detector and one policy came to on one clip; overlap 0 where nobody was found."""
 
     clip: str
@@ -55,7 +55,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Found:
+class PeopleFound:
     """What one detector found in one clip: how many people, the best overlap of any of them, and how long it took."""
 
     clip: str
@@ -97,7 +97,7 @@ def evaluate_detectors(
     detectors: Mapping[str, Detector],
     config: DetectEvaluation,
     told: Callable[[str], None] | None = None,
-) -> tuple[list[Choice], list[Found], float]:
+) -> tuple[list[ChosenBox], list[PeopleFound], float]:
     """Every detector with every policy on every clip.
 
     Args:
@@ -112,8 +112,8 @@ def evaluate_detectors(
     Raises:
         BadClip: a clip cannot be read.
     """
-    choices: list[Choice] = []
-    found: list[Found] = []
+    choices: list[ChosenBox] = []
+    found: list[PeopleFound] = []
     looking = 0.0
     for clip in clips:
         if told is not None:
@@ -129,10 +129,10 @@ def evaluate_detectors(
             people = detector.detect([frames[0]])[0]
             seconds = time.perf_counter() - start
             overlaps = best_overlaps(people, truth)
-            found.append(Found(clip.name, name, len(overlaps), float(overlaps.max(initial=0)), seconds))
+            found.append(PeopleFound(clip.name, name, len(overlaps), float(overlaps.max(initial=0)), seconds))
             for policy in CHOICES:
                 chosen = choose_athletes(people, policy, 1, config.size_wh, heat)
-                choices.append(Choice(clip.name, name, policy, float(overlaps[chosen].max(initial=0))))
+                choices.append(ChosenBox(clip.name, name, policy, float(overlaps[chosen].max(initial=0))))
     return choices, found, looking / len(clips)
 
 

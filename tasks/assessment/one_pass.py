@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_catalog.media.video import probe, read_frames
 from data_catalog.tracks.benchmarks import TrackingClip
-from models.geometry import polygon_iou, quad_to_box
+from models.geometry import quad_to_box
 from models.geometry.raster_overlap import raster_overlap
 from models.metrics.tracking import (
     Grid,
@@ -28,6 +28,7 @@ from models.metrics.tracking import (
     one_pass,
 )
 from models.trackers import Tracker, Tube
+from tasks.assessment.truth import quad_overlaps
 
 
 class EvaluationConfig(BaseModel):
@@ -41,7 +42,7 @@ class EvaluationConfig(BaseModel):
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class TrackingSample:
     """A clip in the evaluation's form.
 
     Attributes:
@@ -60,6 +61,16 @@ class Sample:
     boxes: NDArray[np.float64]
     quads: NDArray[np.float64]
     masks: NDArray[np.bool_] | None
+
+    def to_source(self, quads: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Quads (L, 4, 2) in pixels of the tracked frames → of the source."""
+        height, width = self.frames.shape[1:3]
+        return quads.astype(np.float64) * (np.asarray(self.source_wh) / [width, height])
+
+    def to_tracked(self, quads: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Quads (L, 4, 2) in pixels of the source → of the tracked frames."""
+        height, width = self.frames.shape[1:3]
+        return quads.astype(np.float64) * (np.asarray([width, height]) / self.source_wh)
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class ClipResult:
     curves: OnePass = field(repr=False)
 
 
-def load_sample(clip: TrackingClip, config: EvaluationConfig) -> Sample:
+def load_sample(clip: TrackingClip, config: EvaluationConfig) -> TrackingSample:
     """Decode a clip and bring it into form; it begins with its first frame that has a true box.
 
     Raises:
@@ -126,7 +137,7 @@ def load_sample(clip: TrackingClip, config: EvaluationConfig) -> Sample:
         raise ValueError(f"clip '{clip.name}' has no true box in any frame")
     index = np.rint(np.linspace(seen[0], len(clip.boxes) - 1, config.length)).astype(np.int64)
     masks = clip.read_masks()[index] if clip.read_masks else None
-    return Sample(
+    return TrackingSample(
         name=clip.name,
         attributes=clip.attributes | attributes_of(clip.boxes),
         frames=read_frames(clip.source, index + clip.first, config.size_wh or (info.width, info.height)),
@@ -138,7 +149,7 @@ def load_sample(clip: TrackingClip, config: EvaluationConfig) -> Sample:
 
 
 def run_clip(
-    sample: Sample, tracker: Tracker, config: EvaluationConfig, look: Callable[[Tube], None] = lambda tube: None
+    sample: TrackingSample, tracker: Tracker, config: EvaluationConfig, look: Callable[[Tube], None] = lambda tube: None
 ) -> ClipResult:
     """Track a clip from its first true box, and `jitter_runs` times from boxes nearby.
 
@@ -153,27 +164,21 @@ def run_clip(
     look(tube)
     rng = np.random.default_rng(0)
     nearby = [
-        measure(sample, _track(sample, tracker, jittered(sample.boxes[0], rng))).figures
+        measure_tube(sample, _track(sample, tracker, jittered(sample.boxes[0], rng))).figures
         for _ in range(config.jitter_runs)
     ]
     runs = {name: [getattr(one, name) for one in nearby] for name in SPREAD}
     spread = {name: tuple(values) for name, values in runs.items() if values and None not in values}
-    result = measure(sample, tube, fps=(len(sample.frames) - 1) / seconds)
+    result = measure_tube(sample, tube, fps=(len(sample.frames) - 1) / seconds)
     return replace(result, figures=replace(result.figures, jitter=spread))
 
 
-def _track(sample: Sample, tracker: Tracker, box: NDArray[np.float64]) -> Tube:
+def _track(sample: TrackingSample, tracker: Tracker, box: NDArray[np.float64]) -> Tube:
     height, width = sample.frames.shape[1:3]
     scale = np.asarray([width, height]) / sample.source_wh
     corners = np.concatenate([box[:2], box[:2] + box[2:]]) * np.tile(scale, 2)
     [tube] = tracker.track(sample.frames, corners[None].astype(np.float32))
     return tube
-
-
-def to_source(sample: Sample, quads: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Quads (L, 4, 2) in pixels of the tracked frames → of the source."""
-    height, width = sample.frames.shape[1:3]
-    return quads.astype(np.float64) * (np.asarray(sample.source_wh) / [width, height])
 
 
 def jittered(box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
@@ -183,9 +188,9 @@ def jittered(box: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.f
     return np.concatenate([centre - sides / 2, sides])
 
 
-def measure(sample: Sample, tube: Tube, fps: float | None = None, in_source: bool = False) -> ClipResult:
+def measure_tube(sample: TrackingSample, tube: Tube, fps: float | None = None, in_source: bool = False) -> ClipResult:
     """Compare a tube with the truth. `in_source`: its quads are in pixels of the source already."""
-    quads = tube.quads.astype(np.float64) if in_source else to_source(sample, tube.quads)
+    quads = tube.quads.astype(np.float64) if in_source else sample.to_source(tube.quads)
     known = np.asarray(np.isfinite(sample.boxes).all(axis=1))
     curves = one_pass(np.where(known[:, None], sample.boxes, 0), quad_boxes(quads), known)
     grid = Grid(sample.source_wh)
@@ -217,7 +222,7 @@ def quad_boxes(quads: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
-def _mean_box_overlap(sample: Sample, quads: NDArray[np.float64]) -> float:
+def _mean_box_overlap(sample: TrackingSample, quads: NDArray[np.float64]) -> float:
     known = np.isfinite(sample.boxes).all(axis=1)
     return float(box_overlap(sample.boxes[known], quad_boxes(quads)[known]).mean())
 
@@ -231,21 +236,13 @@ def _cells_by_mask(grid: Grid, tube: Tube, by_quad: NDArray[np.bool_]) -> NDArra
     return cells
 
 
-def quad_overlaps(sample: Sample, tube: Tube) -> NDArray[np.float64]:
+def overlap_by_frame(sample: TrackingSample, tube: Tube) -> NDArray[np.float64]:
     """IoU (L,) of true and found quad, of a tube in pixels of the tracked frames; NaN where nothing is true."""
     known = np.asarray(np.isfinite(sample.quads).all(axis=(1, 2)))
-    overlaps = np.full(len(known), np.nan)
-    overlaps[known] = polygon_iou(sample.quads[known], to_source(sample, tube.quads)[known])
-    return overlaps
+    return quad_overlaps(sample.to_source(tube.quads)[None], sample.quads[None], known[None])[0]
 
 
-def to_frame(sample: Sample, quads: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Quads (L, 4, 2) in pixels of the source → of the tracked frames."""
-    height, width = sample.frames.shape[1:3]
-    return quads * (np.asarray([width, height]) / sample.source_wh)
-
-
-def true_tube(sample: Sample) -> Tube:
+def true_tube(sample: TrackingSample) -> Tube:
     """The truth as a tube in pixels of the tracked frames: the most that a tracker could reach there.
 
     A frame without a true quad has the one before, marked lost. Masks are brought to the tracked size.
@@ -254,7 +251,7 @@ def true_tube(sample: Sample) -> Tube:
 
     known = np.asarray(np.isfinite(sample.quads).all(axis=(1, 2)))
     last = np.maximum.accumulate(np.where(known, np.arange(len(known)), int(np.argmax(known))))
-    quads = to_frame(sample, sample.quads)[last].astype(np.float32)
+    quads = sample.to_tracked(sample.quads)[last].astype(np.float32)
     masks: list[NDArray[np.bool_] | None] | None = None
     if sample.masks is not None:
         size_wh = sample.frames.shape[2], sample.frames.shape[1]
@@ -263,7 +260,7 @@ def true_tube(sample: Sample) -> Tube:
     return Tube(quads, known.astype(np.float32), np.asarray(~known), masks)
 
 
-def existing_tube(sample: Sample, track: NDArray[np.float32], absent: NDArray[np.bool_], name: Path) -> Tube:
+def existing_tube(sample: TrackingSample, track: NDArray[np.float32], absent: NDArray[np.bool_], name: Path) -> Tube:
     """Somebody else's track (L, 4, 2) in pixels of the source, for `measure` with `in_source`.
 
     Raises:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from models.geometry import crop_origin, polygon_iou, union_coverage
+from models.geometry import crop_origin, union_coverage
 from models.geometry.mask_coverage import Window, runs_coverage
 from models.geometry.rle import pack_runs
 from models.metrics.tracking import mean_grid_iou
+from tasks.assessment.truth import Truth, quad_overlaps
 from tasks.masks import MasksConfig, build_masks
 
 MEASURE_VERSION = 1  # raised when a figure's meaning changes: what was measured before is measured again
@@ -54,21 +54,6 @@ class TruthMeans:
     empty_segments: int
 
 
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What is true of a clip, frame by frame.
-
-    Attributes:
-        quads: (A', L, 4, 2) pixels of the normalised frame; finite also where the athlete is not visible.
-        visible: (A', L) bool.
-        masks: (A', L, h, w) bool, pixels of the source's frame; None: only quads are known or needed.
-    """
-
-    quads: NDArray[np.float32]
-    visible: NDArray[np.bool_]
-    masks: NDArray[np.bool_] | None = None
-
-
 def compare_with_truth(
     quads: NDArray[np.float32],
     covered: NDArray[np.float32],
@@ -88,7 +73,7 @@ def compare_with_truth(
         frame_wh: size of the normalised frame.
         config: what the masks artifact was made with.
     """
-    overlap = quad_overlaps(quads, truth)
+    overlap = quad_overlaps(quads, truth.quads, truth.visible)[truth.visible]
     return TruthFigures(
         grid=mean_grid_iou(true_coverage(truth, frame_wh, config) >= config.tau, covered >= config.tau),
         rotated=float(overlap.mean()) if overlap.size else None,
@@ -96,19 +81,6 @@ def compare_with_truth(
         lost=float(lost.mean()),
         empty_segments=int((~mask.any(axis=(1, 2, 3))).sum()),
     )
-
-
-def quad_overlaps(quads: NDArray[np.float32], truth: Truth) -> NDArray[np.float64]:
-    """IoU (n,) of quad and true quad for each frame and athlete in sight.
-
-    Athletes are paired so that the overlaps are largest; a true athlete whom no tube follows has none in any frame.
-    """
-    pairs = polygon_iou(quads[:, None], truth.quads[None])
-    pairs = np.where(truth.visible, pairs, 0.0)  # (A, A', L)
-    tubes, athletes = linear_sum_assignment(-pairs.sum(axis=2))
-    found = np.zeros(truth.visible.shape)
-    found[athletes] = pairs[tubes, athletes]
-    return np.asarray(found[truth.visible], np.float64)
 
 
 def true_coverage(truth: Truth, frame_wh: tuple[int, int], config: MasksConfig) -> NDArray[np.float32]:

@@ -56,7 +56,7 @@ class QualityConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class Subject:
+class TubeKeys:
     """Which tube: the keys of its artifacts, and whose it is."""
 
     track_key: str
@@ -65,7 +65,7 @@ class Subject:
     clip_id: str
 
 
-def measure(
+def measure_series(
     frames: NDArray[np.uint8],
     source_index: NDArray[np.integer],
     frame_wh: tuple[int, int],
@@ -115,7 +115,7 @@ def _steps(quads: NDArray[np.float32], area: NDArray[np.float64]) -> NDArray[np.
     return np.asarray(np.pad(way / sides, ((0, 0), (1, 0))), np.float32)
 
 
-def judge(subject: Subject, series: TubeSeries, config: QualityConfig) -> TubeQuality:
+def judge_series(subject: TubeKeys, series: TubeSeries, config: QualityConfig) -> TubeQuality:
     """What the measured numbers mean by these thresholds."""
     athletes, length = series.likeness.shape
     told = series.lost > 0

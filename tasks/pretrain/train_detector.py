@@ -39,7 +39,7 @@ class DetectorTraining(BaseModel):
 
 
 @dataclass(frozen=True)
-class Step:
+class DetectorStep:
     """Where a training is: pictures seen, share of the way, mean losses of late (box, class, distribution)."""
 
     images: int
@@ -53,7 +53,7 @@ def train_detector(
     out: Path,
     config: DetectorTraining,
     device: str = "cpu",
-    progress: Callable[[Step], None] | None = None,
+    progress: Callable[[DetectorStep], None] | None = None,
     checkpoint_minutes: float = 5.0,
 ) -> None:
     """Train and write `out`; on the way, what there is so far every few minutes.
@@ -92,7 +92,7 @@ def train_detector(
         losses = learner.step(batch, share, number, device)
         late = losses if number == 0 else 0.95 * late + 0.05 * losses
         if progress is not None:
-            progress(Step((number + 1) * config.batch, share, (float(late[0]), float(late[1]), float(late[2]))))
+            progress(DetectorStep((number + 1) * config.batch, share, (float(late[0]), float(late[1]), float(late[2]))))
         if time.monotonic() - saved > 60 * checkpoint_minutes:
             save_weights(learner.average, out)
             saved = time.monotonic()

@@ -49,7 +49,7 @@ class TrackerRecipe:
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrackerStep:
     """After `step` steps: mean errors since the last report, and seconds since the start."""
 
     step: int
@@ -74,7 +74,7 @@ def train_tracker(
     network: SmallSiamMask,
     pool: Callable[[], Pool],
     recipe: TrackerRecipe,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TrackerStep], None] | None = None,
 ) -> SmallSiamMask:
     """Train in place and return the network in evaluation mode, with the running mean of its weights.
 
@@ -112,7 +112,7 @@ def train_tracker(
             count = (step - 1) % _REPORT_EVERY + 1
             if progress is not None:
                 errors = {name: total / count for name, total in sums.items()}
-                progress(Progress(step, errors, time.perf_counter() - start))
+                progress(TrackerStep(step, errors, time.perf_counter() - start))
             sums, source = {}, pool()
     network.load_state_dict(mean.module.state_dict())
     return network.eval()

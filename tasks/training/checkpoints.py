@@ -23,7 +23,7 @@ _KEPT = 2  # the newest may be damaged, then the one before it is needed
 
 
 @dataclass(frozen=True)
-class Found:
+class NewestCheckpoint:
     """The newest whole checkpoint, or None, and one sentence for each damaged one."""
 
     path: Path | None
@@ -66,7 +66,7 @@ class DurableCheckpoints(Checkpoint):
             _remove(old)
 
 
-def find_checkpoint(folder: Path) -> Found:
+def find_checkpoint(folder: Path) -> NewestCheckpoint:
     """The newest checkpoint whose digest fits; damaged ones and leftovers of a kill are removed.
 
     The sentences name what was damaged and what is used instead.
@@ -86,7 +86,7 @@ def find_checkpoint(folder: Path) -> Found:
         if not orphan.with_suffix("").exists():
             orphan.unlink()
     rest = f"training goes on from {usable.name}." if usable else "training starts from the beginning."
-    return Found(usable, tuple(f"{sentence} {rest}" for sentence in damaged))
+    return NewestCheckpoint(usable, tuple(f"{sentence} {rest}" for sentence in damaged))
 
 
 def _problem(path: Path) -> str | None:

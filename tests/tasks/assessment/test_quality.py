@@ -9,10 +9,10 @@ from benchmarks.tube_quality import Case, Slipping, make_case, score
 from data_catalog.synthetic.sport.mishaps import cut_to, pass_before, shoot, stop_camera
 from data_catalog.synthetic.sport.storyboard import plan_clip
 from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
-from tasks.assessment.tube_checks import QualityConfig, Subject, judge, measure
+from tasks.assessment.tube_checks import QualityConfig, TubeKeys, judge_series, measure_series
 
 LENGTH, SEGMENTS = 40, 4
-SUBJECT = Subject("t" * 40, "m" * 40, "tiny", "dive")
+SUBJECT = TubeKeys("t" * 40, "m" * 40, "tiny", "dive")
 ONES = np.ones((1, LENGTH), np.float32)
 
 
@@ -32,7 +32,7 @@ def at(value: float, frames: slice | list[int], calm: float = 0.0) -> np.ndarray
 
 
 def judged(config: QualityConfig | None = None, **changes: np.ndarray) -> TubeQuality:
-    return judge(SUBJECT, series(**changes), config or QualityConfig())
+    return judge_series(SUBJECT, series(**changes), config or QualityConfig())
 
 
 def test_a_calm_tube_is_not_suspicious() -> None:
@@ -124,7 +124,7 @@ def test_thresholds_name_themselves() -> None:
 def test_frames_and_quads_have_to_be_of_one_clip() -> None:
     track = {"quads": np.zeros((1, 9, 4, 2)), "scores": np.zeros((1, 9)), "lost": np.zeros((1, 9), bool)}
     with pytest.raises(ValueError, match="9"):
-        measure(np.zeros((10, 32, 64, 3), np.uint8), np.arange(10), (64, 32), track, np.zeros(2, int), 32)
+        measure_series(np.zeros((10, 32, 64, 3), np.uint8), np.arange(10), (64, 32), track, np.zeros(2, int), 32)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,8 @@ def test_worse_thresholds_find_less(cases: list[Case]) -> None:
 
 
 def test_a_slipped_tube_is_more_suspicious_than_the_truth(cases: list[Case]) -> None:
-    rank = {name: [judge(SUBJECT, case.series, QualityConfig()).suspicion for case in cases if case.mishap == name]
+    rank = {name: [judge_series(SUBJECT, case.series, QualityConfig()).suspicion
+                   for case in cases if case.mishap == name]
             for name in ("plain", "slip", "cut")}  # fmt: skip
     assert max(rank["plain"]) < min(rank["slip"])
     assert max(rank["plain"]) < min(rank["cut"])

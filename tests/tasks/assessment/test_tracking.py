@@ -9,7 +9,7 @@ import pytest
 from data_catalog.tracks.benchmarks import TrackingClip, box_corners, find_tracking_clips
 from models.trackers import TrackStep, Tube
 from models.trackers.base import FrameLoopTracker, rectangle
-from tasks.assessment.one_pass import EvaluationConfig, existing_tube, jittered, load_sample, measure, run_clip
+from tasks.assessment.one_pass import EvaluationConfig, existing_tube, jittered, load_sample, measure_tube, run_clip
 
 COUNT = 8
 CONFIG = EvaluationConfig(length=6, size_wh=(80, 60))
@@ -92,13 +92,13 @@ def test_the_trackers_own_masks_count_where_it_has_them(folder):
     quads = box_corners(clip.boxes).astype(np.float32)
     half = [mask & (np.arange(160) % 2 == 0) for mask in clip.read_masks()]
     tube = Tube(quads, np.ones(COUNT, np.float32), np.zeros(COUNT, bool), [None, *clip.read_masks()[1:]])
-    assert measure(sample, tube).figures.mask_grid == 1
+    assert measure_tube(sample, tube).figures.mask_grid == 1
     thin = Tube(quads, np.ones(COUNT, np.float32), np.zeros(COUNT, bool), [None, *half[1:]])
-    assert measure(sample, thin).figures.mask_grid < 1
+    assert measure_tube(sample, thin).figures.mask_grid < 1
     # Lost from frame 4 on, with the last quad: the quad's cells stand in, so both sources then agree.
     kept = np.where(np.arange(COUNT)[:, None, None] < 4, quads, quads[3])
     shown = [None, *clip.read_masks()[1:4], None, np.zeros((120, 160), bool), None, None]
-    lost = measure(sample, Tube(kept, np.ones(COUNT, np.float32), np.arange(COUNT) > 3, shown)).figures
+    lost = measure_tube(sample, Tube(kept, np.ones(COUNT, np.float32), np.arange(COUNT) > 3, shown)).figures
     assert lost.mask_grid == pytest.approx(lost.grid_mask)
     assert 0.4 < lost.mask_grid < 1
 

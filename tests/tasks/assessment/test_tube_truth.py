@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from models.geometry import box_to_quad
 from models.geometry.rle import pack_runs
-from tasks.assessment.truth_figures import Truth, TruthFigures, compare_with_truth, means
+from tasks.assessment.truth import Truth
+from tasks.assessment.truth_figures import TruthFigures, compare_with_truth, means
 from tasks.masks import MasksConfig, PixelMasks, TubeMasks, build_masks
 
 FRAME = (455, 256)
