@@ -7,12 +7,13 @@ from typing import Any, Literal
 
 from flows.config import ConfigError, PipelineConfig
 from tasks import detect, evaluate, masks, normalize, pack, track, train
+from tasks.engine.config import StageConfig
 from tasks.engine.plan import Planner, StagePlan
 from tasks.engine.stage import Stage
 
 StageName = Literal["normalize", "detect", "track", "masks", "pack", "train", "evaluate"]  # a choice in the form
-CLIP_STAGES: tuple[Stage, ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
-DATASET_STAGES: tuple[Stage, ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
+CLIP_STAGES: tuple[Stage[Any], ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
+DATASET_STAGES: tuple[Stage[Any], ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
 STAGE_NAMES = tuple(stage.name for stage in CLIP_STAGES + DATASET_STAGES)
 PREPROCESS = STAGE_NAMES[:5]
 EXPERIMENT = STAGE_NAMES[5:]
@@ -48,9 +49,13 @@ def plan_clips(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]
     return make_plan(planner, config, [CLIP_STAGES[-1].name])
 
 
-def section(stage: Stage, config: PipelineConfig) -> Any:
-    """What a stage is configured with: its own section, or everything where it composes its own view."""
-    return config if stage.config_view is not None else getattr(config, stage.name)
+def section(stage: Stage[Any], config: PipelineConfig) -> StageConfig:
+    """What a stage is configured with: its own section, or the several that its config is composed of."""
+    if stage.composed is None:
+        own: StageConfig = getattr(config, stage.name)
+        return own
+    composed: type[StageConfig] = stage.composed
+    return composed(**{name: getattr(config, name) for name in composed.model_fields})
 
 
 def runnable_clips(plans: dict[str, StagePlan], selected: Sequence[str]) -> list[str]:

@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention import NonLocal, TubeSelfAttention
-from models.tsanet import TSANet, TSANetOutput
+from models.score_network import ScoreNetwork
+from models.score_range import to_points
+from models.tsanet import TSANet
 
 
 class DenseAttention(nn.Module):
@@ -75,7 +77,7 @@ def dense_copy(network: TSANet) -> TSANet:
     return dense
 
 
-class ScoreModel(nn.Module):
+class ScoreModel(ScoreNetwork):
     """From frames to a score in points: colours, segments, network, decoding and scale in one module.
 
     Args:
@@ -93,13 +95,8 @@ class ScoreModel(nn.Module):
         score_range: tuple[float, float] | None,
         multiplies: bool = False,
     ) -> None:
-        super().__init__()
-        self.network = dense_copy(network)
+        super().__init__(dense_copy(network), starts)
         self.score_range, self.multiplies = score_range, multiplies
-        net = network.backbone
-        self.register_buffer("times", torch.tensor(starts)[:, None] + torch.arange(net.frames))
-        self.register_buffer("mean", torch.tensor(net.mean) * 255)
-        self.register_buffer("std", torch.tensor(net.std) * 255)
 
     def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Score one video.
@@ -112,16 +109,12 @@ class ScoreModel(nn.Module):
         Returns:
             score (1,) and segments (1, N) float32 in points or probabilities, and the head's raw output (1, …).
         """
-        segments = frames[:, cast(Tensor, self.times)].float()
-        video = ((segments - cast(Tensor, self.mean)) / cast(Tensor, self.std)).permute(0, 1, 5, 2, 3, 4)
-        result = cast(TSANetOutput, self.network(video, mask, return_segments=True))
-        score = self._points(result.output, difficulty)
-        return score, self._points(cast(Tensor, result.segments), difficulty[:, None]), result.output
+        result = self.outputs(frames, mask)
+        score = self._points(self.decode(result.output, difficulty), difficulty)
+        decoded = self.decode(cast(Tensor, result.segments), difficulty, per_segment=True)
+        return score, self._points(decoded, difficulty[:, None]), result.output
 
-    def _points(self, raw: Tensor, difficulty: Tensor) -> Tensor:
-        decoded = cast(Tensor, self.network.head.decode(raw, difficulty))  # type: ignore[operator]
+    def _points(self, decoded: Tensor, difficulty: Tensor) -> Tensor:
         if self.score_range is None:
             return decoded
-        low, high = self.score_range
-        points = low + decoded / 100 * (high - low)
-        return points * difficulty if self.multiplies else points
+        return to_points(decoded / 100, *self.score_range, difficulty if self.multiplies else 1.0)

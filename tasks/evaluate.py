@@ -12,31 +12,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.pack.file import PackReader
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
-from tasks.engine.progress import report
 from tasks.engine.stage import Stage, each, read_parent
+from tasks.trained import State, load_state, score_clips
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.network import build_network
 from tasks.training.score_table import Table, score_table
 from tasks.training.splits import split_clips
+from tasks.training.targets import score_scale
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tasks.training.scorer import ClipScorer
 
 STAGE_VERSION = 1
 """1: points per clip and per segment."""
-
-State = Mapping[str, NDArray[Any]]
 
 
 class EvaluateConfig(StageConfig):
@@ -114,14 +111,15 @@ def evaluate(
     chosen = _chosen(reader, model, training, config)
     network = build_network(model.model_copy(update={"weights": None}), training.seed)
     device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-    scorer = ClipScorer(network, reader, model, training).to(device).eval()
+    scale = score_scale(reader.labels, training.score_range, training.difficulty)
+    scorer = ClipScorer(network, reader, model.head, scale).to(device).eval()
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}
     for number, (name, state) in enumerate(weights.items()):
-        load_weights(scorer, name, state)
+        load_state(scorer, name, state)
         tables = metrics.setdefault(name, {})
         for split, indices in chosen.items():
-            frame = predict_clips(scorer, reader, indices, training, config, number, len(weights))
+            frame = score_clips(scorer, reader, indices, training.eval_shift, config.batch, number, len(weights))
             frame.insert(0, "weights", name)
             frame.insert(2, "split", split)
             rows.append(frame)
@@ -159,82 +157,22 @@ def _chosen(
     return chosen
 
 
-def load_weights(scorer: ClipScorer, name: str, state: State) -> None:
-    """Put a state as `tasks.train.train` returns it into the network. Raises ValueError where it does not fit."""
-    import torch
+class EvaluateSettings(StageConfig):
+    """What evaluation is configured with; model and train reach the key through the train's key."""
 
-    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
-    try:
-        scorer.network.load_state_dict(tensors)
-    except RuntimeError as exc:
-        raise ValueError(f"the weights '{name}' do not fit the network of model.*: {exc}") from exc
+    model: ModelConfig = Field(ModelConfig(), description="which network was trained")
+    train: TrainConfig = Field(TrainConfig(), description="how it was trained")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="what is evaluated")
 
-
-def predict_clips(
-    scorer: ClipScorer,
-    reader: PackReader,
-    indices: list[int],
-    training: TrainConfig,
-    config: EvaluateConfig,
-    number: int = 0,
-    count: int = 1,
-) -> pd.DataFrame:
-    """One row for each clip `indices` of the pack: clip_id, action, true, predicted, segment_0 … segment_N-1.
-
-    `number` of `count` sets of weights says how far all of the work is.
-    """
-    import pandas as pd
-    import torch
-
-    from data_catalog.pack.loader import ClipLoader
-    from tasks.training.remask import Remask
-
-    loader = ClipLoader(
-        reader,
-        indices,
-        batch_size=config.batch,
-        eval_shift=training.eval_shift,
-        remask=Remask(reader.geometry),
-    )
-    device = next(scorer.network.parameters()).device
-    points, segments = [], []
-    with torch.inference_mode():
-        for batch in loader:
-            moved = {key: value.to(device) for key, value in batch.items()}  # type: ignore[attr-defined]
-            clip_points, segment_points = scorer.predict(moved)  # type: ignore[arg-type]
-            points.append(clip_points)
-            segments.append(segment_points)
-            report("evaluate", number * len(loader) + len(points), count * len(loader))
-    labels = reader.labels
-    frame = pd.DataFrame(
-        {
-            "clip_id": [labels.clip_id[i] for i in indices],
-            "action": [labels.action[i] for i in indices],
-            "true": scorer.truth[indices],
-            "predicted": np.concatenate(points),
-        }
-    )
-    by_segment = np.concatenate(segments)
-    for segment in range(by_segment.shape[1]):
-        frame[f"segment_{segment}"] = by_segment[:, segment]
-    return frame
-
-
-class EvaluateView(Protocol):
-    """What of the pipeline's config evaluation sees; model and train reach the key through the train's key."""
-
-    @property
-    def model(self) -> ModelConfig: ...
-    @property
-    def train(self) -> TrainConfig: ...
-    @property
-    def evaluate(self) -> EvaluateConfig: ...
+    def key_view(self) -> dict[str, Any]:
+        """Evaluation's own section, without what changes how it runs and not what comes out."""
+        return {"evaluate": self.evaluate.model_dump(mode="json", exclude={"batch", "device"})}
 
 
 WEIGHTS = ("last", "best")
 
 
-def _evaluate_job(job: Job, config: EvaluateView, context: Context) -> Product:
+def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Product:
     trained = read_parent(job, "train", context).arrays
     weights = {
         name: {key.removeprefix(f"{name}/"): value for key, value in trained.items() if key.startswith(f"{name}/")}
@@ -258,5 +196,5 @@ STAGE = Stage(
     ("pack", "train"),
     each(_evaluate_job),
     uses_device=True,
-    config_view=lambda config: {"evaluate": config.evaluate.model_dump(mode="json", exclude={"batch", "device"})},
+    composed=EvaluateSettings,
 )

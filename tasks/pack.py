@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -183,20 +183,22 @@ def _geometry(length: int, config: PackConfig, masks: MasksConfig) -> PackGeomet
     )
 
 
-class PackView(Protocol):
-    """What of the pipeline's config packing sees; tau and grid reach the key through the masks' keys."""
+class PackSettings(StageConfig):
+    """What packing is configured with; tau and grid reach the key through the masks' keys."""
 
-    @property
-    def pack(self) -> PackConfig: ...
-    @property
-    def masks(self) -> MasksConfig: ...
+    pack: PackConfig = Field(PackConfig(), description="what the pack holds")
+    masks: MasksConfig = Field(MasksConfig(), description="what the clips' masks were built with")
+
+    def key_view(self) -> dict[str, Any]:
+        """The pack's own section."""
+        return {"pack": self.pack.key_view()}
 
 
 def _read_frames(store: Store, key: str) -> NDArray[np.uint8]:
     return decode_frames(store.read("normalize", key).arrays)
 
 
-def _pack_job(job: Job, config: PackView, context: Context) -> Product:
+def _pack_job(job: Job, config: PackSettings, context: Context) -> Product:
     store = context.workspace.store
     file = store.scratch("pack.h5")
 
@@ -232,5 +234,5 @@ STAGE = Stage(
     STAGE_VERSION,
     ("normalize", "masks"),
     each(_pack_job),
-    config_view=lambda config: {"pack": config.pack.model_dump(mode="json")},
+    composed=PackSettings,
 )

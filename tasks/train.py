@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
+from pydantic import Field
 
 from data_catalog.pack.file import PackReader
 from data_catalog.weights.resolve import resolve_weights
+from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig, names_file
-from tasks.training.network import build_network
-from tasks.training.splits import split_clips
 
 logger = logging.getLogger(__name__)
 
@@ -81,15 +81,13 @@ def train(
 
     from tasks.training.checkpoints import find_checkpoint
     from tasks.training.distributed import fit_in_processes
-    from tasks.training.module import PREFIX, STATE, TubeModule
+    from tasks.training.module import PREFIX, STATE, build_module
     from tasks.training.trainer import check_machine, fit
 
     started = time.monotonic()
     check_machine(config)
     reader = PackReader(pack)
-    parts = split_clips(reader, config, model.head)
-    network = build_network(model, config.seed)
-    module = TubeModule(network, reader, parts, model, config, on_epoch)
+    module = build_module(reader, model, config, on_epoch)
     folder = workdir / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     found = find_checkpoint(folder)
@@ -112,7 +110,7 @@ def train(
         history=tuple(state["history"]),
         notes=found.notes,
         resumed=found.path.name if found.path else None,
-        parameters=sum(p.numel() for p in network.parameters()),
+        parameters=sum(p.numel() for p in module.network.parameters()),
         seconds=time.monotonic() - started,
     )
 
@@ -121,24 +119,18 @@ def _arrays(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
 
 
-class TrainView(Protocol):
-    """What of the pipeline's config training sees."""
+class TrainSettings(StageConfig):
+    """What training is configured with."""
 
-    @property
-    def model(self) -> ModelConfig: ...
-    @property
-    def train(self) -> TrainConfig: ...
+    model: ModelConfig = Field(ModelConfig(), description="which network")
+    train: TrainConfig = Field(TrainConfig(), description="how it is trained")
 
-
-def train_config_view(config: TrainView) -> dict[str, Any]:
-    """The part of the config that enters the key."""
-    return {
-        "model": config.model.key_view(),
-        "train": config.train.key_view(),
-    }
+    def key_view(self) -> dict[str, Any]:
+        """Both sections."""
+        return {"model": self.model.key_view(), "train": self.train.key_view()}
 
 
-def _train_job(job: Job, config: TrainView, context: Context) -> Product:
+def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     store = context.workspace.store
     workdir = store.work_folder("train", job.key)  # checkpoints to resume from, and the loggers' files
     workdir.mkdir(parents=True, exist_ok=True)
@@ -146,7 +138,7 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
     gpu = int(number) if number else None
     accelerator = "gpu" if device == "cuda" else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
-    start = [str(path) for path in _model_weights(config, context.workspace.weights).values()]
+    start = [str(path) for path in _model_weights(config.model, context.workspace.weights).values()]
     model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
 
     with FileLock(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
@@ -163,13 +155,13 @@ def _train_job(job: Job, config: TrainView, context: Context) -> Product:
     return Product(arrays, facts, notes=result.notes)
 
 
-def _model_weights(config: TrainView, folder: Path) -> dict[str, Path]:
+def _model_weights(config: ModelConfig, folder: Path) -> dict[str, Path]:
     """The file that the network starts from, unless it is a name that the backbone itself knows.
 
     Raises:
         WeightsError: the file is not there, or the registered weights were not pulled yet.
     """
-    name = config.model.weights
+    name = config.weights
     if name is None or not names_file(name):
         return {}
     file = resolve_weights(name, folder)
@@ -182,6 +174,6 @@ STAGE = Stage(
     ("pack",),
     each(_train_job),
     uses_device=True,
-    weights=_model_weights,
-    config_view=train_config_view,
+    weights=lambda config, folder: _model_weights(config.model, folder),
+    composed=TrainSettings,
 )

@@ -1,4 +1,4 @@
-"""Predict: the weights of a run, and a pack of clips without labels → their scores.
+"""A trained network and what it says of clips: for evaluation, prediction, export and the viewer.
 
 The unit of a score is that of the run: a network predicts a share of its action's range of scores, and the range
 stands in the pack that it was trained on.
@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.pack.file import PackLabels, PackReader
-from tasks.evaluate import EvaluateConfig, load_weights, predict_clips
+from tasks.engine.progress import report
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.network import build_network
 from tasks.training.targets import score_scale
 
+# Torch and pandas take seconds to import, and the stages are imported by every command: functions import them.
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -25,9 +27,14 @@ if TYPE_CHECKING:
     from models.tsanet import TSANet
     from tasks.training.scorer import ClipScorer
 
+State = Mapping[str, NDArray[Any]]
+"""A network's weights by name, as `tasks.train.train` returns them."""
+BATCH = 4
+"""Clips at once, where no configuration says how many."""
+
 
 def needs_difficulty(model: ModelConfig, training: TrainConfig) -> bool:
-    """Whether a score can't be told without the clip's degree of difficulty."""
+    """Whether a score can't be computed without the clip's degree of difficulty."""
     return training.difficulty or model.head == "musdl"
 
 
@@ -52,7 +59,7 @@ def action_range(labels: PackLabels, training: TrainConfig, action: str) -> tupl
 
 def build_scorer(
     reader: PackReader,
-    state: Mapping[str, NDArray[Any]],
+    state: State,
     model: ModelConfig,
     training: TrainConfig,
     score_range: tuple[float, float],
@@ -63,39 +70,113 @@ def build_scorer(
         ValueError: the weights don't fit the network, or the network doesn't fit the pack.
     """
     network = build_network(model.model_copy(update={"weights": None}), training.seed)
-    scorer = scorer_of(network, reader, model, training, score_range)
-    load_weights(scorer, "of the run", state)
+    scorer = scorer_of(network, reader, model.head, score_range, training.difficulty)
+    load_state(scorer, "of the run", state)
     return scorer
 
 
 def scorer_of(
-    network: TSANet, reader: PackReader, model: ModelConfig, training: TrainConfig, score_range: tuple[float, float]
+    network: TSANet, reader: PackReader, head: str, score_range: tuple[float, float], with_difficulty: bool
 ) -> ClipScorer:
-    """A network that is there already, in evaluation mode, for the clips of a pack; its scores lie in `score_range`.
+    """A network that is there already, in evaluation mode, for the clips of a pack.
+
+    Args:
+        network: the network.
+        reader: the pack.
+        head: `model.head` of the run.
+        score_range: lowest and highest score in points (of execution when `with_difficulty`).
+        with_difficulty: whether scores are multiplied by the clip's degree of difficulty.
 
     Raises:
         ValueError: the network doesn't fit the pack.
     """
     from tasks.training.scorer import ClipScorer
 
-    settings = training.model_copy(update={"score_range": score_range})
-    return ClipScorer(network, reader, model, settings).eval()
+    scale = score_scale(reader.labels, score_range, with_difficulty)
+    return ClipScorer(network, reader, head, scale).eval()
 
 
-def first_batch(reader: PackReader, training: TrainConfig) -> Batch:
-    """The first clip of a pack as a batch of its own, moved in time as evaluation moves it."""
+def load_state(scorer: ClipScorer, name: str, state: State) -> None:
+    """Put trained weights into a scorer's network.
+
+    Raises:
+        ValueError: they don't fit; missing and unexpected names are listed.
+    """
+    import torch
+
+    tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+    try:
+        scorer.network.load_state_dict(tensors)
+    except RuntimeError as exc:
+        raise ValueError(f"the weights '{name}' do not fit the network of model.*: {exc}") from exc
+
+
+def read_batch(reader: PackReader, index: int, eval_shift: int) -> Batch:
+    """Clip number `index` of a pack as a batch of its own, moved by `eval_shift` frames as evaluation moves it."""
     from data_catalog.pack.loader import ClipLoader
     from tasks.training.remask import Remask
 
-    loader = ClipLoader(
-        reader, [0], batch_size=1, eval_shift=training.eval_shift, remask=Remask(reader.geometry)
-    )
+    loader = ClipLoader(reader, [index], batch_size=1, eval_shift=eval_shift, remask=Remask(reader.geometry))
     return next(iter(loader))
 
 
-def predict(
+def score_clips(
+    scorer: ClipScorer,
+    reader: PackReader,
+    indices: list[int],
+    eval_shift: int,
+    batch: int = BATCH,
+    number: int = 0,
+    count: int = 1,
+) -> pd.DataFrame:
+    """Score clips of a pack, on the device where the scorer is.
+
+    Args:
+        scorer: made for this pack.
+        reader: the pack.
+        indices: numbers of the clips.
+        eval_shift: frames by which a clip is moved in time.
+        batch: clips at once.
+        number, count: these are the weights `number` of `count`, so that reports say how far all of the work is.
+
+    Returns:
+        One row a clip: clip_id, action, true, predicted, segment_0 … segment_N-1; score points, or label and
+        probabilities.
+    """
+    import pandas as pd
+    import torch
+
+    from data_catalog.pack.loader import ClipLoader
+    from tasks.training.remask import Remask
+
+    loader = ClipLoader(reader, indices, batch_size=batch, eval_shift=eval_shift, remask=Remask(reader.geometry))
+    device = next(scorer.network.parameters()).device
+    points, segments = [], []
+    with torch.inference_mode():
+        for clips in loader:
+            moved = {key: value.to(device) for key, value in clips.items()}  # type: ignore[attr-defined]
+            clip_points, segment_points = scorer.predict(moved)  # type: ignore[arg-type]
+            points.append(clip_points)
+            segments.append(segment_points)
+            report("evaluate", number * len(loader) + len(points), count * len(loader))
+    labels = reader.labels
+    frame = pd.DataFrame(
+        {
+            "clip_id": [labels.clip_id[i] for i in indices],
+            "action": [labels.action[i] for i in indices],
+            "true": scorer.truth[indices],
+            "predicted": np.concatenate(points),
+        }
+    )
+    by_segment = np.concatenate(segments)
+    for segment in range(by_segment.shape[1]):
+        frame[f"segment_{segment}"] = by_segment[:, segment]
+    return frame
+
+
+def score_pack(
     pack: Path,
-    state: Mapping[str, NDArray[Any]],
+    state: State,
     model: ModelConfig,
     training: TrainConfig,
     score_range: tuple[float, float],
@@ -106,14 +187,15 @@ def predict(
     Args:
         pack: the clips, packed with the same masks and input size as the run's; their labels aren't used, but for
             the difficulty where the run multiplies by it.
-        state: weights as `tasks.train.train` returns them.
+        state: trained weights.
         model, training: the configuration of that training.
         score_range: see `action_range`.
+        device: where the network runs.
 
     Raises:
         ValueError: weights, network and pack don't fit together.
     """
     reader = PackReader(pack)
     scorer = build_scorer(reader, state, model, training, score_range).to(device)
-    frame = predict_clips(scorer, reader, list(range(len(reader))), training, EvaluateConfig())
+    frame = score_clips(scorer, reader, list(range(len(reader))), training.eval_shift)
     return frame.drop(columns=["action", "true"])

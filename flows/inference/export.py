@@ -20,7 +20,7 @@ from data_catalog.pack.file import PackReader
 from flows.config import ConfigError
 from flows.inference.predict import choose_action
 from flows.runs.finished import FinishedRun, trained_state
-from tasks.trained import action_range, build_scorer, needs_difficulty
+from tasks.trained import action_range, build_scorer, needs_difficulty, read_batch
 
 if TYPE_CHECKING:
     from models.exportable import ScoreModel
@@ -121,13 +121,7 @@ def _portable(scorer: ClipScorer, reader: PackReader, run: FinishedRun, span: tu
 
 def clip_inputs(reader: PackReader, run: FinishedRun, index: int) -> Arrays:
     """A clip of the pack as the model takes it: frames (1, L, S, S, 3), mask (1, N, T, Hf, Wf), difficulty (1,)."""
-    from data_catalog.pack.loader import ClipLoader
-    from tasks.training.remask import Remask
-
-    loader = ClipLoader(
-        reader, [index], batch_size=1, eval_shift=run.config.train.eval_shift, remask=Remask(reader.geometry)
-    )
-    batch = next(iter(loader))
+    batch = read_batch(reader, index, run.config.train.eval_shift)
     known = needs_difficulty(run.config.model, run.config.train)
     difficulty = batch["difficulty"].float().numpy() if known else np.ones(1, np.float32)
     return batch["frames"].numpy(), batch["mask"].numpy(), difficulty
@@ -196,7 +190,7 @@ def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int) -> Arrays:
     batch: Any = {"frames": frames, "mask": mask, "difficulty": difficulty, "index": torch.tensor([index])}
     with torch.no_grad():
         score, segments = scorer.predict(batch)
-        raw = scorer.network(scorer.video(frames), mask).numpy()
+        raw = scorer.outputs(frames, mask).output.numpy()
     return score, segments, raw
 
 

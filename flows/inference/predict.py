@@ -22,7 +22,7 @@ from flows.runs.finished import FinishedRun, trained_state
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.engine.job import Context
 from tasks.engine.plan import Planner
-from tasks.trained import action_range, needs_difficulty, predict, trained_actions
+from tasks.trained import action_range, needs_difficulty, score_pack, trained_actions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,7 +203,7 @@ def predict_videos(
     pack = workspace.store.path("pack", job.key)
     device = Context(workspace, config.engine.device).resolved_device
     span = action_range(reader.labels, config.train, action)
-    table = predict(pack, state, config.model, config.train, span, device)
+    table = score_pack(pack, state, config.model, config.train, span, device)
     return _scores(workspace, dataset, config, plans, records, table, folder), summary
 
 

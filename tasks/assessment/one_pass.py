@@ -239,7 +239,8 @@ def _cells_by_mask(grid: Grid, tube: Tube, by_quad: NDArray[np.bool_]) -> NDArra
 def overlap_by_frame(sample: TrackingSample, tube: Tube) -> NDArray[np.float64]:
     """IoU (L,) of true and found quad, of a tube in pixels of the tracked frames; NaN where nothing is true."""
     known = np.asarray(np.isfinite(sample.quads).all(axis=(1, 2)))
-    return quad_overlaps(sample.to_source(tube.quads)[None], sample.quads[None], known[None])[0]
+    [overlaps] = quad_overlaps(sample.to_source(tube.quads)[None], sample.quads[None], known[None])
+    return np.asarray(overlaps)
 
 
 def true_tube(sample: TrackingSample) -> Tube:

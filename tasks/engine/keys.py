@@ -7,15 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.engine.config import StageConfig
-from tasks.engine.stage import Stage
+from tasks.engine.stage import ConfigT, Stage
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
 def make_key(
-    stage: Stage,
-    config: StageConfig,
+    stage: Stage[ConfigT],
+    config: ConfigT,
     inputs: Mapping[str, Any],
     weights: Mapping[str, str],
     parents: Mapping[str, str],
@@ -27,7 +26,7 @@ def make_key(
 class KeyMaker:
     """Makes the keys of one stage; what all of its clips have in common is put into canonical JSON once."""
 
-    def __init__(self, stage: Stage, config: StageConfig, weights: Mapping[str, str]) -> None:
+    def __init__(self, stage: Stage[ConfigT], config: ConfigT, weights: Mapping[str, str]) -> None:
         digests = _canonical(sorted(weights.values()))  # what a file is called changes nothing
         self._start = f'{{"config":{_canonical(stage.config_of(config))},"inputs":'
         self._end = f',"stage":{_canonical(stage.name)},"version":{stage.version},"weights":{digests}}}'

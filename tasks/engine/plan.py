@@ -42,7 +42,7 @@ class StagePlan:
         damaged: artifacts that are there but not what was written.
     """
 
-    stage: Stage
+    stage: Stage[Any]
     config: StageConfig
     jobs: dict[str, Job] = field(default_factory=dict)
     hits: set[str] = field(default_factory=set)
@@ -70,7 +70,7 @@ class StagePlan:
         }
 
 
-Pipeline = Sequence[tuple[Stage, StageConfig]]
+Pipeline = Sequence[tuple[Stage[Any], StageConfig]]
 
 
 class Planner:
@@ -106,7 +106,7 @@ class Planner:
             plans[stage.name] = self.dataset_stage(stage, config, plans)
         return plans
 
-    def clip_stage(self, stage: Stage, config: StageConfig, plans: Mapping[str, StagePlan]) -> StagePlan:
+    def clip_stage(self, stage: Stage[Any], config: StageConfig, plans: Mapping[str, StagePlan]) -> StagePlan:
         """Plan a stage that works on one clip at a time."""
         weights = self.weights(stage, config)
         plan = StagePlan(stage, config)
@@ -120,7 +120,11 @@ class Planner:
         return plan
 
     def dataset_stage(
-        self, stage: Stage, config: StageConfig, plans: Mapping[str, StagePlan], without: frozenset[str] = frozenset()
+        self,
+        stage: Stage[Any],
+        config: StageConfig,
+        plans: Mapping[str, StagePlan],
+        without: frozenset[str] = frozenset(),
     ) -> StagePlan:
         """Plan a stage that works on all clips together, `without` those that failed just now."""
         plan = StagePlan(stage, config)
@@ -146,7 +150,7 @@ class Planner:
         self._settle(plan, plans)
         return plan
 
-    def weights(self, stage: Stage, config: StageConfig) -> dict[str, str]:
+    def weights(self, stage: Stage[Any], config: StageConfig) -> dict[str, str]:
         """Digest of each weights file of a stage. Raises CatalogError where one is missing."""
         try:
             files = stage.weights(config, self.workspace.weights)
@@ -187,7 +191,7 @@ class Planner:
                 plan.reasons[clip_id] = self._reason(plan.stage, plan.config, job, job.key in damaged, plans)
 
     def _reason(
-        self, stage: Stage, config: StageConfig, job: Job, damaged: bool, plans: Mapping[str, StagePlan]
+        self, stage: Stage[Any], config: StageConfig, job: Job, damaged: bool, plans: Mapping[str, StagePlan]
     ) -> str:
         if damaged:
             return "artifact damaged"

@@ -17,7 +17,7 @@ from tasks.engine.stage import Stage
 MemberLabels = dict[str, tuple[Any, ...]]
 
 
-def why_changed(stage: Stage, config: StageConfig, job: Job, previous: Record, store: Store) -> str:
+def why_changed(stage: Stage[Any], config: StageConfig, job: Job, previous: Record, store: Store) -> str:
     """Why a job has another key than the newest artifact of the same clip (`previous`)."""
     if previous.stage_version != stage.version:
         return f"{stage.name} version {previous.stage_version} → {stage.version}"
@@ -39,12 +39,12 @@ def why_changed(stage: Stage, config: StageConfig, job: Job, previous: Record, s
     return "follows " + ", ".join(_moved_parents(stage, job, previous) or stage.parents)
 
 
-def _with_added(view: Mapping[str, Any], stage: Stage, config: StageConfig) -> dict[str, Any]:
+def _with_added(view: Mapping[str, Any], stage: Stage[Any], config: StageConfig) -> dict[str, Any]:
     """A config as an artifact remembers it, with the values that fields had before they were there (`added`)."""
     return {name: {**config.added, **part} if name == stage.name else part for name, part in view.items()}
 
 
-def _moved_parents(stage: Stage, job: Job, previous: Record) -> list[str]:
+def _moved_parents(stage: Stage[Any], job: Job, previous: Record) -> list[str]:
     before, inputs = json.loads(previous.parents), json.loads(previous.inputs)
     moved = [name for name, key in job.parents.items() if before.get(name) != key]
     return moved + [name for name in stage.parents if name in inputs and inputs[name] != job.inputs.get(name)]

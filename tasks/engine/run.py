@@ -73,7 +73,7 @@ class IOFailure(OSError):
 
 
 def run_jobs(
-    stage: Stage, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport | None = None
+    stage: Stage[Any], jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport | None = None
 ) -> ShardReport:
     """Have every artifact that `jobs` want: skip the ones that are there, make the others, one by one.
 
@@ -107,7 +107,7 @@ def run_jobs(
 
 
 def _outcomes(
-    stage: Stage, jobs: Sequence[Job], config: StageConfig, context: Context
+    stage: Stage[Any], jobs: Sequence[Job], config: StageConfig, context: Context
 ) -> Iterator[tuple[Job, Product | Exception]]:
     """The stage's outcomes; where its function breaks off, the jobs that it still owed fail with its exception."""
     owed = {job.clip_id: job for job in jobs}
@@ -124,7 +124,7 @@ def _outcomes(
 
 
 def _keep(
-    stage: Stage, job: Job, config: StageConfig, context: Context, product: Product, seconds: float
+    stage: Stage[Any], job: Job, config: StageConfig, context: Context, product: Product, seconds: float
 ) -> Record | Exception:
     lineage = Lineage(
         stage=stage.name,
@@ -164,7 +164,7 @@ class NoGpuSlot(RuntimeError):
 
 
 @contextlib.contextmanager
-def gpu_slot(stage: Stage, jobs: Sequence[Job], context: Context) -> Iterator[None]:
+def gpu_slot(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> Iterator[None]:
     """Hold one of the GPU's slots while a stage computes there; nothing to compute, nothing to hold.
 
     Raises:
@@ -200,7 +200,7 @@ def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) 
     retry_condition_fn=_worth_retrying,
 )
 def run_shard(
-    stage: Stage, label: str, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport
+    stage: Stage[Any], label: str, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport
 ) -> State[ShardReport] | ShardReport:
     """One Prefect task run: the jobs of one stage for a few clips. `so_far` is kept from attempt to attempt.
 

@@ -6,16 +6,19 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.store import Artifact
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Outcome, Product
 
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
+Compute = Callable[[Sequence[Job], ConfigT, Context], Iterator[Outcome]]
+
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[ConfigT]):
     """One stage: what it is called, what it reads, and the function that computes it.
 
     Attributes:
@@ -28,33 +31,31 @@ class Stage:
         sees_source: the stage reads the source video.
         uses_device: it computes on `Context.device`, so on a GPU it takes the slot of that name.
         weights: files whose digests enter the key, by name.
-        config_view: the config that enters the key, by section of `PipelineConfig`; by default its own section.
+        composed: its config's class where that is composed of several sections of `PipelineConfig`, each a field of
+            the section's name; None where the config is the stage's own section.
     """
 
     name: str
     version: int
     parents: tuple[str, ...]
-    compute: Callable[[Sequence[Job], Any, Context], Iterator[Outcome]]
-    inputs: Callable[[ClipRecord, Any], Mapping[str, Any]] = lambda clip, config: {}
+    compute: Compute[ConfigT]
+    inputs: Callable[[ClipRecord, ConfigT], Mapping[str, Any]] = lambda clip, config: {}
     sees_source: bool = False
     uses_device: bool = False
-    weights: Callable[[Any, Path], Mapping[str, Path]] = lambda config, folder: {}
-    config_view: Callable[[Any], Mapping[str, Any]] | None = None
+    weights: Callable[[ConfigT, Path], Mapping[str, Path]] = lambda config, folder: {}
+    composed: type[ConfigT] | None = None
 
-    def config_of(self, config: StageConfig) -> Mapping[str, Any]:
-        """The config as plain values, by section: `{"track": {"tracker": "mil", …}}`."""
-        if self.config_view is not None:
-            return self.config_view(config)
-        return {self.name: config.key_view()}
+    def config_of(self, config: ConfigT) -> Mapping[str, Any]:
+        """The config that enters the key as plain values, by section: `{"track": {"tracker": "mil", …}}`."""
+        view = config.key_view()
+        return view if self.composed is not None else {self.name: view}
 
 
-def each(
-    function: Callable[[Job, Any, Context], Product],
-) -> Callable[[Sequence[Job], Any, Context], Iterator[Outcome]]:
+def each(function: Callable[[Job, ConfigT, Context], Product]) -> Compute[ConfigT]:
     """Make a stage's `compute` from a function of one job."""
 
     @functools.wraps(function)
-    def compute(jobs: Sequence[Job], config: Any, context: Context) -> Iterator[Outcome]:
+    def compute(jobs: Sequence[Job], config: ConfigT, context: Context) -> Iterator[Outcome]:
         for job in jobs:
             try:
                 yield job, function(job, config, context)

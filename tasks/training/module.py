@@ -3,6 +3,8 @@
 Letters as in models.tsanet: B clips, L frames, N segments, T steps, S input side.
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 from collections.abc import Callable
@@ -19,10 +21,12 @@ from models.tsanet import TSANet
 from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
+from tasks.training.network import build_network
 from tasks.training.remask import Remask
 from tasks.training.score_table import OVERALL, SELECTION, score_table
 from tasks.training.scorer import ClipScorer
-from tasks.training.splits import ClipSplits
+from tasks.training.splits import ClipSplits, split_clips
+from tasks.training.targets import score_scale
 
 STATE = "tubeflow"
 """Key of our part of a checkpoint."""
@@ -30,20 +34,36 @@ PREFIX = "scorer.network."
 """Before the names of the network's weights in a checkpoint."""
 
 
+def build_module(
+    reader: PackReader,
+    model: ModelConfig,
+    config: TrainConfig,
+    on_epoch: Callable[[EpochRow], None] | None = None,
+) -> TubeModule:
+    """What Lightning trains on a pack, from the weights that training starts with.
+
+    Raises:
+        ValueError: the pack doesn't fit the network, or nothing to train on.
+    """
+    parts = split_clips(reader, config, model.head)
+    scale = score_scale(reader.labels, config.score_range, config.difficulty)
+    scorer = ClipScorer(build_network(model, config.seed), reader, model.head, scale)
+    return TubeModule(scorer, reader, parts, config, on_epoch)
+
+
 class TubeModule(LightningModule):
     """Lightning's view of the training."""
 
     def __init__(
         self,
-        network: TSANet,
+        scorer: ClipScorer,
         reader: PackReader,
         parts: ClipSplits,
-        model: ModelConfig,
         config: TrainConfig,
         on_epoch: Callable[[EpochRow], None] | None = None,
     ) -> None:
         super().__init__()
-        self.scorer = ClipScorer(network, reader, model, config)
+        self.scorer = scorer
         self._reader, self._parts, self._config, self._on_epoch = reader, parts, config, on_epoch
         self._remask = Remask(reader.geometry)
         self._trained: ClipLoader | None = None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.pack.file import PackLabels
+from models.score_range import to_points
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class ScoreScale:
         low, high, factor = (
             values[index].reshape(-1, *[1] * (shares.ndim - 1)) for values in (self.low, self.high, self.factor)
         )
-        return (low + shares * (high - low)) * factor
+        return to_points(shares, low, high, factor)
 
 
 def score_scale(

@@ -18,9 +18,7 @@ from models.backbones import BACKBONES
 from models.registry import Entry
 from tasks.engine.progress import Progress, listening
 from tasks.training.distributed import TrainJob
-from tasks.training.module import TubeModule
-from tasks.training.network import build_network
-from tasks.training.splits import split_clips
+from tasks.training.module import build_module
 from tasks.training.trainer import fit, is_first_process
 
 logger = logging.getLogger(__name__)
@@ -55,10 +53,8 @@ def main(path: str) -> int:
 
 def _fit(job: TrainJob, send: Any) -> None:
     reader = PackReader(job.pack)
-    parts = split_clips(reader, job.config, job.model.head)
     on_epoch = None if send is None else lambda row: send(epoch=row)
-    module = TubeModule(build_network(job.model, job.config.seed), reader, parts, job.model, job.config, on_epoch)
-    fit(module, job.config, job.workdir, job.checkpoint)
+    fit(build_module(reader, job.model, job.config, on_epoch), job.config, job.workdir, job.checkpoint)
 
 
 def _end_with_the_flow() -> None:

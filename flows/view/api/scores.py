@@ -32,14 +32,14 @@ from flows.view.clip_answer import recorded
 from flows.view.rows import done_key
 from flows.view.state import DatasetState, Snapshot, ViewState
 from tasks.engine.job import Context
-from tasks.evaluate import EvaluateConfig, predict_clips
 from tasks.pack import PackClip, write_pack
-from tasks.trained import action_range, build_scorer, first_batch, needs_difficulty, scorer_of
+from tasks.trained import action_range, build_scorer, needs_difficulty, read_batch, score_clips, scorer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from models.tsanet import TSANet
+    from tasks.training.scorer import ClipScorer
 
 T = TypeVar("T")
 Weights = Literal["last", "best"]
@@ -72,6 +72,11 @@ class Loaded:
     network: TSANet
     labels: PackLabels
     device: str
+
+    def scorer(self, reader: PackReader, span: tuple[float, float]) -> ClipScorer:
+        """The network for the clips of a pack, whose scores lie in `span`. Raises ValueError where they don't fit."""
+        model, train = self.run.config.model, self.run.config.train
+        return scorer_of(self.network, reader, model.head, span, train.difficulty).to(self.device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +130,8 @@ class Networks:
         run = loaded.run
         with packed(workspace, subject, run) as reader:
             span = action_range(loaded.labels, run.config.train, subject.record.action)
-            scorer = scorer_of(loaded.network, reader, run.config.model, run.config.train, span).to(loaded.device)
-            table = predict_clips(scorer, reader, [0], run.config.train, EvaluateConfig())
+            scorer = loaded.scorer(reader, span)
+            table = score_clips(scorer, reader, [0], run.config.train.eval_shift)
         segments = [name for name in table.columns if name.startswith("segment_")]
         row = table.iloc[0]
         return {
@@ -138,8 +143,8 @@ class Networks:
         run = loaded.run
         with packed(workspace, subject, run) as reader:
             span = action_range(loaded.labels, run.config.train, subject.record.action)
-            scorer = scorer_of(loaded.network, reader, run.config.model, run.config.train, span).to(loaded.device)
-            batch = first_batch(reader, run.config.train)
+            scorer = loaded.scorer(reader, span)
+            batch = read_batch(reader, 0, run.config.train.eval_shift)
             mask = batch["mask"].to(loaded.device)
             return loaded.network.attention_features(scorer.video(batch["frames"].to(loaded.device)), mask), mask
 

@@ -18,8 +18,7 @@ from flows.datasets.labels import set_labels
 from flows.runs.finished import find_run, trained_state
 from flows.view.command import nearest_preset, run_words
 from models.geometry import polygon_iou
-from tasks.evaluate import load_weights
-from tasks.trained import scorer_of
+from tasks.trained import load_state, scorer_of
 from tasks.training.network import build_network
 from tests.support.tiny_workspace import DATASET, plan, run, tiny_config
 from tests.support.view_pages import Pages, clip_name, pages_of
@@ -172,8 +171,8 @@ def attention_of_the_network(pages: Pages, position: tuple[int, ...]) -> Any:
     path = pages.workspace.store.path("pack", finished.artifact(pages.workspace, "pack"))
     with contextlib.closing(PackReader(path)) as reader:
         network = build_network(config.model, config.train.seed)
-        scorer = scorer_of(network, reader, config.model, config.train, (0.0, 1.0))
-        load_weights(scorer, "last", trained_state(pages.workspace, finished, "last"))
+        scorer = scorer_of(network, reader, config.model.head, (0.0, 1.0), config.train.difficulty)
+        load_state(scorer, "last", trained_state(pages.workspace, finished, "last"))
         index = reader.labels.clip_id.index(clip_name(3))
         clip = reader.read(index)
     with torch.no_grad():

@@ -1,0 +1,60 @@
+"""What stands around a network when a clip is scored: the one code for training, evaluation, prediction and export."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from models.heads import Head
+from models.tsanet import TSANet, TSANetOutput
+
+
+class ScoreNetwork(nn.Module):
+    """A network with its way in and out: gathers segments, normalises colours, decodes the head's output.
+
+    Letters as in `models.tsanet`: B clips, L frames, N segments, T steps, S input side.
+
+    Args:
+        network: takes segments of `network.backbone.frames` frames.
+        starts: first frame of each segment, (N,).
+    """
+
+    def __init__(self, network: TSANet, starts: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        net = network.backbone
+        times = torch.tensor(starts)[:, None] + torch.arange(net.frames)
+        self.register_buffer("times", times, persistent=False)
+        self.register_buffer("mean", torch.tensor(net.mean) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(net.std) * 255, persistent=False)
+
+    def video(self, frames: Tensor) -> Tensor:
+        """(B, L, S, S, 3) uint8 RGB → (B, N, 3, 16, S, S) float32, normalised, channels last in memory."""
+        segments = frames[:, cast(Tensor, self.times)]  # (B, N, 16, S, S, 3)
+        normal = segments.float().sub_(cast(Tensor, self.mean)).div_(cast(Tensor, self.std))
+        return normal.permute(0, 1, 5, 2, 3, 4)
+
+    def outputs(self, frames: Tensor, mask: Tensor) -> TSANetOutput:
+        """The head's raw outputs of clips and of their segments.
+
+        Args:
+            frames: (B, L, S, S, 3) uint8 RGB.
+            mask: (B, N, T, Hf, Wf) bool, the tube mask.
+        """
+        return cast(TSANetOutput, self.network(self.video(frames), mask, return_segments=True))
+
+    def decode(self, raw: Tensor, difficulty: Tensor, per_segment: bool = False) -> Tensor:
+        """The head's raw output → what people read, before the range of scores is applied.
+
+        Args:
+            raw: (B, …), or of segments (B, N, …).
+            difficulty: (B,) float32.
+            per_segment: whether `raw` is of segments.
+
+        Returns:
+            (B,) or (B, N) float32: hundredths of the range, points (judges) or probabilities (classification).
+        """
+        return cast(Head, self.network.head).decode(raw.float(), difficulty[:, None] if per_segment else difficulty)
