@@ -9,7 +9,7 @@ RUN apt-get update \
 WORKDIR /opt/tubeflow
 # For a GPU: --build-arg TORCH_INDEX=…/whl/cuXYZ, the one of pytorch.org that fits your driver.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE tubeflow.py ./
 COPY flows flows
 COPY tasks tasks
 COPY models models

@@ -2,6 +2,10 @@
 
 import os
 
+from flows.shadowed import refuse_shadowed
+
+refuse_shadowed()
+
 # Nothing leaves this machine unless the user says so, and the rooms' own log lines reach a run's page.
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
