@@ -150,4 +150,3 @@ def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         task = bars.add_task(name, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
-

@@ -98,5 +98,3 @@ def _grow(branch: Tree, workspace: Workspace, lineage: Lineage) -> None:
             _grow(branch.add(_title(parent)), workspace, parent)
         else:
             branch.add(f"{stage} {key} is not in the store any more")
-
-

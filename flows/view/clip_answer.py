@@ -232,5 +232,3 @@ def lineage_json(workspace: Workspace, stage: str, key: str) -> dict[str, Any] |
         "size": size,
         "download": f"/files/{stage}/{key}.h5",
     }
-
-

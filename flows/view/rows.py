@@ -97,5 +97,3 @@ def thumb_url(normalize_key: str | None, track_key: str | None, frame: int) -> s
 def clip_url(dataset: str, clip: str) -> str:
     """Address of a clip's page."""
     return "/clip?" + urlencode({"dataset": dataset, "clip": clip})
-
-

@@ -234,5 +234,3 @@ def resolve_sources(planner: Planner, advance: Any = None, verify: bool = False)
     """Compute the digests of new or changed source files, so that every key is known."""
     paths = [Path(clip.video) for clip in planner.clips]
     planner.workspace.sources.digest(paths, advance, verify)
-
-

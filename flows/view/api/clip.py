@@ -38,4 +38,3 @@ def clip_routes(state: ViewState) -> APIRouter:
         return plan_json(state.current(), dataset, clip)
 
     return router
-

@@ -247,4 +247,3 @@ def test_a_box_is_corrected_run_again_and_scored(pages: Pages) -> None:
     assert clip["tube"]["quads"][0][0][0] == pytest.approx([57, 32], abs=0.02)
     assert len(clip["variants"]) == 2
     assert pages.get("/api/score", **CLIP)["score"] is not None
-
