@@ -39,13 +39,17 @@ class EngineConfig(StageConfig):
     """Where the work runs. Nothing here changes what is computed, so nothing here enters a key."""
 
     runner: Literal["local", "processes", "dask", "ray"] = Field(
-        "local", description="threads or processes of this machine, or Prefect's task runner for Dask or Ray"
+        "local", description="Threads or processes of this machine, or Prefect's task runner for Dask or Ray."
     )
-    workers: int | None = Field(None, ge=1, description="how many at once; as many as processors where unset")
+    workers: int | None = Field(None, ge=1, description="How many at once; None takes as many as there are processors.")
     shard_clips: int | None = Field(
-        None, ge=1, description="clips a task run works on; where unset, so that a worker gets about eight shards"
+        None, ge=1, description="Clips a task run works on; None gives each worker about eight shards."
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:1")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where networks run: auto (a GPU where there is one), cpu, cuda or cuda:1.",
+    )
 
 
 class PipelineConfig(StageConfig):

@@ -41,7 +41,9 @@ class DetectConfig(StageConfig):
 
     detector: str = Field("annotation", description="annotation, athlete-n, yolo, nanodet, hog, or none.")
     weights: str | None = Field(
-        None, description="The detector's weights: a path, or a name of `tubeflow weights list`; athlete-n has its own."
+        None,
+        description="The detector's weights: a path, or a name of `tubeflow weights list`; None for athlete-n, which "
+        "has its own, and for detectors that need none.",
     )
     min_score: float = Field(0.25, ge=0, le=1, description="People found with less confidence are ignored.")
     select: Literal["score", "largest", "central", "followed", "annotation"] = Field(

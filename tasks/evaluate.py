@@ -37,16 +37,18 @@ STAGE_VERSION = 1
 
 
 class EvaluateConfig(StageConfig):
-    """Attributes:
-    splits: which splits get predictions and metrics; those without clips are left out. Training clips that
-        were held out for choosing the epoch count as split "validation".
-    batch: clips at once.
-    device: "auto" takes a GPU where there is one.
-    """
+    """Which clips are evaluated, and how many at once."""
 
-    splits: tuple[str, ...] = ("test", "validation")
-    batch: int = Field(default=4, ge=1)
-    device: str = "auto"
+    splits: tuple[str, ...] = Field(
+        ("test", "validation"),
+        description="Splits that get predictions and metrics; those without clips are left out. Training clips that "
+        "were held out for choosing the epoch count as split validation.",
+    )
+    batch: int = Field(4, ge=1, description="Clips at once.")
+    device: str = Field(
+        "auto", description="Where `evaluate` runs when it is called directly, auto taking a GPU where there is one; a "
+        "run sets it from engine.device.",
+    )
 
 
 class NothingHeldOut(ValueError):
@@ -160,9 +162,9 @@ def _chosen(
 class EvaluateSettings(StageConfig):
     """What evaluation is configured with; model and train reach the key through the train's key."""
 
-    model: ModelConfig = Field(ModelConfig(), description="which network was trained")
-    train: TrainConfig = Field(TrainConfig(), description="how it was trained")
-    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="what is evaluated")
+    model: ModelConfig = Field(ModelConfig(), description="Which network was trained.")
+    train: TrainConfig = Field(TrainConfig(), description="How it was trained.")
+    evaluate: EvaluateConfig = Field(EvaluateConfig(), description="What is evaluated.")
 
     def key_view(self) -> dict[str, Any]:
         """Evaluation's own section, without what changes how it runs and not what comes out."""

@@ -38,17 +38,17 @@ class MasksConfig(StageConfig):
 
     source: Literal["quad", "mask"] = Field(
         "quad",
-        description="the tracker's rotated box, as in the paper, or its pixel mask; frames without a mask (the first, "
-        "lost ones) have the box",
+        description="The tracker's rotated box, as in the paper, or its pixel mask; frames without a mask (the first, "
+        "lost ones) have the box.",
     )
-    tau: float = Field(0.5, gt=0, le=1, description="least fraction of a cell that the athlete must cover")
-    grid: tuple[int, int] = Field((14, 14), description="feature map over the crop: rows, columns")
-    crop: int = Field(224, ge=1, description="side in px of the centre crop of the normalised frame")
-    starts: tuple[int, ...] = Field(SEGMENT_STARTS, description="first frame of every segment")
-    segment_length: int = Field(16, ge=1, description="frames of a segment")
-    stride: int = Field(4, ge=1, description="frames that one feature time step sees")
+    tau: float = Field(0.5, gt=0, le=1, description="Least fraction of a cell that the athlete must cover.")
+    grid: tuple[int, int] = Field((14, 14), description="Feature map over the crop: rows, columns.")
+    crop: int = Field(224, ge=1, description="Side in px of the centre crop of the normalised frame.")
+    starts: tuple[int, ...] = Field(SEGMENT_STARTS, description="First frame of every segment.")
+    segment_length: int = Field(16, ge=1, description="Frames of a segment.")
+    stride: int = Field(4, ge=1, description="Frames that one feature time step sees.")
     geometry: Literal["paper", "released"] = Field(
-        "paper", description="released: polygons filled on a grid over the whole, uncropped frame, as the released code"
+        "paper", description="released: polygons filled on a grid over the whole, uncropped frame, as released."
     )
 
     @model_validator(mode="after")

@@ -32,15 +32,14 @@ STAGE_VERSION = 1
 
 
 class PackConfig(StageConfig):
-    """How the frames are stored.
+    """How the frames are stored."""
 
-    Attributes:
-        input_size: side of the network's input in pixels, 224 for i3d, 112 for i3d_small.
-        compression: "none" reads fastest; "lzf" makes the file smaller where disk is scarce.
-    """
-
-    input_size: int = Field(default=224, ge=8)
-    compression: Literal["none", "lzf"] = "none"
+    input_size: int = Field(
+        224, ge=8, description="Side of the network's input in pixels: 224 for i3d, 112 for i3d_small."
+    )
+    compression: Literal["none", "lzf"] = Field(
+        "none", description="none reads fastest; lzf makes the file smaller where disk is scarce."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +185,8 @@ def _geometry(length: int, config: PackConfig, masks: MasksConfig) -> PackGeomet
 class PackSettings(StageConfig):
     """What packing is configured with; tau and grid reach the key through the masks' keys."""
 
-    pack: PackConfig = Field(PackConfig(), description="what the pack holds")
-    masks: MasksConfig = Field(MasksConfig(), description="what the clips' masks were built with")
+    pack: PackConfig = Field(PackConfig(), description="What the pack holds.")
+    masks: MasksConfig = Field(MasksConfig(), description="What the clips' masks were built with.")
 
     def key_view(self) -> dict[str, Any]:
         """The pack's own section."""

@@ -38,11 +38,11 @@ class TrackConfig(StageConfig):
     weights: str | None = Field(
         None,
         description="The tracker's weights: a path or path prefix, or a name of `tubeflow weights list`; "
-        "for published, the file of boxes.",
+        "for published, the file of boxes; None for trackers that need none or have their own.",
     )
 
     preset: str | None = Field(
-        None, description="A published set of numbers, for siammask; by default the one of its weights."
+        None, description="A published set of numbers, for siammask; None takes the one of its weights."
     )
 
     added: ClassVar[Mapping[str, Any]] = {"tracker_version": 1}

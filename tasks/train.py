@@ -122,8 +122,8 @@ def _arrays(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 class TrainSettings(StageConfig):
     """What training is configured with."""
 
-    model: ModelConfig = Field(ModelConfig(), description="which network")
-    train: TrainConfig = Field(TrainConfig(), description="how it is trained")
+    model: ModelConfig = Field(ModelConfig(), description="Which network.")
+    train: TrainConfig = Field(TrainConfig(), description="How it is trained.")
 
     def key_view(self) -> dict[str, Any]:
         """Both sections."""

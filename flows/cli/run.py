@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from data_catalog.catalog import Workspace
+from flows.cli.config_help import print_config_help
 from flows.cli.local import run_pipeline
 from flows.cli.options import (
     NO_CLIPS,
@@ -57,10 +58,16 @@ def run_command(
     verify: Annotated[bool, typer.Option("--verify", help="Read every source and artifact again.")] = False,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
+    help_config: Annotated[
+        bool,
+        typer.Option("--help-config", callback=print_config_help, is_eager=True, help="Show all config fields."),
+    ] = False,
 ) -> None:
     """Run the pipeline on a dataset; what is already there is not made again.
 
     Example: `tubeflow run folder --dataset mine -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
+
+    All fields that -o can change, with their defaults: `tubeflow run --help-config`
     """
     summary = run_pipeline(
         _configured(preset, overrides, engine),

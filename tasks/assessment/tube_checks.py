@@ -33,20 +33,20 @@ PAST = 10  # frames whose median score a fall is measured against
 class QualityConfig(StageConfig):
     """When a tube is suspicious. Nothing here changes an artifact, so nothing here enters a key."""
 
-    suspicious: float = Field(0.5, ge=0, le=1, description="suspicion from which --strict fails")
-    cut_change: float = Field(0.2, gt=0, description="change of the whole picture from which on a frame is a cut")
-    cut_contrast: float = Field(1.6, gt=0, description="how many times its neighbours' change a cut's is, at least")
-    drift_likeness: float = Field(0.42, description="likeness below which a tube holds something else")
-    drift_frames: int = Field(10, ge=1, description="frames in a row for which it has to")
+    suspicious: float = Field(0.5, ge=0, le=1, description="Suspicion, 0 to 1, from which --strict fails.")
+    cut_change: float = Field(0.2, gt=0, description="Change of the whole picture from which on a frame is a cut.")
+    cut_contrast: float = Field(1.6, gt=0, description="How many times its neighbours' change a cut's is, at least.")
+    drift_likeness: float = Field(0.42, description="Likeness below which a tube holds something else.")
+    drift_frames: int = Field(10, ge=1, description="Frames in a row for which it has to hold something else.")
     drift_share: float = Field(
-        0.3, ge=0, lt=1, description="share of frames that may drift or be lost unsuspected: a dive ends under water"
+        0.3, ge=0, lt=1, description="Share of frames that may drift or be lost unsuspected: a dive ends under water."
     )
-    lost_likeness: float = Field(0.25, description="likeness below which nothing of the athlete is in the tube")
-    lost_frames: int = Field(4, ge=1, description="frames in a row for which it has to be")
-    score_drop: float = Field(0.4, gt=0, lt=1, description="part of its usual score by which the tracker's falls")
-    jump: float = Field(0.5, gt=0, description="step in one frame, in square roots of the quad's area")
-    growth: float = Field(2.0, gt=1, description="change of the area in one frame, either way")
-    outside: float = Field(0.5, gt=0, le=1, description="share of the quad that has to be in the network's crop")
+    lost_likeness: float = Field(0.25, description="Likeness below which nothing of the athlete is in the tube.")
+    lost_frames: int = Field(4, ge=1, description="Frames in a row for which nothing of the athlete has to be in it.")
+    score_drop: float = Field(0.4, gt=0, lt=1, description="Part of its usual score by which the tracker's falls.")
+    jump: float = Field(0.5, gt=0, description="Step in one frame, in square roots of the quad's area.")
+    growth: float = Field(2.0, gt=1, description="Change of the area in one frame, either way.")
+    outside: float = Field(0.5, gt=0, le=1, description="Share of the quad that has to be in the network's crop.")
 
     def digest(self) -> str:
         """Names the thresholds that a judgement was made by; `suspicious` only reads it."""

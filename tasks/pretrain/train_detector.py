@@ -29,13 +29,18 @@ class DetectorTraining(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     images: int = Field(40_000, ge=1, description="Pictures that are learnt from.")
-    minutes: float | None = Field(None, gt=0, description="Stop, learning rate and all, after this time at the latest.")
-    batch: int = Field(16, ge=1)
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Stop after this number of minutes at the latest, the learning rate fallen as at the end; None "
+        "sets no limit.",
+    )
+    batch: int = Field(16, ge=1, description="Pictures of a step.")
     width: int = Field(320, ge=STRIDE, multiple_of=STRIDE, description="Of the pictures, in pixels.")
-    height: int = Field(256, ge=STRIDE, multiple_of=STRIDE)
+    height: int = Field(256, ge=STRIDE, multiple_of=STRIDE, description="Of the pictures, in pixels.")
     lr: float = Field(2e-3, gt=0, description="Of neck and head; the backbone learns with a quarter of it.")
-    weight_decay: float = Field(1e-4, ge=0)
-    seed: int = Field(0, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay.")
+    seed: int = Field(0, ge=0, description="Of the network's beginning and of the pictures.")
 
 
 @dataclass(frozen=True)

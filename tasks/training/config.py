@@ -27,25 +27,49 @@ def names_file(weights: str | None) -> bool:
 
 
 class ModelConfig(StageConfig):
-    """Which network; see `models.tsanet.build_tsanet`.
+    """Which network; see `models.tsanet.build_tsanet`."""
 
-    Attributes:
-        weights: a file, a name of `tubeflow weights list`, or a name that the backbone knows (torchvision's
-            "kinetics"); None starts from random weights.
-        stacks: number of attention blocks one after another. Two and more of the paper's form, which normalises
-            nothing, may not train from random weights; of `affinity: softmax` they do (docs/results.md).
-    """
-
-    backbone: str = "i3d"
-    split: str | None = None
-    weights: str | None = None
-    attention: Literal["tsa", "nonlocal", "none"] = "tsa"
-    stacks: int = Field(default=1, ge=1)
-    affinity: Literal["dot", "softmax"] | None = None
-    attention_options: dict[str, Option] = Field(default_factory=dict)
-    head: Literal["regression", "usdl", "musdl", "classification"] = "usdl"
-    head_options: dict[str, Option] = Field(default_factory=dict)
-    compat: Literal["paper", "released"] = "paper"
+    backbone: str = Field("i3d", description="Network that turns a segment's frames into features, e.g. i3d.")
+    split: str | None = Field(
+        None,
+        description="Where the backbone is cut in two, the attention standing between, e.g. maxpool_4a; None takes the "
+        "backbone's own place.",
+    )
+    weights: str | None = Field(
+        None,
+        description="Weights that the backbone starts from: a file, a name of `tubeflow weights list`, or one that the "
+        'backbone knows (torchvision\'s "kinetics"); None starts from random weights.',
+    )
+    attention: Literal["tsa", "nonlocal", "none"] = Field(
+        "tsa",
+        description="Which positions attend to each other: those of the tube (tsa), all (nonlocal), or no attention "
+        "(none).",
+    )
+    stacks: int = Field(
+        1,
+        ge=1,
+        description="Number of attention blocks one after another. Two and more of the paper's form, which normalises "
+        "nothing, may not train from random weights; with affinity softmax they do.",
+    )
+    affinity: Literal["dot", "softmax"] | None = Field(
+        None,
+        description="How much a position attends to another: the dot product over the number of positions (paper) or "
+        "a softmax (released code); None takes the one of `compat`.",
+    )
+    attention_options: dict[str, Option] = Field(
+        {}, description="Further arguments of the attention block, by name; empty takes its defaults."
+    )
+    head: Literal["regression", "usdl", "musdl", "classification"] = Field(
+        "usdl",
+        description="What is predicted: one score, a distribution of the score (usdl), one a judge (musdl), or one of "
+        "two labels.",
+    )
+    head_options: dict[str, Option] = Field(
+        {}, description="Further arguments of the head, by name; empty takes its defaults."
+    )
+    compat: Literal["paper", "released"] = Field(
+        "paper", description="Whose form is built where they differ: the paper's or the released code's."
+    )
 
     def key_view(self) -> dict[str, Any]:
         """Without the weights' path or name, whose digest is in the key; a name that only the backbone knows stays."""
@@ -53,71 +77,99 @@ class ModelConfig(StageConfig):
 
 
 class TrainConfig(StageConfig):
-    """How it is trained. The defaults are the paper's.
-
-    Attributes:
-        epochs: at most; fewer with `patience`.
-        patience: stop when so many epochs in a row were no better than the best one; None never does.
-        batch: clips of one step over all devices together; each takes its share.
-        accumulate: steps whose gradients are summed before the weights change, so that `batch * accumulate` clips
-            count as one batch (for BatchNorm they stay `accumulate` batches).
-        ema: decay of a moving average of the weights, which is then what is validated and kept, e.g. 0.999.
-        actions: train on these actions only; None for all.
-        score_range: what the score is normalised with, see `tasks.training.targets.score_scale`.
-        difficulty: predict the execution and multiply by the clip's known difficulty.
-        flip: probability of a horizontal flip of a training clip.
-        shift: smallest and largest temporal shift of a training clip in frames; `eval_shift` that of a test
-            clip.
-        validation: what the best epoch is chosen by instead of the test set. A number: this share of each action's
-            training clips, picked by a digest of seed and clip_id (or the pack's split named "validation", if it
-            has one). A text: the split of that name. Such clips don't train.
-        select_on: split whose metric chooses the best epoch; where unset, "validation" if `validation` is set and
-            else "test", as published figures do.
-        freeze_batchnorm: keep the statistics of the backbone's weights.
-        checkpoint_steps: batches between two checkpoints within an epoch, 0 for one per epoch.
-        workers: reading processes of each device.
-        devices: GPUs, or on a CPU processes, among which each batch is shared (Lightning's DDP).
-        strategy: how they work together; "ddp_find_unused_parameters_true" for a network of which a step may leave
-            parameters out (none of ours does).
-        precision: of training and of the metrics of each epoch; the evaluate stage computes in float32.
-        sync_batchnorm: BatchNorm's statistics over the batches of all devices; GPUs only.
-        compile: torch.compile the network, minutes before the first step (`benchmarks.train_options --compile`).
-        deterministic: refuse operations whose result may differ from run to run; a CPU has none here.
-        loggers: where the metrics of each epoch are written to, besides the artifact.
-    """
+    """How it is trained. The defaults are the paper's."""
 
     # What was done before these were there; `select_on` is resolved by `key_view`.
     added: ClassVar[Mapping[str, Any]] = {"patience": None, "ema": None, "compile": False}
 
-    seed: int = 0
-    epochs: int = Field(default=100, ge=1)
-    patience: int | None = Field(default=None, ge=1)
-    batch: int = Field(default=4, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    ema: float | None = Field(default=None, gt=0, lt=1)
-    lr: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=1e-5, ge=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    clip_gradient: float | None = Field(default=None, gt=0)
-    actions: tuple[str, ...] | None = None
-    score_range: Literal["all", "train"] | tuple[float, float] = "all"
-    difficulty: bool = False
-    flip: float = Field(default=0.5, ge=0, le=1)
-    shift: tuple[int, int] = (0, 0)
-    eval_shift: int = 0
-    validation: Share | str = 0.0
-    select_on: Literal["test", "validation"] | None = None
-    freeze_batchnorm: bool = False
-    checkpoint_steps: int = Field(default=100, ge=0)
-    workers: int = Field(default=0, ge=0)
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(default=1, ge=1)
-    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    sync_batchnorm: bool = False
-    compile: bool = False
-    deterministic: bool = False
-    loggers: tuple[Literal["csv", "tensorboard", "mlflow", "wandb"], ...] = ("csv", "tensorboard")
+    seed: int = Field(0, description="Seed of the weights, the order of the clips and everything else that is random.")
+    epochs: int = Field(100, ge=1, description="Passes over the training clips at most; fewer with `patience`.")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        description="Stop after this number of epochs in a row that were no better than the best one; None disables "
+        "early stopping.",
+    )
+    batch: int = Field(4, ge=1, description="Clips of one step over all devices together; each takes its share.")
+    accumulate: int = Field(
+        1,
+        ge=1,
+        description="Steps whose gradients are summed before the weights change, so that batch * accumulate clips "
+        "count as one batch (for BatchNorm they stay separate batches).",
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay per step of a moving average of the weights, which is then what is validated and kept, "
+        "e.g. 0.999; None keeps the weights themselves.",
+    )
+    lr: float = Field(1e-4, gt=0, description="Learning rate of Adam, before `schedule`.")
+    weight_decay: float = Field(1e-5, ge=0, description="Adam's weight decay (L2); 0 is none.")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="Learning rate over the training: constant, or falling to 0 along a cosine."
+    )
+    clip_gradient: float | None = Field(
+        None, gt=0, description="Largest norm of the gradient, beyond which it is scaled down; None clips nothing."
+    )
+    actions: tuple[str, ...] | None = Field(None, description="Train on clips of these actions only; None for all.")
+    score_range: Literal["all", "train"] | tuple[float, float] = Field(
+        "all",
+        description="What a score is normalised with: each action's smallest and largest score over all clips, as "
+        "published, or over the training clips, or two numbers in points.",
+    )
+    difficulty: bool = Field(
+        False, description="Predict the execution, and multiply it by the clip's known degree of difficulty."
+    )
+    flip: float = Field(0.5, ge=0, le=1, description="Probability of a horizontal flip of a training clip.")
+    shift: tuple[int, int] = Field(
+        (0, 0), description="Smallest and largest temporal shift of a training clip, in frames."
+    )
+    eval_shift: int = Field(0, description="Temporal shift of a test clip, in frames.")
+    validation: Share | str = Field(
+        0.0,
+        description="What the best epoch is chosen by instead of the test clips. A number: this share of each action's "
+        "training clips, picked by a digest of seed and clip_id (or the split named validation, if there is one). A "
+        "text: the split of that name. Such clips don't train.",
+    )
+    select_on: Literal["test", "validation"] | None = Field(
+        None,
+        description="Split whose metric chooses the best epoch; None takes validation if `validation` is set and else "
+        "test, as published figures do.",
+    )
+    freeze_batchnorm: bool = Field(False, description="Keep the BatchNorm statistics of the backbone's weights.")
+    checkpoint_steps: int = Field(
+        100, ge=0, description="Batches between two checkpoints within an epoch; 0 writes one per epoch only."
+    )
+    workers: int = Field(0, ge=0, description="Reading processes of each device; 0 reads in the training's process.")
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="Where `train` runs when it is called directly; a run sets it from engine.device."
+    )
+    devices: int = Field(
+        1, ge=1, description="GPUs, or on a CPU processes, among which each batch is shared (Lightning's DDP)."
+    )
+    strategy: Literal["auto", "ddp", "ddp_find_unused_parameters_true"] = Field(
+        "auto",
+        description="How several devices work together; the last is for a network of which a step may leave "
+        "parameters out (none of ours does).",
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true",
+        description="Bits of training and of the metrics of each epoch; the evaluate stage computes in float32.",
+    )
+    sync_batchnorm: bool = Field(
+        False, description="BatchNorm's statistics over the batches of all devices together; GPUs only."
+    )
+    compile: bool = Field(
+        False, description="Compile the network with torch.compile, which takes minutes before the first step."
+    )
+    deterministic: bool = Field(
+        False,
+        description="Refuse operations whose result may differ from run to run; on a CPU there are none here.",
+    )
+    loggers: tuple[Literal["csv", "tensorboard", "mlflow", "wandb"], ...] = Field(
+        ("csv", "tensorboard"), description="Where the metrics of each epoch are written to, besides the artifact."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
