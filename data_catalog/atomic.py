@@ -7,12 +7,13 @@ its writer was killed, on this machine or another, and `sweep` removes it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from data_catalog.locks import hold_lock, try_lock
 
 
 @contextlib.contextmanager
@@ -40,7 +41,7 @@ def _locked_file(path: Path) -> tuple[Path, IO[bytes]]:
     while True:
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         file = temporary.open("xb")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        hold_lock(file)
         if os.fstat(file.fileno()).st_nlink:
             return temporary, file
         file.close()  # swept in the moment between its creation and the lock
@@ -51,9 +52,9 @@ def sweep(folder: Path) -> list[Path]:
     removed: list[Path] = []
     for path in folder.rglob(".*.tmp"):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
-            removed.append(path)
+            if try_lock(file):  # where there are no locks, nobody knows whose it is, and it stays
+                path.unlink()
+                removed.append(path)
     return removed
 
 

@@ -9,7 +9,6 @@ lives; `sweep` removes the folders whose lock is free, so a SIGKILL leaves nothi
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.atomic import sync_folder
+from data_catalog.locks import hold_lock, try_lock
 
 USERBLOCK = 512
 MAGIC = "tubeflow-artifact 1"
@@ -215,7 +215,7 @@ class Store:
             session.mkdir(parents=True)
             with contextlib.suppress(FileNotFoundError):
                 lock = (session / "lock").open("wb")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                hold_lock(lock)
                 if os.fstat(lock.fileno()).st_nlink:
                     return session, lock
                 lock.close()  # another process swept the folder in the moment before it was locked
@@ -223,7 +223,7 @@ class Store:
     def work_folder(self, stage: str, key: str) -> Path:
         """A folder in which a long computation keeps what it needs to go on after a kill (checkpoints, logs).
 
-        Whoever works in it holds a lock on its ``.lock`` file (`filelock.FileLock`).
+        Whoever works in it holds a lock on its ``.lock`` file (`data_catalog.locks.locked`).
         """
         return self.path(stage, key).with_suffix(".work")
 
@@ -253,14 +253,12 @@ class Store:
 
 
 def _take(path: Path) -> IO[bytes] | None:
-    """The opened and locked file of a lock that nobody holds; None where somebody does, or it is gone."""
+    """The opened and locked file of a lock that nobody holds; None where somebody does, it is gone, or locks are none."""
     try:
         lock = path.open("ab")
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(lock):
         lock.close()
         return None
     return lock

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import Field
 
+from data_catalog.locks import locked
 from data_catalog.pack.file import PackReader
 from data_catalog.weights.resolve import resolve_weights
 from tasks.engine.config import StageConfig
@@ -141,7 +141,7 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     start = [str(path) for path in _model_weights(config.model, context.workspace.weights).values()]
     model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
 
-    with FileLock(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
+    with locked(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
         result = train(store.path("pack", job.parents["pack"]), model, settings, workdir, gpu=gpu)
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):

@@ -21,7 +21,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.weights.download import DownloadError, Patience, fetch, forget
 
@@ -127,7 +127,7 @@ def _provide(material: Material, folder: Path, patience: Patience, progress: Pac
     if target.is_dir():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{material.folder}.lock"):
+    with locked(folder / f".{material.folder}.lock"):
         if target.is_dir():   # another process did it while we waited
             return target
         archive = folder / f".{material.folder}.part"

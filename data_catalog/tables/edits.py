@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.datasets.records import SPLITS, ClipRecord
 from data_catalog.json_file import sealed, unsealed
@@ -87,7 +87,7 @@ class Edits:
         """Add edits at the end, synced; several processes may do so at once. Raises OSError."""
         text = b"".join(json.dumps(sealed(asdict(edit)), allow_nan=False).encode() + b"\n" for edit in edits)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(self._path) + ".lock"), self._path.open("ab+") as file:
+        with locked(Path(f"{self._path}.lock")), self._path.open("ab+") as file:
             if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
                 text = b"\n" + text  # a writer was killed inside its line; ours begins a new one
             file.write(text)

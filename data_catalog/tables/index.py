@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.store import ArtifactDamaged, Lineage, Store
 from data_catalog.tables.schemas import ARTIFACTS, read_table, write_table
@@ -163,7 +163,7 @@ class ArtifactIndex:
         """Merge what this process learned into the table; other processes' rows stay."""
         if not self._changed:
             return
-        with FileLock(str(self._table) + ".lock"):
+        with locked(Path(f"{self._table}.lock")):
             try:
                 merged = self._read()
             except (FileNotFoundError, ArtifactDamaged):
@@ -194,7 +194,7 @@ class ArtifactIndex:
         self._rows = {}
         damaged: list[ArtifactDamaged] = []
         # Locked from the first look on: what others save meanwhile comes after this table, not under it.
-        with FileLock(str(self._table) + ".lock"):
+        with locked(Path(f"{self._table}.lock")):
             files = self._files()
             with ThreadPoolExecutor(max_workers=4) as pool:
                 for done, problem in enumerate(pool.map(lambda name: self._examine(*name), files), start=1):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import SOURCES, read_table, write_table
@@ -102,7 +102,7 @@ class Sources:
         return found
 
     def _save(self) -> None:
-        with FileLock(str(self._table) + ".lock"):
+        with locked(Path(f"{self._table}.lock")):
             merged = dict(self._known)
             with contextlib.suppress(ArtifactDamaged):  # said when it was read first; here it is replaced
                 merged = self._load() | self._known

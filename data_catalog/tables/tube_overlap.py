@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import TUBE_OVERLAP, read_table, write_table
@@ -49,7 +49,7 @@ class TubeOverlapTable:
 
     def add(self, rows: Iterable[Overlap]) -> None:
         """Merge rows into the table. Raises OSError."""
-        with FileLock(str(self._table) + ".lock"):
+        with locked(Path(f"{self._table}.lock")):
             merged = self.read() | {(row.first, row.second): row for row in rows}
             columns = list(zip(*merged.values(), strict=True)) if merged else [()] * len(TUBE_OVERLAP)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, TUBE_OVERLAP, strict=True)]

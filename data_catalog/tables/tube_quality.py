@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock
+from data_catalog.locks import locked
 from numpy.typing import NDArray
 
 from data_catalog.store import ArtifactDamaged, Store
@@ -141,7 +141,7 @@ class TubeQualityTable:
         """Merge what was added into the table; rows that other processes wrote stay."""
         if not self._added:
             return
-        with FileLock(str(self._table) + ".lock"):
+        with locked(Path(f"{self._table}.lock")):
             kept = _without(self._read(WHOLE), set(self._added))
             new = pa.Table.from_pylist([_as_row(row, series) for row, series in self._added.values()], WHOLE)
             write_table(self._table, pa.concat_tables([kept, new]), WHOLE)
@@ -150,7 +150,7 @@ class TubeQualityTable:
 
     def prune(self) -> int:
         """Drop the rows of tubes that are not in the store any more; gives how many."""
-        with FileLock(str(self._table) + ".lock"):
+        with locked(Path(f"{self._table}.lock")):
             table = self._read(WHOLE)
             there = self._store.scan("track")
             gone = {pair for pair in self.rows if pair[0] not in there}

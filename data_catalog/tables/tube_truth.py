@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.json_file import read_record, write_record
 from data_catalog.store import ArtifactDamaged
@@ -43,6 +43,6 @@ class TruthTable:
         if not figures:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self._path}.lock"):
+        with locked(Path(f"{self._path}.lock")):
             kept = {key: value for key, value in self.read().items() if keep(key)}
             write_record(self._path, {"figures": kept | {key: dict(value) for key, value in figures.items()}})

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from data_catalog.locks import locked
 
 from data_catalog.atomic import replacing, sync_folder
 from data_catalog.weights.download import ByteProgress, DownloadError, Patience, fetch, forget
@@ -238,5 +238,5 @@ def _digest(path: Path) -> str:
 def _locked(folder: Path, name: str) -> Iterator[None]:
     """One process at a time for one file; the operating system frees the lock of a process that died."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{name}.lock"):
+    with locked(folder / f".{name}.lock"):
         yield
