@@ -1,12 +1,11 @@
 """The command line: one file a group of commands, each with its own Typer; `main` puts them together."""
 
-from typing import Any
+from flows.execution.stopping import stop_cleanly
 
 
-def __getattr__(name: str) -> Any:
-    """`flows.cli:app` is the program; loaded when asked for, so that `flows.cli.quiet` alone costs nothing."""
-    if name == "app":
-        from flows.cli.main import app
+def app() -> None:
+    """The `tubeflow` program. The commands are imported only here, when a Ctrl-C already ends it in good order."""
+    stop_cleanly()
+    from flows.cli.main import app as program
 
-        return app
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    program()

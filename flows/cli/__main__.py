@@ -1,5 +1,5 @@
 """`python -m flows.cli`, as the `tubeflow` program."""
 
-from flows.cli.main import app
+from flows.cli import app
 
 app()

@@ -1,32 +1,128 @@
-"""Where no Prefect server is configured, Prefect starts one for the command, and stops it when the command ends.
+"""A Prefect server for one command, where none is configured; it ends with the command, also when that is killed.
 
-A command that is killed can't do that: its server would stay, idle, for ever. So a small process waits on a pipe from
-us, which the system closes however we end, and then ends the server.
+Prefect can start one by itself, but ties its life to ours only by `atexit`, which SIGKILL skips. Ours listens on a
+socket that we opened, so no port can be taken in between, and its process watches us from its first line on
+(`flows.execution.server_process`).
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import os
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import IO
 
-from prefect.server.api.server import SubprocessASGIServer
+import httpx
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
-WAIT_AND_END = """
-import contextlib, os, signal, sys
-sys.stdin.read()
-with contextlib.suppress(ProcessLookupError):
-    os.kill(int(sys.argv[1]), signal.SIGTERM)
-"""
+from data_catalog.catalog import CatalogError
+
+PATIENCE_SECONDS = 300.0  # a busy machine takes more than Prefect's 20 s
+SILENT_SECONDS = 3.0  # a longer wait is reported
+STOP_SECONDS = 5.0
+SERVER_SETTINGS = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT_SERVER_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",  # what Prefect sets for the temporary server that it starts itself
+    "PREFECT__SERVER_FINAL": "1",
+}
+
+_running: list[str] = []  # the address of this process's own server, while it runs
 
 
-@functools.cache
-def end_own_server_with_us() -> None:
-    """See that Prefect's temporary server, where this process started one, ends with us; call it once it runs."""
-    server = SubprocessASGIServer().server_process
-    if server is not None:
-        waiting = [sys.executable, "-I", "-S", "-c", WAIT_AND_END, str(server.pid)]
-        _guards.append(subprocess.Popen(waiting, stdin=subprocess.PIPE, start_new_session=True))
+def server_is_named() -> bool:
+    """Whether the user named a Prefect server (`PREFECT_API_URL`, a profile); ours doesn't count."""
+    return bool(get_current_settings().api.url) and not _running
 
 
-_guards: list[subprocess.Popen[bytes]] = []  # as long as one is kept, its pipe is open
+@contextlib.contextmanager
+def temporary_server(waiting: Callable[[str], None]) -> Iterator[None]:
+    """Run the body with a Prefect server of its own, unless one is named, or is running for us already.
+
+    Args:
+        waiting: called once with a sentence where the server takes longer than `SILENT_SECONDS`.
+
+    Raises:
+        CatalogError: a named server does not answer, or ours does not start.
+    """
+    if _running:
+        yield
+        return
+    if server_is_named():
+        _check_named_server(str(get_current_settings().api.url))
+        yield
+        return
+    with socket.socket() as listener, tempfile.TemporaryFile() as complaints:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        process = _start(listener.fileno(), complaints)
+        listener.close()  # the server's copy alone keeps it open, so that a server that ended refuses connections
+        try:
+            _wait_until_ready(url, process, complaints, waiting)
+            _running.append(url)
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+        finally:
+            _running.clear()
+            _stop(process)
+
+
+def _start(descriptor: int, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    environment = {**os.environ, **settings, **SERVER_SETTINGS}
+    environment.pop("PREFECT_API_URL", None)
+    command = [sys.executable, "-m", "flows.execution.server_process", str(os.getpid()), str(descriptor)]
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stderr=complaints, pass_fds=[descriptor]
+    )
+
+
+def _wait_until_ready(
+    url: str, process: subprocess.Popen[bytes], complaints: IO[bytes], waiting: Callable[[str], None]
+) -> None:
+    started, silent = time.monotonic(), True
+    with httpx.Client(trust_env=False, timeout=2.0) as client:  # loopback is never reached through a proxy
+        while time.monotonic() - started < PATIENCE_SECONDS:
+            with contextlib.suppress(httpx.HTTPError):
+                if client.get(f"{url}/health").is_success:
+                    return
+            if process.poll() is not None:
+                complaints.seek(0)
+                lines = complaints.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise CatalogError(f"Prefect's temporary server ended at once: {lines[-1]}")
+            if silent and time.monotonic() - started > SILENT_SECONDS:
+                silent = False
+                waiting("Waiting for Prefect's temporary server to start …")
+            time.sleep(0.05)
+    raise CatalogError(
+        f"Prefect's temporary server did not start within {PATIENCE_SECONDS:.0f} s; start one with "
+        "'prefect server start', set PREFECT_API_URL=http://127.0.0.1:4200/api, and run again."
+    )
+
+
+def _check_named_server(url: str) -> None:
+    try:
+        httpx.get(f"{url.rstrip('/')}/health", timeout=8.0, trust_env="127.0.0.1" not in url and "localhost" not in url)
+    except httpx.HTTPError as exc:
+        raise CatalogError(
+            f"The Prefect server {url} doesn't answer ({type(exc).__name__}); start it, or unset PREFECT_API_URL "
+            "(and leave the profile that names it) to run without."
+        ) from exc
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()

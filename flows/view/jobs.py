@@ -28,7 +28,7 @@ from flows.view.command import shown
 State = Literal["running", "done", "failed", "cancelled"]
 LINES, KEPT_JOBS = 40, 50
 PATIENCE_SECONDS = 10.0
-PROGRAM = "import sys; sys.argv[0] = 'tubeflow'; from flows.cli.main import app; app()"
+PROGRAM = "import sys; sys.argv[0] = 'tubeflow'; from flows.cli import app; app()"
 
 
 @dataclass

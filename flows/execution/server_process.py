@@ -1,0 +1,47 @@
+"""The temporary Prefect server's own process: `python -m flows.execution.server_process PARENT_PID SOCKET_FD`.
+
+Nothing heavy may be imported above `end_with`: until then a killed parent would leave this process behind.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+LOOK_SECONDS = 0.5
+
+
+def end_with(parent: int) -> None:
+    """End this process as soon as `parent` has ended, however that came: its pipe closes, or we have another parent.
+
+    The pipe tells at once; a child that the parent forked may hold its other end open, so the parent is looked at too.
+    """
+
+    def read_to_the_end() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(0)
+
+    def watch_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(0)
+
+    for watch in (read_to_the_end, watch_parent):
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def main(parent: int, descriptor: int) -> None:
+    """Serve Prefect's API on a socket that is bound and listening already."""
+    end_with(parent)
+    # After the line above on purpose: these two take seconds to import.
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    uvicorn.run(create_app, factory=True, fd=descriptor, log_level="error", lifespan="on")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
