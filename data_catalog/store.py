@@ -253,7 +253,7 @@ class Store:
 
 
 def _take(path: Path) -> IO[bytes] | None:
-    """The opened and locked file of a lock that nobody holds; None where somebody does, it is gone, or locks are none."""
+    """The opened and locked file of a lock that nobody holds; None where somebody does, or nobody can know."""
     try:
         lock = path.open("ab")
     except FileNotFoundError:

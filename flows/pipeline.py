@@ -7,13 +7,16 @@ another selection of stages, so `pipeline`, `preprocess`, `experiment` and `stag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.runtime import deployment
-from prefect.states import Completed, Failed
+from prefect.runtime import deployment, flow_run
+from prefect.states import Completed, Crashed, Failed
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.errors import os_sentence
@@ -22,7 +25,8 @@ from flows.datasets.ingest import make_procedural
 from flows.execution.execute import RunOptions, execute
 from flows.execution.prefect_page import show_run
 from flows.execution.prefect_setup import make_own_gpu_slot
-from flows.execution.temporary_server import end_own_server_with_us
+from flows.execution.stopping import SENTENCE, farewell
+from flows.execution.temporary_server import end_prefects_server_with_us, server_is_named
 from flows.runs.quality import suspicious_sentence
 from flows.stages import EXPERIMENT, PREPROCESS, StageName, select_stages
 
@@ -40,7 +44,26 @@ def run_stages(
     options: RunOptions,
 ) -> State[Any]:
     """Execute inside a flow run, show what happened on its page, and end it in the state that says so."""
-    end_own_server_with_us()
+    end_prefects_server_with_us()
+    with farewell(partial(_report_stopped, flow_run.id)):
+        return _run_stages(config, overrides, dataset, workspace, selected, options)
+
+
+def _report_stopped(run_id: str | None) -> None:
+    """Tell a server that outlives this process that the run was stopped; it would show it as running for ever."""
+    if run_id is not None and server_is_named():
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(run_id), Crashed(message=SENTENCE), force=True)
+
+
+def _run_stages(
+    config: PipelineConfig,
+    overrides: Sequence[str],
+    dataset: str,
+    workspace: Path,
+    selected: Sequence[str],
+    options: RunOptions,
+) -> State[Any]:
     try:
         if overrides:
             config = apply_overrides(config.model_dump(mode="json"), overrides)

@@ -22,7 +22,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from data_catalog.locks import locked
-
 from data_catalog.weights.download import DownloadError, Patience, fetch, forget
 
 MANIFEST = Path(__file__).with_name("materials.toml")

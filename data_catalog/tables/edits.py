@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from data_catalog.locks import locked
 
 from data_catalog.datasets.records import SPLITS, ClipRecord
 from data_catalog.json_file import sealed, unsealed
+from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import CLIPS, EDITED_CLIPS
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from data_catalog.locks import locked
 
+from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged, Lineage, Store
 from data_catalog.tables.schemas import ARTIFACTS, read_table, write_table
 

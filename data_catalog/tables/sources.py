@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from data_catalog.locks import locked
 
+from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import SOURCES, read_table, write_table
 

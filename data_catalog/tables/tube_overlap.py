@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from data_catalog.locks import locked
 
+from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import TUBE_OVERLAP, read_table, write_table
 

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from data_catalog.locks import locked
 from numpy.typing import NDArray
 
+from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged, Store
 from data_catalog.tables.schemas import TUBE_QUALITY, TUBE_SERIES, read_table, write_table
 

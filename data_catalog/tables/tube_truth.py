@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_catalog.locks import locked
-
 from data_catalog.json_file import read_record, write_record
+from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged
 
 Figures = Mapping[str, float | int | None]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig
-from flows.console import stage_bars
+from flows.console import err, stage_bars
 from flows.datasets.clips import wanted_clips
 from flows.runs.summary import RunSummary
 from flows.stages import select_stages
@@ -19,6 +20,7 @@ def run_pipeline(
     """Run the flow in this process with progress bars. Raises CatalogError and ConfigError."""
     # Declaring the flows takes pandas and SciPy, a second or two that a mistyped command and --help don't need.
     from flows.execution.execute import RunOptions
+    from flows.execution.temporary_server import temporary_server
     from flows.pipeline import pipeline, stage
 
     select_stages(**selection)  # a wrong name is told before a server is started, and a wrong dataset or clip
@@ -27,7 +29,7 @@ def run_pipeline(
         wanted_clips(opened, dataset, options.get("where"), options.get("clips", ()))
     root = opened.root
     shared = {"dataset": dataset, "config": config, "workspace": root, "options": RunOptions(**options)}
-    with stage_bars():
+    with temporary_server(partial(err.print, markup=False)), stage_bars():
         if selection["only"] is not None:
             state = stage(stage=selection["only"], return_state=True, **shared)
         else:

@@ -24,6 +24,7 @@ from prefect.settings import get_current_settings
 
 from data_catalog.catalog import CatalogError
 from flows.config import load_config
+from flows.execution.temporary_server import server_is_named
 from tasks.engine.run import GPU_LIMIT
 
 WORK_POOL = "tubeflow"
@@ -42,8 +43,8 @@ class SetUp:
 
 
 def own_server() -> bool:
-    """Whether no server is named, so that Prefect starts one for this process alone."""
-    return not get_current_settings().api.url
+    """Whether no server is named, so that this process has one for itself alone."""
+    return not server_is_named()
 
 
 def set_up(gpu_slots: int = 1, pool: str = WORK_POOL) -> SetUp:

@@ -2,12 +2,13 @@
 
 Prefect can start one by itself, but ties its life to ours only by `atexit`, which SIGKILL skips. Ours listens on a
 socket that we opened, so no port can be taken in between, and its process watches us from its first line on
-(`flows.execution.server_process`).
+(`flows.execution.server_process`). Who calls a flow from Python without it gets Prefect's; a guard ends that one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -32,6 +33,14 @@ SERVER_SETTINGS = {
     "PREFECT__SERVER_FINAL": "1",
 }
 
+WAIT_AND_END = """
+import contextlib, os, signal, sys
+sys.stdin.read()
+with contextlib.suppress(ProcessLookupError):
+    os.kill(int(sys.argv[1]), signal.SIGTERM)
+"""
+
+_guards: list[subprocess.Popen[bytes]] = []  # as long as one is kept, its pipe is open
 _running: list[str] = []  # the address of this process's own server, while it runs
 
 
@@ -126,3 +135,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     finally:
         if process.stdin is not None:
             process.stdin.close()
+
+
+@functools.cache
+def end_prefects_server_with_us() -> None:
+    """Where Prefect started its own temporary server, see that it ends with us; call it once it runs."""
+    module = sys.modules.get("prefect.server.api.server")  # importing it takes seconds, and means nothing by itself
+    server = module.SubprocessASGIServer().server_process if module is not None else None
+    if server is not None:
+        waiting = [sys.executable, "-I", "-S", "-c", WAIT_AND_END, str(server.pid)]
+        _guards.append(subprocess.Popen(waiting, stdin=subprocess.PIPE, start_new_session=True))
