@@ -1,5 +1,6 @@
 """Flows and the command line. Prefect reads its settings when it is imported, so they are set here, before that."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -48,7 +49,13 @@ _reach_loopback_directly()
 if "PREFECT_HOME" not in os.environ and not _home_is_writable():
     # Libraries keep settings and caches at home; where there is none, they find a place inside the workspace.
     _folder = _workspace_of_command().absolute() / "home"
-    os.environ["PREFECT_HOME"] = str(_folder / "prefect")
-    for _name, _place in {"MPLCONFIGDIR": "matplotlib", "YOLO_CONFIG_DIR": "ultralytics", "TORCH_HOME": "torch",
-                          "XDG_CACHE_HOME": "cache"}.items():
+    for _name, _place in {
+        "PREFECT_HOME": "prefect",
+        "MPLCONFIGDIR": "matplotlib",
+        "YOLO_CONFIG_DIR": "ultralytics",
+        "TORCH_HOME": "torch",
+        "XDG_CACHE_HOME": "cache",
+    }.items():
         os.environ.setdefault(_name, str(_folder / _place))
+    with contextlib.suppress(OSError):  # a workspace that can't be written is reported by whoever needs it
+        (_folder / "prefect").mkdir(parents=True, exist_ok=True)

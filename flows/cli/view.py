@@ -15,6 +15,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.cli.options import NO_OVERRIDES, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out
+from flows.execution.stopping import ending_by_itself
 
 PORT = 8321
 
@@ -66,7 +67,8 @@ def view_command(
     out.print("Ctrl+C ends it.", markup=False)
     # Takes seconds, and the first click that asks a network shall not wait for it.
     threading.Thread(target=importlib.import_module, args=("tasks.training.scorer",), daemon=True).start()
-    server.run(sockets=[listening])
+    with ending_by_itself():  # its runs are ended with it
+        server.run(sockets=[listening])
 
 
 def listen(host: str, port: int | None) -> socket.socket:

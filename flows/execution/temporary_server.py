@@ -103,7 +103,7 @@ def _wait_until_ready(
                     return
             if process.poll() is not None:
                 complaints.seek(0)
-                lines = complaints.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+                lines = complaints.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"]
                 raise CatalogError(f"Prefect's temporary server ended at once: {lines[-1]}")
             if silent and time.monotonic() - started > SILENT_SECONDS:
                 silent = False

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one sentence, status 130 or 143, within five seconds, no process left; and proxies, HOME, servers."""
+"""Ctrl-C and SIGTERM end a command in good order; proxies, HOME and servers that are down don't hold it up."""
 
 from __future__ import annotations
 
