@@ -116,5 +116,5 @@ def _end(number: int) -> None:
             with contextlib.suppress(psutil.Error):
                 child.kill()
         psutil.wait_procs(alive, CHILDREN_SECONDS)
-    sys.stdout = sys.stderr = None  # type: ignore[assignment]  # nothing is flushed into a closed terminal
+    sys.stdout = sys.stderr = None  # nothing is flushed into a closed terminal
     os._exit(128 + number)
