@@ -16,7 +16,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models,data_catalog")
     # Outside of a run there is no page for them to reach; that is nothing to warn of.
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
-    # A run without a server brings its own, whose imports alone take a busy machine longer than the 20 s that it is given.
+    # A run without a server brings its own, whose imports alone take a busy machine longer than Prefect's 20 s.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
     _reach_loopback_directly()
     if "PREFECT_HOME" not in os.environ and not _home_is_writable():
@@ -33,10 +33,9 @@ def _reach_loopback_directly() -> None:
 def _home_is_writable() -> bool:
     try:
         folder = Path.home() / ".prefect"
-    except RuntimeError:  # no HOME, and the system doesn't know this user
+        folder.mkdir(parents=True, exist_ok=True)  # as Prefect does when it is imported
+    except (RuntimeError, OSError):  # RuntimeError: no HOME, and the system doesn't know this user
         return False
-    while not folder.exists():
-        folder = folder.parent
     return os.access(folder, os.W_OK | os.X_OK)
 
 
