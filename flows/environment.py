@@ -42,7 +42,7 @@ def _home_is_writable() -> bool:
 def _workspace_of_command() -> Path:
     """The workspace that this command names; needed before any command line is parsed."""
     words = sys.argv[1:]
-    for word, value in zip(words, [*words[1:], ""], strict=True):
+    for word, value in zip(words, [*words, ""][1:], strict=True):
         name, sign, rest = word.partition("=")
         if name in ("--workspace", "-w"):
             return Path(rest if sign else value)
