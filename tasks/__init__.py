@@ -1,0 +1,1 @@
+"""The seven stages, each a file, and what they are made of."""

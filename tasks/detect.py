@@ -1,4 +1,4 @@
-"""detect: who in the first frame is to be followed.
+"""Stage `detect`: the first frame of a clip → who is to be followed.
 
 Reads frame 0 of the normalised clip; writes `boxes` (k, 4) float32 xyxy in pixels of the normalised frame, `scores`
 (k,) float32, `chosen` (athletes,) int64, and who chose: "model", "annotation" or (from a person's correction)
@@ -28,7 +28,8 @@ from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.stage import Stage, read_parent
 
-STAGE_VERSION = 1   # 1: first
+STAGE_VERSION = 1
+"""1: first."""
 
 ANNOTATION = "annotation"
 PERSON = "person"  # who corrected the boxes; wins over any detector
@@ -56,7 +57,7 @@ class DetectConfig(StageConfig):
     def key_view(self) -> dict[str, Any]:
         """Without the weights' path: where a file lies on this machine is not part of the key, its digest is.
 
-        Both ways to ask for the labels' boxes give the same artifact.
+        Both ways to ask for the labels' boxes lead to the same artifact.
         """
         view = self.model_dump(mode="json", exclude={"weights"})
         if self.labels_decide and self.select == ANNOTATION:
@@ -82,7 +83,7 @@ class FirstFrame:
         clip_id: for messages.
         frame: (H, W, 3) uint8 RGB, frame 0 of the normalised clip.
         source_size_wh: upright size in pixels of the source video.
-        annotated_boxes: (k, 4) xyxy in pixels of the source, or None where the labels give none.
+        annotated_boxes: (k, 4) xyxy in pixels of the source, or None where the labels have none.
         by_person: a person drew these boxes to correct what was there, so no detector is asked.
         heat: (H, W) float32, of `models.detectors.followed.departed`; only `select: followed` needs it.
     """
@@ -121,7 +122,7 @@ class DetectResult:
 def detect_athletes(
     clips: Sequence[FirstFrame], config: DetectConfig, detector: Detector | None = None
 ) -> list[DetectResult | BadClip]:
-    """Find and choose the athletes of a batch of clips; a clip without any gives its `BadClip` in its place.
+    """Find and choose the athletes of a batch of clips; a clip without any has its `BadClip` in its place.
 
     Args:
         clips: first frames, given to the detector together.

@@ -1,5 +1,4 @@
-"""Evaluate: weights + pack → predictions per clip and per segment, and metrics that say why where they have
-no value.
+"""Stage `evaluate`: weights and a pack → predictions and metrics, which say why where they have no value.
 
 Weights of the last and of the best epoch are evaluated side by side, because public figures choose the
 epoch on the test set and the difference is the size of that choice. What this stage does not do: draw a
@@ -57,7 +56,7 @@ class NothingHeldOut(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What evaluation gives back.
+    """What evaluation returns.
 
     Attributes:
         predictions: one row per weights and clip: weights ("last", "best", …), clip_id, split, action, true,

@@ -28,7 +28,8 @@ from tasks.engine.stage import Stage, each, read_parent
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1  # 1: exact coverage, convex hull of the corners
+STAGE_VERSION = 1
+"""1: exact coverage, convex hull of the corners."""
 
 
 class MasksConfig(StageConfig):

@@ -1,4 +1,4 @@
-"""normalize: a source video or frame folder becomes L upright RGB frames of one size.
+"""Stage `normalize`: a source video or frame folder → L upright RGB frames of one size.
 
 Reads the clip's video; writes `frames` and `frame_offsets` (see `data_catalog.media.frame_codec`), `source_index` (L,)
 int64 and the attributes of `Normalized`. It crops nothing and corrects no colour.
@@ -31,9 +31,10 @@ from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each
 
-STAGE_VERSION = 1   # 1: first
+STAGE_VERSION = 1
+"""1: first."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Window = Literal["uniform", "tail"]
 
@@ -105,7 +106,7 @@ def normalize_clip(
             return _normalize(info, config, start_frame, end_frame)
         except ShortDecode as short:
             # A few codecs put more packets than frames into a file; the whole stream was decoded without an error.
-            log.info("%s: %d packets hold %d frames", source, info.num_frames, short.decoded)
+            logger.info("%s: %d packets hold %d frames", source, info.num_frames, short.decoded)
             recounted = replace(info, num_frames=short.decoded, times_sec=None)
             return _normalize(recounted, config, start_frame, end_frame)
     except BadVideo as exc:
@@ -135,7 +136,7 @@ def _clip_range(info: VideoInfo, start: int | None, end: int | None) -> tuple[in
             "Correct start_frame and end_frame (counted from 0, the end not included).",
         )
     if last - first < 2:
-        raise BadClip(f"{info.path} gives one frame, a clip needs at least two.", "Give a video, not a still picture.")
+        raise BadClip(f"{info.path} has one frame, a clip needs at least two.", "Give a video, not a still picture.")
     return first, last
 
 

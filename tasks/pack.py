@@ -1,4 +1,4 @@
-"""Pack: from the frames, masks and labels of many clips to the one file that training reads.
+"""Stage `pack`: frames, masks and labels of many clips → the one file that training reads.
 
 Every frame is cut to the network's crop and resized to the network's input here, once, with the same crop
 that the masks stage carried the quads through. Clips are streamed: one clip is in memory at a time. What
@@ -47,7 +47,7 @@ class PackClip:
     """One clip to be packed.
 
     Attributes:
-        frames: called once, gives the normalised frames (L, H, W, 3) uint8 RGB.
+        frames: called once, returns the normalised frames (L, H, W, 3) uint8 RGB.
         coverage: (L, Hf, Wf) float32 on the grid of the crop.
         mask: (N, T, Hf, Wf) bool.
     """

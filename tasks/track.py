@@ -1,4 +1,4 @@
-"""track: follow each chosen athlete from the first frame to the last.
+"""Stage `track`: frames and first boxes → a tube of each chosen athlete, from the first frame to the last.
 
 Reads the normalised frames and the chosen boxes; writes `quads` (A, L, 4, 2) float32 in pixels of the normalised
 frame, clockwise, `scores` (A, L) float32, and (A, L) bool `lost`, `border` (the quad touches the frame's border) and
@@ -28,7 +28,8 @@ from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.stage import Stage, each, read_parent
 
-STAGE_VERSION = 2  # 1: first; 2: flags `border` and `sudden`, masks
+STAGE_VERSION = 2
+"""1: first. 2: flags `border` and `sudden`, masks."""
 
 
 class TrackConfig(StageConfig):
@@ -76,7 +77,7 @@ Clip = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 def track_clips(clips: Sequence[Clip], tracker: ManyTracker) -> list[list[Tube] | BadClip]:
-    """`track_clip` for several clips (frames, boxes) together; a bad one gives its `BadClip` in its place."""
+    """`track_clip` for several clips (frames, boxes) together; a bad one has its `BadClip` in its place."""
     results: list[list[Tube] | BadClip] = []
     for outcome in tracker.track_many(clips):
         try:

@@ -1,4 +1,4 @@
-"""Train: a pack → a network's weights, at the last and at the best epoch, and the metrics of every epoch.
+"""Stage `train`: a pack → a network's weights, at the last and the best epoch, and the metrics of every epoch.
 
 Lightning runs the loop. What happens in a step depends only on (seed, epoch, step), never on what ran
 before in the process, so training that was killed goes on from its last checkpoint, also in the middle of
@@ -36,7 +36,7 @@ STAGE_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """What training gives back.
+    """What training returns.
 
     Attributes:
         last, best: state of the network (`TSANet.state_dict()`) as arrays, after the last epoch and after
@@ -65,7 +65,7 @@ def train(
     on_epoch: Callable[[EpochRow], None] | None = None,
     gpu: int | None = None,
 ) -> TrainResult:
-    """Train, or go on with the training whose checkpoints lie in `workdir`.
+    """Train, or continue the training whose checkpoints lie in `workdir`.
 
     Args:
         pack: written by `tasks.pack.write_pack`.

@@ -1,0 +1,1 @@
+"""How good tubes and detections are: against ground truth, and where there is none."""

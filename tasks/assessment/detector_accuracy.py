@@ -96,7 +96,7 @@ def evaluate_detectors(
     clips: Sequence[AthleteClip],
     detectors: Mapping[str, Detector],
     config: DetectEvaluation,
-    told: Callable[[str], None] | None = None,
+    on_clip: Callable[[str], None] | None = None,
 ) -> tuple[list[ChosenBox], list[PeopleFound], float]:
     """Every detector with every policy on every clip.
 
@@ -104,7 +104,7 @@ def evaluate_detectors(
         clips: at least one.
         detectors: by the name they have in the results; their `min_score` decides how faint a box they give.
         config: see there.
-        told: called with a clip's name before it is worked on.
+        on_clip: called with a clip's name before it is worked on.
 
     Returns:
         Choices, what was found, and the mean seconds a clip that `followed` looked at later frames.
@@ -116,8 +116,8 @@ def evaluate_detectors(
     found: list[PeopleFound] = []
     looking = 0.0
     for clip in clips:
-        if told is not None:
-            told(clip.name)
+        if on_clip is not None:
+            on_clip(clip.name)
         frames = _frames(clip, config)
         start = time.perf_counter()
         heat = departed(list(frames))

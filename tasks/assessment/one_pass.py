@@ -1,4 +1,4 @@
-"""One-Pass Evaluation: give a tracker the true box of the first frame, let it run, and measure.
+"""One-Pass Evaluation: a tracker starts from the true box of the first frame, runs to the end, and is measured.
 
 Clips are brought to `length` frames, evenly from their first to their last, and to the size that the pipeline tracks
 at. Quads go back to the source's pixels before they are measured, so that 20 px mean what they mean elsewhere. Reads

@@ -1,7 +1,7 @@
 """Is this tube to be trusted? Scene cuts, lost athletes, drift, leaps, tubes that leave the crop or select nothing.
 
-`measure` looks at the frames once; what it gives is kept. `judge` turns that into frames, reasons and a suspicion by
-thresholds, in well under a millisecond and without a frame. Nothing here enters an artifact or a key.
+`measure_series` looks at the frames once, and its result is kept. `judge_series` turns that into frames, reasons and a
+suspicion by thresholds, in well under a millisecond and without a frame. Nothing here enters an artifact or a key.
 """
 
 from __future__ import annotations
@@ -118,19 +118,19 @@ def _steps(quads: NDArray[np.float32], area: NDArray[np.float64]) -> NDArray[np.
 def judge_series(subject: TubeKeys, series: TubeSeries, config: QualityConfig) -> TubeQuality:
     """What the measured numbers mean by these thresholds."""
     athletes, length = series.likeness.shape
-    told = series.lost > 0
+    reported = series.lost > 0
     gone = np.stack([_runs(row < config.lost_likeness, config.lost_frames) for row in series.likeness])
-    other = np.stack([_runs(row, config.drift_frames) for row in (series.likeness < config.drift_likeness) & ~told])
+    other = np.stack([_runs(row, config.drift_frames) for row in (series.likeness < config.drift_likeness) & ~reported])
     growth = np.maximum(series.area[:, 1:], 1.0) / np.maximum(series.area[:, :-1], 1.0)
     grown = np.pad(np.maximum(growth, 1 / growth) > config.growth, ((0, 0), (1, 0)))
     found = {
         "cuts": [int(t) for t in find_cuts(series.change, series.elapsed, config.cut_change, config.cut_contrast)],
         "score_drops": sorted(
-            {t for row, lost in zip(series.scores, told, strict=True) for t in _falls(row, lost, config.score_drop)}
+            {t for row, lost in zip(series.scores, reported, strict=True) for t in _falls(row, lost, config.score_drop)}
         ),
         "jumps": _any(series.step > config.jump),
         "area_changes": _any(grown),
-        "lost_frames": _any(told | gone),
+        "lost_frames": _any(reported | gone),
         "outside_frames": _any(series.inside < config.outside),
         "border_frames": _any(series.border > 0),
         "empty_segments": [int(n) for n in np.flatnonzero(series.omega == 0)],

@@ -1,0 +1,1 @@
+"""What runs stages: jobs, keys, plans, failures, progress."""

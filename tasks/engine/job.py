@@ -44,6 +44,7 @@ class Job:
 
     @property
     def name(self) -> str:
+        """What messages call it: `clip 'dive'`, `dataset 'mine'`."""
         return f"clip '{self.clip_id}'" if self.clip_id else f"dataset '{self.dataset}'"
 
 

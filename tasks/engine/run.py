@@ -78,7 +78,7 @@ def run_jobs(
     """Have every artifact that `jobs` want: skip the ones that are there, make the others, one by one.
 
     Bad clips are quarantined and never stop the others. `so_far` is the report of an earlier attempt at the same
-    jobs, which is gone on with: what it made and what it quarantined is settled, its troubles are tried again.
+    jobs, which is continued: what it made and what it quarantined is settled, its troubles are tried again.
     """
     store, started = context.workspace.store, time.perf_counter()
     report = so_far if so_far is not None else ShardReport(stage.name)
@@ -177,7 +177,7 @@ def gpu_slot(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> Iterat
         return
     with contextlib.ExitStack() as held:
         try:
-            # A server that is away for minutes shall not end a training that is under way.
+            # A server that is away for minutes must not abort a training that is under way.
             slot = concurrency(GPU_LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False)
             held.enter_context(slot)
         except ConcurrencySlotAcquisitionError as exc:
@@ -192,7 +192,7 @@ def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) 
 
 
 @task(
-    cache_policy=NO_CACHE,  # the store decides; Prefect is told
+    cache_policy=NO_CACHE,  # the store decides, and reports to Prefect
     persist_result=False,
     retries=2,
     retry_delay_seconds=exponential_backoff(backoff_factor=1),

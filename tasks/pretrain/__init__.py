@@ -1,0 +1,1 @@
+"""Trainings of the small detector and tracker whose weights ship with Tubeflow."""

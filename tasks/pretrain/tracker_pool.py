@@ -1,4 +1,4 @@
-"""The pool that siammask-s is trained from: made-up crops as the frozen backbone sees them.
+"""The pool that siammask-s is trained from: synthetic crops as the frozen backbone sees them.
 
 The backbone is most of the work and does not learn, so each crop passes through it once, and its maps are kept in
 half precision in files that are mapped, not read: half a megabyte a search crop.
@@ -94,7 +94,7 @@ def fill_pool(
 ) -> Pool:
     """Make `sequences` sequences, pass them through the backbone and keep what it says; goes on where it stopped.
 
-    Sequence i depends on (seed, i) and the cast alone, see `Mixture`. `progress` is told how many are ready.
+    Sequence i depends on (seed, i) and the cast alone, see `Mixture`. `progress` hears how many are ready.
 
     Raises:
         OSError: the disk is full or the folder can't be written.

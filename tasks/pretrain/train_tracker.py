@@ -1,4 +1,4 @@
-"""Trains siammask-s: neck, heads and outlines on a pool of made-up crops; the backbone stays what ImageNet made it."""
+"""Trains siammask-s: neck, heads and outlines, on a pool of synthetic crops; its backbone stays as ImageNet left it."""
 
 import logging
 import time
@@ -82,7 +82,7 @@ def train_tracker(
         network: from `new_network`.
         pool: what may be drawn from now; asked again at each report, so that a pool can grow meanwhile.
         recipe: see there.
-        progress: told every 50 steps.
+        progress: called every 25 steps.
     """
     rng = np.random.default_rng(recipe.seed)
     learned = [p for p in network.parameters() if p.requires_grad]

@@ -1,0 +1,1 @@
+"""Training of TSA-Net: configuration, network, loop, checkpoints, metrics."""

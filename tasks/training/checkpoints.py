@@ -44,6 +44,7 @@ class DurableCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        """Save within an epoch."""
         done = batch_idx + 1
         if self._every_steps and done % self._every_steps == 0 and done < trainer.num_training_batches:
             self._save(trainer, done)
@@ -51,6 +52,7 @@ class DurableCheckpoints(Checkpoint):
     # Lightning calls Checkpoint callbacks after the module's own hook, so the epoch's row is in the
     # checkpoint.
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save at the end of an epoch."""
         self._save(trainer, int(trainer.num_training_batches))
 
     def _save(self, trainer: Trainer, batches: int) -> None:

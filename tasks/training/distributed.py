@@ -3,7 +3,7 @@
 Lightning's DDP starts the other processes by running the program again. A flow's program can't be run again (it may be
 the command line, a Prefect worker, a Dask worker), and `multiprocessing`, the alternative, can't be used in a daemonic
 worker, imports the caller's `__main__` once more, and reports nothing back. So the flow starts one plain process,
-`python -m tasks.training.worker JOB`, which Lightning can run again for every further device. It tells how far it is
+`python -m tasks.training.worker JOB`, which Lightning can run again for every further device. It reports its progress
 through a pipe, and ends when the flow's process ends, even by SIGKILL: all its processes read a pipe whose other end
 only the flow's process holds.
 """
@@ -112,7 +112,7 @@ def fit_in_processes(
         try:
             problem = None
             for line in events:
-                problem = _tell(json.loads(line), on_epoch) or problem
+                problem = _pass_on(json.loads(line), on_epoch) or problem
             process.wait()
         finally:
             assert process.stdin is not None
@@ -126,8 +126,8 @@ def fit_in_processes(
         )
 
 
-def _tell(event: Mapping[str, Any], on_epoch: Callable[[EpochRow], None] | None) -> Exception | None:
-    """Pass on one message of the first process; gives the exception that it ended with."""
+def _pass_on(event: Mapping[str, Any], on_epoch: Callable[[EpochRow], None] | None) -> Exception | None:
+    """Pass on one message of the first process; returns the exception that it ended with."""
     if "progress" in event:
         report(*event["progress"])
     elif "epoch" in event and on_epoch is not None:

@@ -14,5 +14,6 @@ class Remask:
         self._geometry = geometry
 
     def __call__(self, coverage: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tube mask (N, T, Hf, Wf) bool of coverage (L, Hf, Wf) float32."""
         g = self._geometry
         return tube_mask(coverage, g.tau, g.starts, g.segment_length, g.stride)

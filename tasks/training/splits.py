@@ -62,7 +62,7 @@ def held_out(reader: PackReader, indices: Sequence[int], seed: int, share: float
     """A share of the clips, the same share of each action, by a digest of seed and clip_id.
 
     Neither the order of the clips, nor clips of other actions, nor their labels have a say in who is chosen. An action
-    of several clips gives at least one and keeps at least one.
+    of several clips holds out at least one and keeps at least one.
     """
     labels = reader.labels
     by_action: dict[str, list[int]] = defaultdict(list)

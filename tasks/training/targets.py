@@ -19,8 +19,12 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ScoreScale:
-    """Per clip of the pack (n,): range of the action in points (of execution) and the factor to the final
-    score."""
+    """Per clip of the pack, (n,) float64 each: the action's range in points and the factor to the final score.
+
+    Attributes:
+        low, high: range of the action in points (of execution where difficulty is divided out).
+        factor: the clip's degree of difficulty, or 1.
+    """
 
     low: Floats
     high: Floats
