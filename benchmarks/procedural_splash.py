@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from models.metrics.comparison import spearman_many
+from models.metrics.batched import spearman_many
 
 Floats = NDArray[np.float64]
 

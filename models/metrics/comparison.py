@@ -15,11 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.metrics.scores import FISHER_LIMIT
+from models.metrics.batched import (
+    Floats,
+    accuracy_many,
+    fisher_mean_many,
+    mse_many,
+    plain_mean_many,
+    pooled_mean_many,
+    spearman_many,
+)
 
-Floats = NDArray[np.float64]
 Score = Callable[[Floats, Floats], Floats]
 """Predictions (…, n) and truths (…, n) → the metric (…,), nan where it has no value."""
 Join = Callable[[Floats, Floats], Floats]
@@ -51,42 +57,6 @@ class PairedTest:
 
     p: float | None
     reason: str | None = None
-
-
-def spearman_many(prediction: Floats, truth: Floats) -> Floats:
-    """Spearman's rho along the last axis, ties sharing their mean rank; nan where one side has no order."""
-    from scipy.stats import rankdata
-
-    a, b = (rankdata(values, axis=-1) for values in np.broadcast_arrays(prediction, truth))
-    a, b = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (a, b))
-    spread = np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.where(spread > 0, (a * b).sum(axis=-1) / spread, np.nan))
-
-
-def accuracy_many(probability: Floats, label: Floats) -> Floats:
-    """Share of clips whose `probability > 0.5` agrees with their label, along the last axis."""
-    return np.asarray(((probability > 0.5) == (label == 1)).mean(axis=-1))
-
-
-def mse_many(prediction: Floats, truth: Floats) -> Floats:
-    """Mean squared error along the last axis."""
-    return np.asarray(((prediction - truth) ** 2).mean(axis=-1))
-
-
-def fisher_mean_many(correlations: Floats, counts: Floats) -> Floats:
-    """tanh(mean(atanh(rho))) along axis 0, as AQA-7's actions are averaged; an action counts once."""
-    return np.asarray(np.tanh(np.arctanh(np.clip(correlations, -FISHER_LIMIT, FISHER_LIMIT)).mean(axis=0)))
-
-
-def plain_mean_many(values: Floats, counts: Floats) -> Floats:
-    """Mean along axis 0; an action counts once."""
-    return np.asarray(values.mean(axis=0))
-
-
-def pooled_mean_many(values: Floats, counts: Floats) -> Floats:
-    """Mean along axis 0 weighted by clips: that of all clips together."""
-    return np.asarray(np.tensordot(counts / counts.sum(), values, axes=(0, 0)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# atanh(1) is infinite; a perfect correlation enters a Fisher mean as this.
-FISHER_LIMIT = 1.0 - 1e-6
+from models.metrics.batched import FISHER_LIMIT, accuracy_many, fisher_mean_many, mse_many, ranks, spearman_many
+
+__all__ = [
+    "FISHER_LIMIT",
+    "Metric",
+    "accuracy",
+    "auc",
+    "f1",
+    "fisher_z_mean",
+    "kendall",
+    "mse",
+    "relative_l2",
+    "spearman",
+]
 
 
 @dataclass(frozen=True)
@@ -33,23 +45,29 @@ class Metric:
 
 
 def spearman(prediction: ArrayLike, truth: ArrayLike) -> Metric:
-    """Spearman's rank correlation in [-1, 1]; ties get the mean of their ranks."""
+    """Spearman's rank correlation in [-1, 1]; ties get the mean of their ranks.
+
+    Args:
+        prediction, truth: (n,) float, score points.
+    """
     p, t = _pair(prediction, truth)
     if reason := _no_ranking(p, t):
         return Metric(None, reason)
-    a, b = average_ranks(p), average_ranks(t)
-    a, b = a - a.mean(), b - b.mean()
-    return Metric(float((a @ b) / np.sqrt((a @ a) * (b @ b))))
+    return Metric(float(spearman_many(p, t)))
 
 
 def kendall(prediction: ArrayLike, truth: ArrayLike) -> Metric:
-    """Kendall's tau-b in [-1, 1]: concordant minus discordant pairs, corrected for ties.  O(n²) memory."""
+    """Kendall's tau-b in [-1, 1]: concordant minus discordant pairs, corrected for ties.
+
+    Args:
+        prediction, truth: (n,) float, score points.
+    """
+    from scipy.stats import kendalltau  # see `batched.ranks`
+
     p, t = _pair(prediction, truth)
     if reason := _no_ranking(p, t):
         return Metric(None, reason)
-    a = np.sign(p[:, None] - p[None, :])
-    b = np.sign(t[:, None] - t[None, :])
-    return Metric(float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())))
+    return Metric(float(kendalltau(p, t).statistic))
 
 
 def fisher_z_mean(correlations: Mapping[str, Metric | float]) -> Metric:
@@ -70,16 +88,19 @@ def fisher_z_mean(correlations: Mapping[str, Metric | float]) -> Metric:
         values.append(metric.value)
     if not values:
         return Metric(None, "there are no correlations to average.")
-    z = np.arctanh(np.clip(values, -FISHER_LIMIT, FISHER_LIMIT))
-    return Metric(float(np.tanh(z.mean())))
+    return Metric(float(fisher_mean_many(np.array(values))))
 
 
 def mse(prediction: ArrayLike, truth: ArrayLike) -> Metric:
-    """Mean squared error, in score points squared."""
+    """Mean squared error, in score points squared.
+
+    Args:
+        prediction, truth: (n,) float, score points.
+    """
     p, t = _pair(prediction, truth)
     if reason := _unusable(p, t):
         return Metric(None, reason)
-    return Metric(float(np.mean((p - t) ** 2)))
+    return Metric(float(mse_many(p, t)))
 
 
 def relative_l2(
@@ -88,6 +109,7 @@ def relative_l2(
     """R-l2 as printed in the literature: 100 × mean(((truth - prediction) / (high - low))²).
 
     Args:
+        prediction, truth: (n,) float, score points.
         low, high: range of scores; None takes it from `truth`, the evaluated set, as CoRe and its successors do.
     """
     p, t = _pair(prediction, truth)
@@ -96,19 +118,37 @@ def relative_l2(
     span = (float(t.max()) if high is None else high) - (float(t.min()) if low is None else low)
     if span <= 0:
         return Metric(None, "the true scores have no range to relate the error to.")
-    return Metric(float(100.0 * np.mean(((t - p) / span) ** 2)))
+    return Metric(float(100.0 * mse_many(p, t) / span**2))
 
 
 def accuracy(probability: ArrayLike, label: ArrayLike, threshold: float = 0.5) -> Metric:
-    """Share in [0, 1] of clips whose `probability > threshold` agrees with their label (0 or 1)."""
+    """Share in [0, 1] of clips whose `probability > threshold` agrees with their label.
+
+    Args:
+        probability: (n,) float in [0, 1].
+        label: (n,) of 0 and 1.
+        threshold: itself counts as label 0.
+
+    Raises:
+        ValueError: a label is neither 0 nor 1.
+    """
     p, t = _classes(probability, label)
     if reason := _unusable(p, t):
         return Metric(None, reason)
-    return Metric(float(np.mean((p > threshold) == (t == 1))))
+    return Metric(float(accuracy_many(p, t, threshold)))
 
 
 def f1(probability: ArrayLike, label: ArrayLike, threshold: float = 0.5) -> Metric:
-    """F1 of label 1: harmonic mean of precision and recall, 2·TP / (2·TP + FP + FN)."""
+    """F1 of label 1: harmonic mean of precision and recall, 2·TP / (2·TP + FP + FN).
+
+    Args:
+        probability: (n,) float in [0, 1].
+        label: (n,) of 0 and 1.
+        threshold: itself counts as label 0.
+
+    Raises:
+        ValueError: a label is neither 0 nor 1.
+    """
     p, t = _classes(probability, label)
     if reason := _unusable(p, t):
         return Metric(None, reason)
@@ -120,7 +160,15 @@ def f1(probability: ArrayLike, label: ArrayLike, threshold: float = 0.5) -> Metr
 
 
 def auc(probability: ArrayLike, label: ArrayLike) -> Metric:
-    """Area under the ROC curve: how often a clip of label 1 is ranked above one of label 0, ties counting half."""
+    """Area under the ROC curve: how often a clip of label 1 is ranked above one of label 0, ties counting half.
+
+    Args:
+        probability: (n,) float in [0, 1].
+        label: (n,) of 0 and 1.
+
+    Raises:
+        ValueError: a label is neither 0 nor 1.
+    """
     p, t = _classes(probability, label)
     if reason := _unusable(p, t):
         return Metric(None, reason)
@@ -128,15 +176,8 @@ def auc(probability: ArrayLike, label: ArrayLike) -> Metric:
     negatives = len(t) - positives
     if not positives or not negatives:
         return Metric(None, f"all {len(t)} clips have label {int(t[0])}; a ROC curve needs both labels.")
-    above = average_ranks(p)[t == 1].sum() - positives * (positives + 1) / 2
+    above = ranks(p)[t == 1].sum() - positives * (positives + 1) / 2
     return Metric(float(above / (positives * negatives)))
-
-
-def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks 1..n of (n,) float64; equal values share the mean of their ranks."""
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[group], dtype=np.float64)
 
 
 def _pair(prediction: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
