@@ -106,11 +106,11 @@ def still(tube: Tube) -> NDArray[np.float32]:
     return np.repeat(upright(tube)[:1], len(tube.quads), axis=0)
 
 
-def siammask_s(sure: float | None = None, found_above: float | None = None) -> SiamMaskTracker:
+def siammask_s(min_confidence: float | None = None, found_above: float | None = None) -> SiamMaskTracker:
     """The shipped tracker with another sureness from which the outline decides, or another score of who is found."""
     loaded = load_siammask(resolve_weights("siammask-s", Path("weights")))
     settings, lost = find_preset(loaded.preset), lost_settings(loaded.preset)
-    settings = settings if sure is None else replace(settings, sure=sure)
+    settings = settings if min_confidence is None else replace(settings, min_confidence=min_confidence)
     lost = lost if found_above is None else replace(lost, found_above=found_above)
     return SiamMaskTracker.around(loaded.network, settings, lost)
 
@@ -138,8 +138,8 @@ def print_quads(group: str, samples: Iterable[TrackingSample]) -> None:
         "bound: rectangle around the true pixels": with_quads(around_pixels),
         "bound: true upright box": with_quads(upright),
         "bound: first box, never moved": with_quads(still),
-        "siammask-s, rectangle around its outline": tracked(siammask_s(sure=ALWAYS)),
-        "siammask-s, upright box": tracked(siammask_s(sure=NEVER)),
+        "siammask-s, rectangle around its outline": tracked(siammask_s(min_confidence=ALWAYS)),
+        "siammask-s, upright box": tracked(siammask_s(min_confidence=NEVER)),
         "siammask-s, by the preset's rule": tracked(siammask_s()),
     }
     figures: dict[str, list[float | None]] = {way: [] for way in ways}

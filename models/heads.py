@@ -16,7 +16,10 @@ from models.registry import Entry, Registry
 
 
 class Head(Protocol):
-    """What TSANet and the trainer ask of a head."""
+    """What TSANet and the trainer ask of a head, which is an `nn.Module` besides.
+
+    Letters: B = videos, F = features of a video, J = judges.
+    """
 
     def __call__(self, features: Tensor) -> Tensor:
         """(..., F) float to the raw output, leading axes kept."""
@@ -205,7 +208,7 @@ class ClassificationHead(nn.Module):
         return output.sigmoid()
 
 
-HEADS: Registry[Entry[Callable[..., nn.Module]]] = Registry("head", {
+HEADS: Registry[Entry[Callable[..., Head]]] = Registry("head", {
     "regression": Entry("models.heads:RegressionHead"),
     "usdl": Entry("models.heads:UsdlHead"),
     "musdl": Entry("models.heads:MusdlHead"),
@@ -213,7 +216,7 @@ HEADS: Registry[Entry[Callable[..., nn.Module]]] = Registry("head", {
 })
 
 
-def build_head(name: str, features: int, **options: object) -> nn.Module:
+def build_head(name: str, features: int, **options: object) -> Head:
     """Head by name on features of length F; options are the head's own keyword arguments.
 
     Raises:

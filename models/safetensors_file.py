@@ -1,4 +1,4 @@
-"""Weights in the safetensors format, read and written: a header in JSON, then the tensors' bytes. Nothing in it runs."""
+"""Weights in the safetensors format, read and written. Such a file is data alone: nothing in it runs."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.heads import Head
 from models.tsanet import TSANet, TSANetOutput
 
 
@@ -57,4 +56,4 @@ class ScoreNetwork(nn.Module):
         Returns:
             (B,) or (B, N) float32: hundredths of the range, points (judges) or probabilities (classification).
         """
-        return cast(Head, self.network.head).decode(raw.float(), difficulty[:, None] if per_segment else difficulty)
+        return self.network.head.decode(raw.float(), difficulty[:, None] if per_segment else difficulty)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from models.attention import NonLocal, TubeSelfAttention
 from models.backbones import SplitBackbone, build_backbone
-from models.heads import build_head
+from models.heads import Head, build_head
+from models.renamed import renamed
 
 AttentionKind = Literal["tsa", "nonlocal", "none"]
 Affinity = Literal["dot", "softmax"]
@@ -81,7 +82,7 @@ class TSANet(nn.Module):
         backbone: the network around the cut.
         blocks: attention blocks applied one after another at the cut, each `(x (B, C, N·T, Hf, Wf), mask (B, N·T,
             Hf, Wf) bool) -> same shape`; none makes the PlainNet baseline.
-        head: pooled features to raw output.
+        head: pooled features to raw output; an `nn.Module`.
         compat: `paper` (correct segment order) or `released`, which reproduces the order of the released code; that
             code mixes the order only behind attention, so a PlainNet is the same under both.
 
@@ -90,14 +91,14 @@ class TSANet(nn.Module):
     """
 
     def __init__(
-        self, backbone: SplitBackbone, blocks: Sequence[nn.Module], head: nn.Module, compat: Compat = "paper"
+        self, backbone: SplitBackbone, blocks: Sequence[nn.Module], head: Head, compat: Compat = "paper"
     ) -> None:
         super().__init__()
         if compat not in _DEFAULT_AFFINITY:
             raise ValueError(f"compat is 'paper' or 'released', not {compat!r}")
         self.backbone = backbone
         self.attention = nn.ModuleList(blocks)
-        self.head = head
+        self.head: Head = head
         self.compat: Compat = compat
 
     def forward(
@@ -125,7 +126,7 @@ class TSANet(nn.Module):
         segment_features, maps = self._segment_features(video, mask, return_attention)
         output = self.head(segment_features.mean(dim=1))
         if not return_segments and return_attention is None:
-            return cast(Tensor, output)
+            return output
         segments = self.head(segment_features) if return_segments else None
         return TSANetOutput(output, segments, None if return_attention is None else tuple(maps))
 
@@ -206,7 +207,8 @@ class TSANet(nn.Module):
         steps = v.shape[2] // segments
         if mask is None or isinstance(block, NonLocal):
             mask = v.new_ones((v.shape[0], *v.shape[2:]), dtype=torch.bool)
-        weights = cast(Tensor, block.attention_from(v, mask, (n * steps + step, row, column)))  # type: ignore[operator]
+        attention = cast(TubeSelfAttention, block)  # NonLocal is one, and `build_attention` makes no other
+        weights = attention.attention_from(v, mask, (n * steps + step, row, column))
         return weights.view(len(weights), segments, steps, *weights.shape[2:])
 
     def _check(self, video: Tensor, mask: Tensor | None, position: Position | None) -> None:
@@ -297,3 +299,8 @@ def build_tsanet(
     )
     model = TSANet(network, blocks, build_head(head, network.features, **(head_options or {})), compat)
     return model.to(memory_format=torch.channels_last_3d)
+
+
+__getattr__ = renamed(
+    __name__, {"join_segments": "models.tsanet:merge_segments", "part_segments": "models.tsanet:split_segments"}
+)

@@ -17,9 +17,9 @@ from flows.experiments.tube_compare import compare_tubes
 from models.metrics.comparison import (
     METRICS,
     REPETITIONS,
+    ActionPredictions,
     Bootstrap,
     PairedTest,
-    Sample,
     as_plain,
     bootstrap,
     error_test,
@@ -108,7 +108,9 @@ def _same_dataset(contenders: Sequence[Contender]) -> str:
     return datasets.pop()
 
 
-def align(labels: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]]) -> tuple[dict[str, Sample], list[str]]:
+def align(
+    labels: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]]
+) -> tuple[dict[str, ActionPredictions], list[str]]:
     """Predictions of the clips that every contender has, per action; and the ids of these clips.
 
     Args:
@@ -139,12 +141,12 @@ def align(labels: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]]) -> tu
     for action in sorted(set(first.loc[common, "action"])):
         members = [clip for clip in common if first.loc[clip, "action"] == action]
         predictions = [np.stack([table.loc[members, "predicted"].to_numpy(float) for table in one]) for one in indexed]
-        samples[action] = Sample(first.loc[members, "true"].to_numpy(float), predictions)
+        samples[action] = ActionPredictions(first.loc[members, "true"].to_numpy(float), predictions)
     return samples, common
 
 
 def _figures(
-    metric: str, contenders: Sequence[Contender], samples: Mapping[str, Sample], question: Question
+    metric: str, contenders: Sequence[Contender], samples: Mapping[str, ActionPredictions], question: Question
 ) -> list[dict[str, Any]]:
     """One row a contender, each with figures per action and over all."""
     how = METRICS[metric]
@@ -164,7 +166,7 @@ def _figures(
 
 
 def _per_action(
-    drawn: Bootstrap, samples: Mapping[str, Sample], model: int, baseline: int | None = None
+    drawn: Bootstrap, samples: Mapping[str, ActionPredictions], model: int, baseline: int | None = None
 ) -> dict[str, Any]:
     places: list[tuple[str, str | None]] = [(action, action) for action in samples]
     return {
@@ -176,7 +178,7 @@ def _per_action(
 
 
 def _undefined(
-    contenders: Sequence[Contender], samples: Mapping[str, Sample], names: Sequence[str], classifies: bool
+    contenders: Sequence[Contender], samples: Mapping[str, ActionPredictions], names: Sequence[str], classifies: bool
 ) -> list[dict[str, str]]:
     """Why figures have no value: contender, action, metric, reason; of the first such seed."""
     truth = np.concatenate([sample.truth for sample in samples.values()])
@@ -195,7 +197,7 @@ def _undefined(
     ]
 
 
-def _errors(samples: Mapping[str, Sample], model: int) -> PairedTest:
+def _errors(samples: Mapping[str, ActionPredictions], model: int) -> PairedTest:
     truth = np.concatenate([sample.truth for sample in samples.values()])
     a, b = (
         np.concatenate([sample.predictions[number] for sample in samples.values()], axis=1) for number in (model, 0)

@@ -23,7 +23,7 @@ from flows.report.attention_cost import attention_channels, backbone_macs, cost_
 from flows.report.page import load_picture, render_report
 from flows.runs.clip_tube import ClipTube, read_clip, scored_starts
 from flows.runs.command_line import command_line
-from models.metrics.comparison import METRICS, Sample, bootstrap
+from models.metrics.comparison import METRICS, ActionPredictions, bootstrap
 from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
@@ -240,7 +240,7 @@ def metric_intervals(
     """95 % bootstrap intervals over clips of the last epoch's metrics, as `tubeflow compare` prints them."""
     kept = (predictions["weights"] == "last") & (predictions["split"] == split) & np.isfinite(predictions["true"])
     samples = {
-        str(action): Sample(rows["true"].to_numpy(float), [rows["predicted"].to_numpy(float)[None]])
+        str(action): ActionPredictions(rows["true"].to_numpy(float), [rows["predicted"].to_numpy(float)[None]])
         for action, rows in predictions[kept].groupby("action")
     }
     found = {}

@@ -24,8 +24,8 @@ class TubeSelfAttention(nn.Module):
     With x_p (C,) the features at one of the P positions p of a video's tube, `affinity="dot"` is the
     paper's block:
 
-        f(x_p, x_q) = θ(x_p) · φ(x_q)                       affinity of two positions             (Eq. 4)
-        y_p = 1/P Σ_q f(x_p, x_q) g(x_q)                    sum over the tube's own P positions   (Eq. 5)
+        y_p = 1/P Σ_q f(x_p, x_q) g(x_q)                    sum over the tube's own P positions   (Eq. 4)
+        f(x_p, x_q) = θ(x_p) · φ(x_q)                       affinity of two positions             (Eq. 5)
         z_p = W_z y_p + b_z + x_p                           residual                              (Eq. 6)
 
     θ, φ, g reduce C to `reduced` channels, W_z goes back. The cost grows linearly with P: no P×P matrix is

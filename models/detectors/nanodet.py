@@ -52,8 +52,8 @@ class NanoDetDetector:
         sides = sorted((o for o in outputs if o.shape[-1] == 32), key=len, reverse=True)
         person = np.concatenate([score[:, PERSON] for score in scores])
         boxes = np.concatenate([_boxes(side, stride) for side, stride in zip(sides, STRIDES, strict=True)])
-        sure = person >= self.min_score
-        boxes, person = fit.to_frame(boxes[sure]), person[sure]
+        confident = person >= self.min_score
+        boxes, person = fit.to_frame(boxes[confident]), person[confident]
         corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
         kept = cv2.dnn.NMSBoxes(corner_and_size.tolist(), person.tolist(), self.min_score, MAX_OVERLAP)
         index = np.asarray(kept, np.int64).reshape(-1)

@@ -13,6 +13,7 @@ from models.geometry.quads import (
     scale_quads,
 )
 from models.geometry.tube_mask import SEGMENT_STARTS, flip_coverage, grid_iou, tube_mask, union_coverage
+from models.renamed import renamed
 
 __all__ = [
     "SEGMENT_STARTS",
@@ -31,3 +32,5 @@ __all__ = [
     "tube_mask",
     "union_coverage",
 ]
+
+__getattr__ = renamed(__name__, {"unite": "models.geometry:union_coverage"})

@@ -60,7 +60,7 @@ class PairedTest:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class ActionPredictions:
     """The clips of one action as several models predict them.
 
     Attributes:
@@ -107,7 +107,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    samples: Mapping[str, Sample],
+    samples: Mapping[str, ActionPredictions],
     score: Score,
     join: Join,
     repetitions: int = REPETITIONS,
@@ -138,7 +138,7 @@ def bootstrap(
     return Bootstrap(values, draws, joined, joined_draws)
 
 
-def clip_counts(samples: Mapping[str, Sample]) -> Floats:
+def clip_counts(samples: Mapping[str, ActionPredictions]) -> Floats:
     """Clips of each action (actions,)."""
     return np.array([len(sample.truth) for sample in samples.values()], np.float64)
 
@@ -156,7 +156,7 @@ def interval(value: float, draws: Floats, level: float = LEVEL) -> Interval:
 
 
 def permutation_test(
-    samples: Mapping[str, Sample],
+    samples: Mapping[str, ActionPredictions],
     model: int,
     baseline: int,
     score: Score,
@@ -214,7 +214,7 @@ def mean_interval(values: Floats, repetitions: int = REPETITIONS, seed: int = 0)
     return interval(float(values.mean()), values[picks].mean(axis=1))
 
 
-def in_tenths_of_range(samples: Mapping[str, Sample]) -> dict[str, Sample]:
+def in_tenths_of_range(samples: Mapping[str, ActionPredictions]) -> dict[str, ActionPredictions]:
     """Scores in tenths of their action's range, so that their mean squared error is R-l2 (×100).
 
     The range is that of all clips and stays so in every draw: that of the clips drawn would only ever be smaller,
@@ -224,24 +224,24 @@ def in_tenths_of_range(samples: Mapping[str, Sample]) -> dict[str, Sample]:
     for action, sample in samples.items():
         span = float(np.ptp(sample.truth))
         unit = 10 / span if span > 0 else np.nan
-        scaled[action] = Sample(sample.truth * unit, [one * unit for one in sample.predictions])
+        scaled[action] = ActionPredictions(sample.truth * unit, [one * unit for one in sample.predictions])
     return scaled
 
 
 @dataclass(frozen=True)
-class Figure:
+class ResampledMetric:
     """How a metric is computed on draws of clips: the metric, how actions are joined, and what is done before."""
 
     score: Score
     join: Join
-    prepare: Callable[[Mapping[str, Sample]], Mapping[str, Sample]] = lambda samples: samples
+    prepare: Callable[[Mapping[str, ActionPredictions]], Mapping[str, ActionPredictions]] = lambda samples: samples
 
 
 METRICS = {
-    "spearman": Figure(spearman_many, fisher_mean_many),
-    "r_l2": Figure(mse_many, plain_mean_many, in_tenths_of_range),
-    "mse": Figure(mse_many, pooled_mean_many),
-    "accuracy": Figure(accuracy_many, pooled_mean_many),
+    "spearman": ResampledMetric(spearman_many, fisher_mean_many),
+    "r_l2": ResampledMetric(mse_many, plain_mean_many, in_tenths_of_range),
+    "mse": ResampledMetric(mse_many, pooled_mean_many),
+    "accuracy": ResampledMetric(accuracy_many, pooled_mean_many),
 }
 
 

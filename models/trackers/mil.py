@@ -4,7 +4,7 @@ Three things are added. It is repeatable: OpenCV draws its features with the C l
 its own generator, and both are seeded before each `init`. It is safe in threads: OpenCV's boosting step works in
 static buffers of the process, where two trackers spoil each other's result, so calls go one at a time (processes,
 not threads, make many clips quicker).
-And it has a score: the likeness of colour histograms between the first box and the present one, which folding and
+And it has a score: the similarity of colour histograms between the first box and the present one, which folding and
 turning bodies keep. Its search radius is 12 px instead of OpenCV's 25: on 455 x 256 frames that follows better
 (success AUC / grid IoU, means over seeds on the four real clips: .39/.41 against .29/.31) at nearly twice the speed.
 """

@@ -19,7 +19,7 @@ SURROUNDINGS = 1.5  # outside begins where the quad, grown so many times about i
 SMOOTH = 5  # frames of the running median
 
 
-def likeness(frames: NDArray[np.uint8], quads: NDArray[np.floating]) -> NDArray[np.float32]:
+def appearance_similarity(frames: NDArray[np.uint8], quads: NDArray[np.floating]) -> NDArray[np.float32]:
     """How much of what the first frame's quad shows each frame's quad shows: 1 as much, 0 no more than surroundings do.
 
     Args:

@@ -20,7 +20,7 @@ from pydantic import Field
 from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
 from models.geometry import coverage, quad_area, quads_to_crop
 from models.trackers.flags import at_border
-from models.video.appearance import likeness
+from models.video.appearance import appearance_similarity
 from models.video.scene_cuts import find_cuts, scene_changes
 from tasks.engine.config import StageConfig
 
@@ -98,7 +98,7 @@ def measure_series(
     return TubeSeries(
         change=scene_changes(scenes),
         elapsed=np.diff(source_index, prepend=source_index[:1]).astype(np.float32),
-        likeness=likeness(frames, quads * scale),
+        likeness=appearance_similarity(frames, quads * scale),
         scores=np.asarray(track["scores"], np.float32),
         lost=np.asarray(track["lost"], np.float32),
         step=_steps(quads, area),

@@ -20,7 +20,7 @@ from data_catalog.synthetic.composites.mixture import Mixture
 from data_catalog.synthetic.composites.sequences import CropForm, Sequence
 from models.trackers.siammask.anchors import SEARCH_PX, TEMPLATE_PX, map_side
 from models.trackers.siammask.decode import CONTEXT
-from models.trackers.siammask.learning import Batch, outline_of, position_at
+from models.trackers.siammask.learning import SearchBatch, outline_of, position_at
 from models.trackers.siammask.mobilenet import DEEP, FINE, STEM
 from models.trackers.siammask.refine import window
 from models.trackers.siammask.small import OUTLINE_SIDE, SmallSiamMask, target_cells, windows
@@ -52,7 +52,7 @@ class Pool:
         templates: NDArray[np.int64],
         outlines: int,
         rng: np.random.Generator | None = None,
-    ) -> Batch:
+    ) -> SearchBatch:
         """Search crops with templates.
 
         Args:
@@ -74,7 +74,7 @@ class Pool:
             return torch.from_numpy(np.ascontiguousarray(self.arrays[name][rows[:count]]))
 
         deep, positions = take("deep", len(rows)).float(), take("positions", outlines)
-        return Batch(
+        return SearchBatch(
             target=torch.from_numpy(np.ascontiguousarray(targets)).float(),
             deep=deep,
             boxes=take("boxes", len(rows)),

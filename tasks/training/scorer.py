@@ -11,7 +11,6 @@ from torch import Tensor
 
 from data_catalog.pack.file import PackReader
 from data_catalog.pack.loader import Batch
-from models.heads import Head
 from models.score_network import ScoreNetwork
 from models.tsanet import TSANet
 from tasks.training.targets import ScoreScale
@@ -44,7 +43,7 @@ class ClipScorer(ScoreNetwork):
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Scalar loss of the network's raw output (B, …)."""
         target = batch["judges"] if self._judged else cast(Tensor, self.targets)[batch["index"]]
-        return cast(Head, self.network.head).loss(output.float(), target, batch["difficulty"])
+        return self.network.head.loss(output.float(), target, batch["difficulty"])
 
     def points(self, output: Tensor, batch: Batch, per_segment: bool = False) -> NDArray[np.float64]:
         """Score points, or probabilities, of the network's raw output.

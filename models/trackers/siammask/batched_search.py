@@ -61,7 +61,7 @@ class Targets:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class SearchResult:
     """B targets in one frame, on the device.
 
     Attributes:
@@ -70,7 +70,7 @@ class Found:
         lost: (B,) bool.
         outline: (B, side, side) float32 probabilities.
         window: (B, 3) float64, where in the frame the outline lies: x, y, side.
-        sure: (B,) float64, see `outline_extent`.
+        confidence: (B,) float64, see `outline_extent`.
     """
 
     centre: Tensor
@@ -79,11 +79,11 @@ class Found:
     lost: Tensor
     outline: Tensor
     window: Tensor
-    sure: Tensor
+    confidence: Tensor
 
-    def host(self) -> "Found":
+    def host(self) -> "SearchResult":
         """The same in the host's memory."""
-        return Found(*(getattr(self, name).cpu() for name in self.__dataclass_fields__))
+        return SearchResult(*(getattr(self, name).cpu() for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Search:
         return Targets(which, centre, size, padding, self.network.template(crop), lost)
 
     @torch.inference_mode()
-    def step(self, targets: Targets, frames: Tensor) -> Found:
+    def step(self, targets: Targets, frames: Tensor) -> SearchResult:
         """Find every target in its clip's next frame, `frames` (F, H, W, 3) uint8 RGB, and move `targets` there."""
         if self.lost.below <= 0 or not (lost := targets.lost.cpu()).any():
             found = self._look(targets, frames, SEARCH_PX)
@@ -123,7 +123,7 @@ class Search:
         targets.centre, targets.size, targets.lost = found.centre, found.size, found.lost
         return found
 
-    def _look_apart(self, targets: Targets, frames: Tensor, lost: Tensor) -> Found:
+    def _look_apart(self, targets: Targets, frames: Tensor, lost: Tensor) -> SearchResult:
         """Lost targets have larger crops than the others: two batches, put together again."""
         parts = [
             ((~lost).nonzero()[:, 0].to(frames.device), SEARCH_PX),
@@ -131,9 +131,10 @@ class Search:
         ]
         looks = [self._look(_rows(targets, index), frames, pixels) for index, pixels in parts]
         back = torch.cat([index for index, _ in parts]).argsort()
-        return Found(*(torch.cat([getattr(look, name) for look in looks])[back] for name in Found.__dataclass_fields__))
+        names = SearchResult.__dataclass_fields__
+        return SearchResult(*(torch.cat([getattr(look, name) for look in looks])[back] for name in names))
 
-    def _look(self, targets: Targets, frames: Tensor, pixels: int) -> Found:
+    def _look(self, targets: Targets, frames: Tensor, pixels: int) -> SearchResult:
         side = torch.round(search_side(targets.size, pixels))
         corner = crop_corner(targets.centre, side, self.settings.half_up)
         # Crops begin at whole pixels; the published trackers reckon as if they didn't.
@@ -152,19 +153,19 @@ class Search:
         if self.settings.follow:
             share = self.settings.follow * self._trusted(extent)[:, None]
             moved, size = moved + share * (extent.centre - moved), size + share * (extent.size - size)
-        return Found(
+        return SearchResult(
             centre=torch.where(lost[:, None], targets.centre, moved),
             size=torch.where(lost[:, None], targets.size, size),
             score=choice.score,
             lost=lost,
             outline=outline,
             window=window,
-            sure=extent.sure,
+            confidence=extent.confidence,
         )
 
     def _trusted(self, extent: Extent) -> Tensor:
         """(B,) bool: outlines that say more of the target's extent than its box does."""
-        return (extent.sure >= self.settings.sure) & (extent.size.prod(dim=1) >= self.settings.min_area)
+        return (extent.confidence >= self.settings.min_confidence) & (extent.size.prod(dim=1) >= self.settings.min_area)
 
     def _crop(
         self, frames: Tensor, which: Tensor, corner: Tensor, side: Tensor, padding: Tensor, pixels: int

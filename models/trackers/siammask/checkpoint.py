@@ -32,14 +32,14 @@ _PYSOT = {
 _SMALL = ("outlines.", "compare.")
 
 
-class Loaded(NamedTuple):
+class LoadedNetwork(NamedTuple):
     """A network in evaluation mode, and the preset that was published with such weights."""
 
     network: SiamMask | SmallSiamMask
     preset: str
 
 
-def load_siammask(path: Path) -> Loaded:
+def load_siammask(path: Path) -> LoadedNetwork:
     """Read a checkpoint of any family; whether it is the sharp form shows in its tensors.
 
     Raises:
@@ -56,14 +56,14 @@ def load_siammask(path: Path) -> Loaded:
     network = SiamMask(sharp=sharp)
     load_state(network, path, f"SiamMask ({'sharp' if sharp else 'base'} form)", found)
     preset = "pysot" if pysot else "davis" if sharp else "base"
-    return Loaded(network.eval().requires_grad_(False), preset)
+    return LoadedNetwork(network.eval().requires_grad_(False), preset)
 
 
-def _load_small(path: Path, tensors: Mapping[str, Tensor]) -> Loaded:
+def _load_small(path: Path, tensors: Mapping[str, Tensor]) -> LoadedNetwork:
     """Our own small form; its file is in half precision, it computes in single."""
     network = SmallSiamMask()
     load_state(network, path, "siammask-s", {name: tensor.float() for name, tensor in tensors.items()})
-    return Loaded(network.eval().requires_grad_(False), "small")
+    return LoadedNetwork(network.eval().requires_grad_(False), "small")
 
 
 def rename(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:

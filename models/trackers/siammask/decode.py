@@ -23,7 +23,7 @@ CONTEXT = 0.5       # share of the mean side that surrounds the target in the te
 MIN_SIDE_PX = 10.0  # the published trackers let no target get smaller
 
 
-class Choice(NamedTuple):
+class BestPosition(NamedTuple):
     """The best position of each target.
 
     Attributes:
@@ -53,7 +53,7 @@ def search_side(size: Tensor, search_px: int = SEARCH_PX) -> Tensor:
     return template_side(size) * (search_px / TEMPLATE_PX)
 
 
-def choose(cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, window_weight: Tensor) -> Choice:
+def choose(cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, window_weight: Tensor) -> BestPosition:
     """Find each target's best position.
 
     Args:
@@ -84,7 +84,7 @@ def choose(cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, w
     cell = best % (side * side)
     pick = torch.arange(batch, device=cls.device), best
     back = scale[:, None]
-    return Choice(
+    return BestPosition(
         anchor=best,
         position=torch.stack([cell // side, cell % side], dim=1),
         score=score[pick],
@@ -106,7 +106,7 @@ def _padded_side(wh: Tensor) -> Tensor:
 
 
 def move(
-    centre: Tensor, size: Tensor, choice: Choice, settings: SiamMaskSettings, frame_wh: tuple[int, int]
+    centre: Tensor, size: Tensor, choice: BestPosition, settings: SiamMaskSettings, frame_wh: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """New centre and size (B, 2), float64: the centre jumps, the size follows; both are kept within the frame."""
     rate = (choice.penalty * choice.score * settings.rate)[:, None]
@@ -135,7 +135,7 @@ class Extent(NamedTuple):
 
     centre: Tensor
     size: Tensor
-    sure: Tensor
+    confidence: Tensor
 
 
 def outline_extent(outline: Tensor, window: Tensor, threshold: float) -> Extent:
@@ -149,7 +149,7 @@ def outline_extent(outline: Tensor, window: Tensor, threshold: float) -> Extent:
     """
     side = outline.shape[-1]
     shown = outline > threshold
-    sure = (outline * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
+    confidence = (outline * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)
     cell = window[:, 2:] / side
 
     def ends(row: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,4 +157,4 @@ def outline_extent(outline: Tensor, window: Tensor, threshold: float) -> Extent:
 
     (left, right), (top, bottom) = ends(shown.any(dim=1)), ends(shown.any(dim=2))
     low, high = torch.stack([left, top], dim=1) * cell, torch.stack([right, bottom], dim=1) * cell
-    return Extent(window[:, :2] + (low + high) / 2, high - low, sure.double())
+    return Extent(window[:, :2] + (low + high) / 2, high - low, confidence.double())

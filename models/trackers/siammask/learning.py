@@ -18,7 +18,7 @@ HARD_NEGATIVES = 24        # positions a crop that count by themselves: the like
 WEIGHTS = {"score": 1.0, "box": 1.2, "outline": 2.0}
 
 
-class Batch(NamedTuple):
+class SearchBatch(NamedTuple):
     """B search crops with the maps of the frozen backbone.
 
     Attributes:
@@ -63,7 +63,7 @@ def position_at(centre: NDArray[np.float64], side: int) -> NDArray[np.int64]:
     return np.clip(cells, 0, side - 1)
 
 
-def losses(network: SmallSiamMask, batch: Batch) -> dict[str, Tensor]:
+def losses(network: SmallSiamMask, batch: SearchBatch) -> dict[str, Tensor]:
     """Errors of score, box and outline, each a scalar, and their weighted sum as "all"."""
     template = network.kernel(batch.target)
     empty = batch.deep.new_zeros(0)

@@ -19,9 +19,10 @@ class SiamMaskSettings:
         exact: boxes and outlines are put where the network saw them. The published trackers take crops to begin where
             their centre says, not at the whole pixel where they do, and shrink the frame to (W - 1) / W under outlines.
         min_area: square pixels of a mask up to which it encloses no person, and its rotated box means nothing.
-        sure: mean probability within an outline (see `outline_extent`) from which its rotated rectangle is the quad;
-            below, the upright box is. In the published trackers the outline always decides.
-        follow: share by which a sure outline, not the box, says where and how large the target is in the next frame.
+        min_confidence: mean probability within an outline (see `outline_extent`) from which its rotated rectangle is
+            the quad; below, the upright box is. In the published trackers the outline always decides.
+        follow: share by which a confident outline, not the box, says where and how large the target is in the next
+            frame.
     """
 
     penalty: float
@@ -32,7 +33,7 @@ class SiamMaskSettings:
     half_up: bool = False
     exact: bool = False
     min_area: float = 100.0
-    sure: float = 0.0
+    min_confidence: float = 0.0
     follow: float = 0.0
 
 
@@ -75,7 +76,8 @@ PRESETS: dict[str, SiamMaskSettings] = {
     "pysot": SiamMaskSettings(0.10, 0.41, 0.32, 0.15, outside=0.0, half_up=True),
     # Our own, for siammask-s: tuned on four real clips, see docs/trackers.md.
     "small": SiamMaskSettings(
-        penalty=0.12, window=0.40, rate=0.45, mask_threshold=0.10, exact=True, min_area=500.0, sure=0.76, follow=0.5
+        penalty=0.12, window=0.40, rate=0.45, mask_threshold=0.10, exact=True, min_area=500.0, min_confidence=0.76,
+        follow=0.5,
     ),
 }
 

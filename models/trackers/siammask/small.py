@@ -44,7 +44,7 @@ class Kernel(NamedTuple):
         return Kernel(self.target[index])
 
 
-class Comparison(nn.Module):
+class SearchComparison(nn.Module):
     """Adjusts both sides, correlates channel by channel, reads the result together with the search side."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ class SmallSiamMask(nn.Module):
         self.neck = nn.Sequential(
             nn.Conv2d(DEEP, CHANNELS, 1, bias=False), nn.BatchNorm2d(CHANNELS), nn.Dropout2d(0.15)
         )
-        self.compare = Comparison()
+        self.compare = SearchComparison()
         self.score = nn.Sequential(*_pointwise(CHANNELS, CHANNELS), nn.Conv2d(CHANNELS, 2, 1))
         self.box = nn.Sequential(*_pointwise(CHANNELS, CHANNELS), nn.Conv2d(CHANNELS, 4, 1))
         self.outlines = Outline()

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from models.trackers.base import TrackStep, Tube, box_inside, rectangle
-from models.trackers.siammask.batched_search import Found, Search, Siamese, Targets
+from models.trackers.siammask.batched_search import Search, SearchResult, Siamese, Targets
 from models.trackers.siammask.checkpoint import load_siammask
 from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask, rectangle_to_quad
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, find_preset, lost_settings
@@ -53,8 +53,8 @@ class SiamMaskTracker:
     """Follows targets with a SiamMask network; fulfils `Tracker` and `ManyTracker`.
 
     The quad is the smallest rotated rectangle around the mask, or the upright box where there is no mask to speak of
-    or it isn't sure enough. A target whose score falls keeps its last quad, is marked lost, has no mask, and is looked
-    for in a wider crop.
+    or its confidence is too low. A target whose score falls keeps its last quad, is marked lost, has no mask, and is
+    looked for in a wider crop.
 
     Raises:
         FileNotFoundError, ValueError: see `load_siammask`; unknown `preset`.
@@ -141,12 +141,12 @@ class SiamMaskTracker:
                 steps = task.growing.steps
                 steps.append(self._read(found, row, frame_wh, steps[-1].quad))
 
-    def _steps(self, targets: Targets, videos: Sequence[NDArray[np.uint8]]) -> Iterator[Found]:
+    def _steps(self, targets: Targets, videos: Sequence[NDArray[np.uint8]]) -> Iterator[SearchResult]:
         """What is found in frames 1, 2, …, in the host's memory.
 
         One frame behind the network: while a GPU works on a frame, the masks of the one before are made.
         """
-        before: Found | None = None
+        before: SearchResult | None = None
         for index in range(1, len(videos[0])):
             found = self.search.step(targets, self._upload([video[index] for video in videos]))
             if before is not None:
@@ -164,7 +164,7 @@ class SiamMaskTracker:
     def _upload(self, frames: Sequence[NDArray[np.uint8]]) -> Tensor:
         return torch.from_numpy(np.stack(frames)).to(self.device)
 
-    def _read(self, found: Found, row: int, frame_wh: Sequence[int], last: NDArray[np.float32]) -> TrackStep:
+    def _read(self, found: SearchResult, row: int, frame_wh: Sequence[int], last: NDArray[np.float32]) -> TrackStep:
         """One target's step from what is in the host's memory."""
         score = float(found.score[row])
         if found.lost[row]:
@@ -174,7 +174,7 @@ class SiamMaskTracker:
         settings = self.search.settings
         mask = outline_to_mask(outline, window, (width, height), settings)
         around = mask_to_rectangle(mask, settings.min_area)
-        if around is not None and found.sure[row] >= settings.sure:
+        if around is not None and found.confidence[row] >= settings.min_confidence:
             return TrackStep(rectangle_to_quad(around), score, mask=mask)
         centre, half = found.centre[row].numpy(), found.size[row].numpy() / 2
         return TrackStep(rectangle(np.concatenate([centre - half, centre + half])), score, mask=mask)

@@ -26,10 +26,6 @@ def test_rank_correlations_agree_with_scipy(pair):
     assert metrics.kendall(*pair).value == pytest.approx(scipy.stats.kendalltau(*pair).statistic, abs=1e-12)
 
 
-def test_average_ranks_agree_with_scipy(pair):
-    np.testing.assert_array_equal(metrics.average_ranks(pair[0]), scipy.stats.rankdata(pair[0]))
-
-
 def test_fisher_mean_survives_a_perfect_correlation():
     mean = metrics.fisher_z_mean({"a": 1.0, "b": 0.5}).value
     assert mean is not None

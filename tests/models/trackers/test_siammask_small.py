@@ -19,7 +19,7 @@ from models.safetensors_file import read_safetensors, write_safetensors
 from models.trackers import ManyTracker, Tube, build_tracker
 from models.trackers.siammask.crop import crop_corner, crop_targets
 from models.trackers.siammask.decode import outline_extent, outline_window, search_side
-from models.trackers.siammask.learning import Batch, losses, outline_of, position_at
+from models.trackers.siammask.learning import SearchBatch, losses, outline_of, position_at
 from models.trackers.siammask.mobilenet import MobileNetStride8, fold_classifier
 from models.trackers.siammask.outline import outline_to_mask
 from models.trackers.siammask.settings import PRESETS, SiamMaskSettings
@@ -128,10 +128,10 @@ def test_an_unsure_outline_gives_way_to_the_box() -> None:
     extent = outline_extent(outline, window, 0.1)
     assert extent.centre[0].tolist() == [65.0, 53.0]  # cells of 2 px
     assert extent.size[0].tolist() == [80.0, 40.0]
-    assert extent.sure.tolist() == pytest.approx([0.98, 0.49, 0.0])
-    assert extent.sure[1] < PRESETS["small"].sure < extent.sure[0]
+    assert extent.confidence.tolist() == pytest.approx([0.98, 0.49, 0.0])
+    assert extent.confidence[1] < PRESETS["small"].min_confidence < extent.confidence[0]
     for name in ("base", "davis", "vot", "vot18", "pysot"):  # there the outline always decides, and never leads
-        assert (PRESETS[name].sure, PRESETS[name].follow, PRESETS[name].min_area) == (0.0, 0.0, 100.0)
+        assert (PRESETS[name].min_confidence, PRESETS[name].follow, PRESETS[name].min_area) == (0.0, 0.0, 100.0)
 
 
 def test_perfect_answers_are_no_error_and_shifted_ones_are() -> None:
@@ -159,7 +159,7 @@ def test_learning_lowers_the_error() -> None:
     torch.manual_seed(0)
     network = SmallSiamMask()
     deep = torch.randn(2, 192, 31, 31)
-    batch = Batch(
+    batch = SearchBatch(
         target=deep[..., 12:19, 12:19],
         deep=deep,
         boxes=torch.tensor([[-30.0, -20.0, 30.0, 20.0]] * 2),

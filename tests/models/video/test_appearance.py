@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.video.appearance import likeness
+from models.video.appearance import appearance_similarity
 
 LENGTH, HEIGHT, WIDTH = 30, 128, 228
 
@@ -31,7 +31,7 @@ ALWAYS = np.ones(LENGTH, bool)
 
 
 def test_a_tube_on_the_athlete_stays_alike() -> None:
-    values = likeness(scene(PLACES, ALWAYS), quads_at(PLACES))
+    values = appearance_similarity(scene(PLACES, ALWAYS), quads_at(PLACES))
     assert values.shape == (1, LENGTH)
     assert values.min() > 0.8
     assert abs(values[0, 0] - 1) < 0.05
@@ -39,7 +39,7 @@ def test_a_tube_on_the_athlete_stays_alike() -> None:
 
 def test_a_tube_that_stays_behind_holds_nothing_of_them() -> None:
     stuck = np.where(np.arange(LENGTH)[:, None] < 10, PLACES, PLACES[10])
-    values = likeness(scene(PLACES, ALWAYS), quads_at(stuck))[0]
+    values = appearance_similarity(scene(PLACES, ALWAYS), quads_at(stuck))[0]
     assert values[:9].min() > 0.8
     assert values[-10:].max() < 0.2
 
@@ -47,7 +47,7 @@ def test_a_tube_that_stays_behind_holds_nothing_of_them() -> None:
 def test_an_athlete_who_is_hidden_is_missed_only_meanwhile() -> None:
     seen = ALWAYS.copy()
     seen[12:20] = False
-    values = likeness(scene(PLACES, seen), quads_at(PLACES))[0]
+    values = appearance_similarity(scene(PLACES, seen), quads_at(PLACES))[0]
     assert values[14:18].max() < 0.2
     assert min(values[:10].min(), values[23:].min()) > 0.8
 
@@ -55,18 +55,18 @@ def test_an_athlete_who_is_hidden_is_missed_only_meanwhile() -> None:
 def test_quads_outside_the_picture_hold_nothing() -> None:
     far = PLACES.copy()
     far[15:] = [9000, 9000]
-    values = likeness(scene(PLACES, ALWAYS), quads_at(far))[0]
+    values = appearance_similarity(scene(PLACES, ALWAYS), quads_at(far))[0]
     assert np.isfinite(values).all()
     assert values[-10:].max() < 0.2
 
 
 def test_a_quad_like_its_surroundings_says_nothing() -> None:
-    values = likeness(scene(PLACES, ~ALWAYS), quads_at(PLACES))
+    values = appearance_similarity(scene(PLACES, ~ALWAYS), quads_at(PLACES))
     assert np.isfinite(values).all()
 
 
 def test_each_athlete_has_a_row() -> None:
     other = PLACES[::-1].copy()
     frames = scene(PLACES, ALWAYS)
-    both = likeness(frames, np.concatenate([quads_at(PLACES), quads_at(other)]))
-    np.testing.assert_allclose(both[0], likeness(frames, quads_at(PLACES))[0])
+    both = appearance_similarity(frames, np.concatenate([quads_at(PLACES), quads_at(other)]))
+    np.testing.assert_allclose(both[0], appearance_similarity(frames, quads_at(PLACES))[0])
