@@ -105,7 +105,7 @@ def _composer(
     from data_catalog.synthetic.composites.backgrounds import Backgrounds
     from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes
     from data_catalog.synthetic.composites.scenes import Composer, read_things
-    from data_catalog.synthetic.people.pool import people_pool
+    from data_catalog.synthetic.people.people_pool import people_pool
 
     def of_kind(kind: str) -> list[Path]:
         return [folder for name, folder in folders.items() if manifest[name].kind == kind]

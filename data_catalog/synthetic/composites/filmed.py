@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data_catalog.synthetic.composites.sequences import CropForm, Sequence
 from data_catalog.synthetic.sport.distractors import ALONE, Setting
-from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.render_clip import render
 from data_catalog.synthetic.sport.storyboard import Kind, Storyboard, plan_clip
 from data_catalog.synthetic.sport.write import first_box
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from data_catalog.synthetic.composites.scenes import MIN_SIDE_PX, Scene
-from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.render_clip import render
 from data_catalog.synthetic.sport.storyboard import KINDS, plan_clip
 from data_catalog.synthetic.sport.write import MIN_VISIBLE_PX, first_box
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from data_catalog.synthetic.composites.backgrounds import Backgrounds
 from data_catalog.synthetic.composites.camera_faults import spoil, streak
 from data_catalog.synthetic.materials import material_files
-from data_catalog.synthetic.people.pool import PeoplePool
+from data_catalog.synthetic.people.people_pool import PeoplePool
 
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float32]

@@ -5,7 +5,7 @@ import numpy as np
 from data_catalog.synthetic.sport.athlete import Floats, centre_of_mass
 from data_catalog.synthetic.sport.dive import Dive, DiveMotion, choose_dive
 from data_catalog.synthetic.sport.judges import Faults
-from data_catalog.synthetic.sport.splash import Splash
+from data_catalog.synthetic.sport.venue.splash import Splash
 
 
 def draw_dive(slack: float, luck: float, rng: np.random.Generator) -> Dive:

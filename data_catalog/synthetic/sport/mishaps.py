@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.render_clip import render
 from data_catalog.synthetic.sport.storyboard import SUBFRAMES, Storyboard
 
 Mask = NDArray[np.bool_]

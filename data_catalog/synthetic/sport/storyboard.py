@@ -14,11 +14,11 @@ from data_catalog.synthetic.sport.distractors import ALONE, AZIMUTH, Setting, fa
 from data_catalog.synthetic.sport.divers import draw_dive, draw_faults, draw_motion, draw_start, throw_up
 from data_catalog.synthetic.sport.figure import Look, diver_look, official_look, skater_look
 from data_catalog.synthetic.sport.judges import PENALTY, Faults, final_score, judge
-from data_catalog.synthetic.sport.pool import build_pool
-from data_catalog.synthetic.sport.rink import build_rink
-from data_catalog.synthetic.sport.scene import Scene
 from data_catalog.synthetic.sport.skating import SkatingMotion
-from data_catalog.synthetic.sport.splash import Splash
+from data_catalog.synthetic.sport.venue.arena import Scene
+from data_catalog.synthetic.sport.venue.diving_hall import build_pool
+from data_catalog.synthetic.sport.venue.rink import build_rink
+from data_catalog.synthetic.sport.venue.splash import Splash
 
 Kind = Literal["diving", "sync_diving", "skating"]
 KINDS: Final[tuple[Kind, ...]] = ("diving", "sync_diving", "skating")

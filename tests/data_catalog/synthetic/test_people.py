@@ -14,7 +14,7 @@ from data_catalog.synthetic.composites.procedural_scenes import procedural_scene
 from data_catalog.synthetic.composites.scenes import Composer, Scene, read_things
 from data_catalog.synthetic.materials import MaterialsError
 from data_catalog.synthetic.people.mesh import People, PeopleError
-from data_catalog.synthetic.people.pool import PeoplePool, people_pool
+from data_catalog.synthetic.people.people_pool import PeoplePool, people_pool
 from data_catalog.synthetic.people.pose import (
     Pose,
     bone_motions,

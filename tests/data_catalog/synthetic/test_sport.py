@@ -16,7 +16,7 @@ from data_catalog.synthetic.sport.athlete import JOINT, place_joints, pose, turn
 from data_catalog.synthetic.sport.distractors import Setting
 from data_catalog.synthetic.sport.dive import programme
 from data_catalog.synthetic.sport.judges import PENALTY, Faults, deduction, final_score
-from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.render_clip import render
 from data_catalog.synthetic.sport.storyboard import Storyboard, plan_clip
 from data_catalog.synthetic.sport.write import silhouette_quad
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_catalog.synthetic.sport.render import render
+from data_catalog.synthetic.sport.render_clip import render
 from data_catalog.synthetic.sport.storyboard import plan_clip
 from data_catalog.synthetic.sport.write import first_box
 from models.detectors import build_detector, detector_weights

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from data_catalog.synthetic.sport.camera import View
 from data_catalog.synthetic.sport.figure import Colour
-from data_catalog.synthetic.sport.scene import (
+from data_catalog.synthetic.sport.venue.arena import (
     Floats,
     Image,
     Scene,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from data_catalog.synthetic.sport.camera import View
-from data_catalog.synthetic.sport.scene import Image, Scene, fill_stand, hang_banners, roughen
+from data_catalog.synthetic.sport.venue.arena import Image, Scene, fill_stand, hang_banners, roughen
 
 
 def build_rink(view: View, shape: tuple[int, int], venue: np.random.Generator, rng: np.random.Generator) -> Scene:

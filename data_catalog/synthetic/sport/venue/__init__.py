@@ -1,0 +1,1 @@
+"""Where it takes place: the diving hall, the rink, their stands, and the water."""
