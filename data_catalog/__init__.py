@@ -1,0 +1,1 @@
+"""The workspace: stored artifacts, catalog tables, datasets, media files, weights."""

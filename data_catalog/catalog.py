@@ -89,46 +89,57 @@ class Workspace:
 
     @property
     def catalog(self) -> Path:
+        """Folder of the tables."""
         return self.root / "catalog"
 
     @property
     def artifacts(self) -> Path:
+        """Folder of the store."""
         return self.root / "artifacts"
 
     @property
     def runs(self) -> Path:
+        """Folder with one folder a run."""
         return self.root / "runs"
 
     @property
     def weights(self) -> Path:
+        """Folder of the networks' weights."""
         return self.root / "weights"
 
     @cached_property
     def store(self) -> Store:
+        """The artifacts."""
         return Store(self.artifacts)
 
     @cached_property
     def index(self) -> ArtifactIndex:
+        """Table of the artifacts, as the store last was."""
         return ArtifactIndex(self.store, self.catalog / "artifacts.parquet", self.notice)
 
     @cached_property
     def sources(self) -> Sources:
+        """Digests of the source videos."""
         return Sources(self.catalog / "sources.parquet", self.notice)
 
     @cached_property
     def quarantine(self) -> Quarantine:
+        """Clips that could not get through a stage."""
         return Quarantine(self.catalog / "quarantine", self.notice)
 
     @cached_property
     def tube_quality(self) -> TubeQualityTable:
+        """What was measured of the tubes."""
         return TubeQualityTable(self.catalog / "tube_quality.parquet", self.store, self.notice)
 
     @cached_property
     def tube_truth(self) -> TruthTable:
+        """Tubes against the ground truth."""
         return TruthTable(self.catalog / "tube_truth.json", self.notice)
 
     @cached_property
     def datasets(self) -> Datasets:
+        """The clip tables."""
         return Datasets(self.catalog / "datasets", self.notice)
 
 
@@ -165,6 +176,7 @@ class Datasets:
         self._notice = notice
 
     def names(self) -> list[str]:
+        """Names of the datasets, sorted; one whose files are partly lost counts."""
         return sorted({path.parent.name for name in (INFO, TABLE) for path in self.root.glob(f"*/{name}")})
 
     def add(self, info: DatasetInfo, listing: Listing) -> None:

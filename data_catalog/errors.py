@@ -20,7 +20,7 @@ class DatasetError(ValueError):
 
 
 def os_sentence(exc: OSError) -> str:
-    """What the operating system refused, and what to do: disk full, permission denied, …"""
+    """What the operating system refused, and what to do (disk full, permission denied, and such)."""
     place = f"{exc.filename}: " if exc.filename else ""
     if isinstance(exc, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return f"{place}{exc.strerror or exc}. Check the path."

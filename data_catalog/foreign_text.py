@@ -15,7 +15,7 @@ def has_control(text: str) -> bool:
 
 
 def visible(text: str) -> str:
-    """`text` in which what a terminal would obey is spelled out: ``\\x1b``, ``\\u202e``.
+    r"""`text` in which what a terminal would obey is spelled out: ``\x1b``, ``\u202e``.
 
     Control characters, line separators, lone surrogates (file names that are not UTF-8) and marks of writing
     direction; everything else stays as it is.

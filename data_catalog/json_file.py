@@ -12,14 +12,14 @@ from data_catalog.atomic import replacing
 from data_catalog.store import ArtifactDamaged
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write JSON atomically; a value that JSON doesn't know (nan, inf) is an error, not a silent token."""
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text)
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
+def write_record(path: Path, record: Mapping[str, object]) -> None:
     """Write a JSON object with a digest of itself, for `read_record`."""
     write_json(path, sealed(record))
 
@@ -34,7 +34,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ArtifactDamaged(path, "is not text") from exc
 
 
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(record: Mapping[str, object]) -> dict[str, object]:
     """The record with its digest as `sha256`."""
     return {**record, "sha256": _digest(record)}
 
@@ -51,6 +51,6 @@ def unsealed(path: Path, text: str) -> dict[str, Any]:
     return dict(record)
 
 
-def _digest(record: Mapping[str, Any]) -> str:
+def _digest(record: Mapping[str, object]) -> str:
     text = json.dumps(record, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

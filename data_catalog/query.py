@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -82,8 +82,8 @@ def select_clips(workspace: Workspace, dataset: str, where: str) -> set[str]:
             _lock(connection)
             return set(connection.sql(sql).to_arrow_table().column(0).to_pylist())
         except duckdb.Error as exc:
-            told = f"The condition --where can't be used: {_reason(exc)}; columns: tubeflow catalog schema clips"
-            raise CatalogError(told) from exc
+            sentence = f"The condition --where can't be used: {_reason(exc)}; columns: tubeflow catalog schema clips"
+            raise CatalogError(sentence) from exc
 
 
 def _require_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -110,8 +110,8 @@ def _lock(connection: duckdb.DuckDBPyConnection) -> None:
 def _reason(exc: Exception) -> str:
     text = str(exc).strip()
     first = text.split("\n\n")[0].splitlines()
-    told = " ".join(line.strip() for line in first if line.strip() and not set(line.strip()) <= {"^"})
-    return re.sub(r"^\w+ Error: ", "", told).rstrip(".!")  # DuckDB's own kinds of errors say nothing to a reader
+    sentence = " ".join(line.strip() for line in first if line.strip() and not set(line.strip()) <= {"^"})
+    return re.sub(r"^\w+ Error: ", "", sentence).rstrip(".!")  # DuckDB's own kinds of errors say nothing to a reader
 
 
 def _of_datasets(workspace: Workspace, name: str, read: Callable[[str], pa.Table]) -> pa.Table:
@@ -171,7 +171,7 @@ def _tube_quality(workspace: Workspace) -> pa.Table:
     return _table([row._asdict() for row in workspace.tube_quality.rows.values()], TUBE_QUALITY)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+def _table(rows: Sequence[Mapping[str, object]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema)
 
 

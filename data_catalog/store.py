@@ -107,6 +107,7 @@ class Store:
         return self.root / stage / key[:2] / f"{key}.h5"
 
     def exists(self, stage: str, key: str) -> bool:
+        """Whether the artifact's file is there; its content is not read."""
         return self.path(stage, key).is_file()
 
     def scan(self, stage: str) -> dict[str, os.stat_result]:
@@ -122,7 +123,7 @@ class Store:
     def write(
         self, lineage: Lineage, arrays: Mapping[str, NDArray[Any]], attrs: Mapping[str, Any] | None = None
     ) -> Path:
-        """Write arrays as an artifact, atomically.
+        """Write arrays, any shape (...) and dtype, as an artifact, atomically.
 
         Raises:
             OSError: the disk is full, the workspace can't be written, …; nothing is left behind.
@@ -200,6 +201,7 @@ class Store:
         return lineage
 
     def remove(self, stage: str, key: str) -> None:
+        """Delete the artifact if it is there. Raises OSError."""
         self.path(stage, key).unlink(missing_ok=True)
 
     def scratch(self, name: str) -> Path:
@@ -283,7 +285,7 @@ def create_file(path: Path | io.BytesIO) -> Iterator[h5py.File]:
 
 
 def write_array(group: h5py.Group, name: str, array: NDArray[Any]) -> None:
-    """Write one dataset with a checksum on every chunk; text arrays become UTF-8 strings."""
+    """Write one dataset, any shape (...) and dtype, with a checksum on every chunk; text becomes UTF-8 strings."""
     data = np.asarray(array)
     if data.dtype.kind in "UO":
         group.create_dataset(name, data=data.astype(object), dtype=h5py.string_dtype(), track_times=False)
@@ -310,7 +312,7 @@ def dataset_names(group: h5py.Group) -> list[str]:
 
 
 def read_array(dataset: h5py.Dataset) -> NDArray[Any]:
-    """One dataset in memory; UTF-8 strings become an object array of str."""
+    """One dataset in memory, shape (...) and dtype as stored; UTF-8 strings become an object array of str."""
     if h5py.check_string_dtype(dataset.dtype) is not None:
         return np.asarray(dataset.asstr()[()], dtype=object)
     return np.asarray(dataset[()])

@@ -6,7 +6,7 @@
 | `/coverage` | (n, L, Hf, Wf) float32 | share of each feature-grid cell that the tube covers, per frame |
 | `/mask` | (n, N, T, Hf, Wf) bool | tube mask of the N segments |
 | `/labels/clip_id`, `split`, `action` | (n,) UTF-8 | |
-| `/labels/score`, `difficulty`, `label` | (n,) float64 | nan where the dataset gives none |
+| `/labels/score`, `difficulty`, `label` | (n,) float64 | nan where the dataset has none |
 | `/labels/judges` | (n, 7) float64 | nan where absent |
 
 One chunk holds one clip, so that reading a clip is one contiguous read; every dataset carries a fletcher32

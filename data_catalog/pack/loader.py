@@ -150,8 +150,12 @@ class ClipLoader:
             yield batch
 
     def counting(self, batch: int) -> tuple[int, float]:
-        """How many of this process's clips of a batch aren't there only to fill it up (the first ones), and how many
-        that are over all processes on average."""
+        """How many clips of a batch count.
+
+        Returns:
+            How many of this process's clips aren't there only to fill the batch up (its first ones), and the mean of
+            that number over all processes.
+        """
         cursor = self._cursor
         clips = min(self.batch_size, len(self.indices) - batch * self.batch_size)
         share = -(-clips // cursor.world_size)

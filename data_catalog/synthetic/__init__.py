@@ -1,0 +1,1 @@
+"""Pictures and videos that a program draws: sport clips, composites, people, and their materials."""

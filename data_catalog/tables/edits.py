@@ -110,7 +110,7 @@ def edited(table: pa.Table, edits: Sequence[Edit]) -> pa.Table:
     for edit in edits:
         if edit.field in schema.names:
             changes.setdefault(edit.clip_id, {})[edit.field] = edit.new
-        if edit.field == "boxes":  # one that gives back what the label file said is a person's no longer
+        if edit.field == "boxes":  # one that restores what the label file said is a person's no longer
             before = labelled.setdefault(edit.clip_id, edit.old)
             changes.setdefault(edit.clip_id, {})["boxes_by_person"] = bool(edit.new) and edit.new != before
     if not changes:

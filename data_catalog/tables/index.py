@@ -45,6 +45,7 @@ class Record(NamedTuple):
 
     @property
     def stat(self) -> tuple[int, int, int, int]:
+        """Size in bytes, mtime and ctime in nanoseconds, inode: others mean another file."""
         return self.size, self.mtime_ns, self.ctime_ns, self.inode
 
 
@@ -190,7 +191,7 @@ class ArtifactIndex:
         return [(stage, key) for stage in stages for key in self._store.scan(stage)]
 
     def rebuild(self, advance: Callable[[int, int], None] | None = None) -> list[ArtifactDamaged]:
-        """Make the table again from the files alone, verifying each; gives the damaged ones."""
+        """Make the table again from the files alone, verifying each; returns the damaged ones."""
         self._rows = {}
         damaged: list[ArtifactDamaged] = []
         # Locked from the first look on: what others save meanwhile comes after this table, not under it.

@@ -71,4 +71,5 @@ class Quarantine:
         return [row for name in names if (row := self.get(*name)) is not None]
 
     def remove(self, stage: str, key: str) -> None:
+        """Forget one entry if it is there. Raises OSError."""
         self._path(stage, key).unlink(missing_ok=True)

@@ -55,6 +55,7 @@ class TubeQuality(NamedTuple):
 
     @property
     def pair(self) -> Pair:
+        """The keys of the track and of the masks that were measured."""
         return self.track_key, self.masks_key
 
 
@@ -149,7 +150,7 @@ class TubeQualityTable:
         self._added.clear()
 
     def prune(self) -> int:
-        """Drop the rows of tubes that are not in the store any more; gives how many."""
+        """Drop the rows of tubes that are no longer in the store; returns how many."""
         with locked(Path(f"{self._table}.lock")):
             table = self._read(WHOLE)
             there = self._store.scan("track")

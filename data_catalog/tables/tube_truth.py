@@ -18,12 +18,12 @@ class TruthTable:
 
     Args:
         path: the file.
-        notice: told where the file is damaged.
+        notice: called with a sentence where the file is damaged.
     """
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self._path, self._notice = path, notice
-        self._told = False
+        self._reported = False
 
     def read(self) -> dict[str, dict[str, Any]]:
         """All figures; none where the file is missing, and none with a notice where it is damaged."""
@@ -32,9 +32,9 @@ class TruthTable:
         except FileNotFoundError:
             return {}
         except (ArtifactDamaged, KeyError, TypeError, ValueError):
-            if not self._told:
+            if not self._reported:
                 self._notice(f"{self._path} is damaged; the tubes are compared with the truth again.")
-                self._told = True
+                self._reported = True
             return {}
 
     def add(self, figures: Mapping[str, Figures], keep: Callable[[str], bool] = lambda key: True) -> None:

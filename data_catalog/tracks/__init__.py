@@ -1,0 +1,1 @@
+"""Tracks as other programs and benchmarks write them: text files, masks, folders of sequences."""

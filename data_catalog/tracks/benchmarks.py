@@ -3,7 +3,7 @@
     csv    NAME.mp4 (or another container, or a folder of images) and NAME_gt.csv: frame, x, y, w, h and, where known,
            x1 … y4; NAME_mask.npz with `bits` (packed along x) and `shape` where there are pixel masks
     otb    NAME/img/*.jpg and NAME/groundtruth_rect.txt, which counts pixels from 1; groundtruth_rect.K.txt where
-           several targets are told of, clip NAME-K then; of some sequences a part is told of (`OTB_FIRST_IMAGE`)
+           several targets are annotated, clip NAME-K then; of some sequences only a part is (`OTB_FIRST_IMAGE`)
     vot    NAME/color/*.jpg (or NAME/*.jpg) and NAME/groundtruth.txt with polygons, boxes or masks;
            NAME/ATTRIBUTE.tag or .label with a number a frame
     davis  JPEGImages/SIZE/NAME/*.jpg and Annotations/SIZE/NAME/*.png; every object counts as foreground
@@ -41,7 +41,7 @@ class TrackingClip:
         attributes: what the benchmark says of the clip.
         first: frame of the source that the first of these is; as many follow as there are boxes.
         part: the source may have frames after the last of these.
-        read_masks: gives (F, H, W) bool pixels of the target, or None where only boxes are known.
+        read_masks: returns (F, H, W) bool pixels of the target, or None where only boxes are known.
     """
 
     name: str

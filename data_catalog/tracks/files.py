@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 from data_catalog.atomic import replacing
 from data_catalog.safe_pickle import load_pickle
 from data_catalog.tracks.text import (
-    ORIGIN,
     Shape,
     TextFormat,
     Track,
     TrackFileError,
+    is_text_format,
     read_text_track,
     write_text_track,
 )
@@ -45,11 +45,13 @@ class TrackFile:
 
     @property
     def crossed(self) -> dict[str, tuple[int, ...]]:
+        """Track → frames, from 0, whose quad has crossing sides; only tracks that have such."""
         found = {name: np.flatnonzero(crossed_sides(track)) for name, track in self.tubes.items()}
         return {name: tuple(frames.tolist()) for name, frames in found.items() if frames.size}
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """One sentence each on what was recognised."""
         notes = []
         if crossed := self.crossed:
             quads = sum(len(frames) for frames in crossed.values())
@@ -113,6 +115,10 @@ def read_frfs_boxes(path: Path) -> TrackFile:
 def write_frfs_boxes(path: Path, tubes: Mapping[str, Track]) -> None:
     """Write tubes as ``FRFS_Boxes.json``; corners are rounded to whole pixels, which its readers require.
 
+    Args:
+        path: the file.
+        tubes: by clip, quads (L, 4, 2) float32 in pixels.
+
     Raises:
         TrackFileError: a frame has no box, which the format cannot say.
     """
@@ -143,13 +149,24 @@ def read_tracks(path: Path, style: str) -> TrackFile:
         return read_frfs_boxes(path)
     if style == "published" and path.is_file() and path.suffix in (".pkl", ".pickle"):
         return _from_mapping(load_pickle(path), path.name)
-    if style in ORIGIN or style == "published":
-        return _read_text_files(path, "pysot" if style == "published" else style)  # type: ignore[arg-type]
+    if style == "published":
+        return _read_text_files(path, "pysot")
+    if is_text_format(style):
+        return _read_text_files(path, style)
     raise TrackFileError(f"unknown track format '{style}'; use pysot, otb, vot, frfs or published")
 
 
 def write_tracks(path: Path, tubes: Mapping[str, Track], style: str, shape: Shape = "box") -> list[Path]:
     """Write tubes: ``frfs`` into the file `path`, text formats as ``NAME.txt`` into the folder `path`.
+
+    Args:
+        path: file or folder.
+        tubes: by clip, quads (L, 4, 2) float32 in pixels.
+        style: pysot, otb, vot or frfs.
+        shape: of a line in a text format.
+
+    Returns:
+        The files.
 
     Raises:
         TrackFileError: unknown format, a name that is no file name, or a track the format cannot hold.
@@ -157,14 +174,14 @@ def write_tracks(path: Path, tubes: Mapping[str, Track], style: str, shape: Shap
     if style == "frfs":
         write_frfs_boxes(path, tubes)
         return [path]
-    if style not in ORIGIN:
+    if not is_text_format(style):
         raise TrackFileError(f"unknown track format '{style}'; use pysot, otb, vot or frfs")
     files = []
     for name, track in tubes.items():
         if not name or "/" in name or "\\" in name or "\0" in name:
             raise TrackFileError(f"clip name '{name}' cannot be a file name; rename the clip")
         files.append(path / f"{name}.txt")
-        write_text_track(files[-1], track, style, shape)  # type: ignore[arg-type]
+        write_text_track(files[-1], track, style, shape)
     return files
 
 

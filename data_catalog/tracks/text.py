@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,16 @@ Track = NDArray[np.float32]
 TextFormat = Literal["pysot", "otb", "vot"]
 Shape = Literal["box", "polygon"]
 
-# The coordinate that each format gives to the top left pixel: OTB is MATLAB's child and counts from 1.
+# The coordinate of the top left pixel in each format: OTB is MATLAB's child and counts from 1.
 ORIGIN: dict[str, float] = {"pysot": 0.0, "otb": 1.0, "vot": 0.0}
 # VOT writes a single number instead of a region: 1 = started here, 2 = failed here, 0 = skipped.
 VOT_CODES = {"0": "skipped", "1": "initialised", "2": "failed"}
 _SEPARATOR = re.compile(r"[,;\s]+")
+
+
+def is_text_format(style: str) -> TypeGuard[TextFormat]:
+    """Whether a format keeps one sequence a text file."""
+    return style in ORIGIN
 
 
 class TrackFileError(ValueError):
@@ -28,6 +33,9 @@ class TrackFileError(ValueError):
 
 def read_text_track(path: Path, style: TextFormat) -> Track:
     """One sequence: a line a frame with ``x, y, w, h``, an 8-number polygon, or a VOT code.
+
+    Returns:
+        Quads (L, 4, 2) float32 in pixels, counted from 0; nan in frames without a region.
 
     Raises:
         TrackFileError: a line is none of these; names file and line.
@@ -44,7 +52,7 @@ def read_text_track(path: Path, style: TextFormat) -> Track:
 
 
 def write_text_track(path: Path, track: Track, style: TextFormat, shape: Shape = "box") -> None:
-    """The inverse of `read_text_track`, to 4 decimals; a ``box`` is the upright box around the quad.
+    """The inverse of `read_text_track`, quads (L, 4, 2), to 4 decimals; a ``box`` is the upright box around the quad.
 
     In ``vot`` style the first line is the code 1, as that toolkit's results have it, so that the
     first quad itself is not in the file.

@@ -1,7 +1,7 @@
 """Ground truth of VOT 2020 and later: a line a frame, `m` and the mask as run lengths inside a rectangle.
 
-    m37,12,60,110,5,3,57,…     left, top, width, height of the rectangle, then runs, row by row, the first of zeros
-    m0,0,0,0   or   0          nothing of the target is to be seen
+m37,12,60,110,5,3,57,…     left, top, width, height of the rectangle, then runs, row by row, the first of zeros
+m0,0,0,0   or   0          nothing of the target is visible
 """
 
 from __future__ import annotations

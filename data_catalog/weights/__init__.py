@@ -1,0 +1,1 @@
+"""Weights of networks by name: the registry, downloads, and their digests."""

@@ -85,6 +85,7 @@ def add(path: Path, folder: Path, *, file: str | None = None, registry: dict[str
         path: the file.
         folder: the weights folder.
         file: name it gets there; by default that of the registered file with the same digest, else its own.
+        registry: entries by name; by default those of ``models/weights``.
 
     Raises:
         WeightsError: no such file, or not the published or recorded one.

@@ -23,9 +23,9 @@ _UNNAMED = re.compile(r"unnamed\d+")  # what pandas calls a column without a nam
 
 
 def fold_name(text: str) -> str:
-    """A column's name without letter case, white space, punctuation and a unit or remark in parentheses.
+    r"""A column's name without letter case, white space, punctuation and a unit or remark in parentheses.
 
-    `"Score\\n(final)"`, `"Score [pts]"` and `"SCORE "` fold to the same name.
+    `"Score\n(final)"`, `"Score [pts]"` and `"SCORE "` fold to the same name.
     """
     plain = unicodedata.normalize("NFKC", text)
     return _NO_LETTER.sub("", _SUFFIX.sub("", plain) or plain).casefold()

@@ -1,4 +1,4 @@
-"""Actors and photographs out of the materials: what moves in a made-up sequence, and what it moves over.
+"""Actors and photographs out of the materials: what moves in a synthetic sequence, and what it moves over.
 
 An actor is one thing as it looks in several frames: cut-outs (h, w, 4) uint8 RGBA with straight alpha, tightly
 cropped. Drawings and stamps look the same in all of them, game units and drawn athletes change their pose, and pieces
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from data_catalog.synthetic.materials import material_files
 from data_catalog.synthetic.sport.athlete import POSE, place_joints, turn
-from data_catalog.synthetic.sport.figure import Figure, Look, diver_look, official_look, skater_look
+from data_catalog.synthetic.sport.figure import DrawnPerson, Look, diver_look, official_look, skater_look
 
 Image = NDArray[np.uint8]
 
@@ -37,7 +37,9 @@ _ANGLES: Final = {"spine": (-15, 100), "neck": (-25, 25), "hip": (-30, 135), "kn
 class Actors(Protocol):
     """A kind of actor; `frames` pictures of one of them."""
 
-    def __call__(self, rng: np.random.Generator, frames: int) -> list[Image]: ...
+    def __call__(self, rng: np.random.Generator, frames: int) -> list[Image]:
+        """`frames` pictures (h, w, 4) uint8 RGBA with straight alpha of one actor."""
+        ...
 
 
 class Drawings:
@@ -105,7 +107,11 @@ def _blob(shape: tuple[int, ...], rng: np.random.Generator) -> Image:
 
 
 def athletes(rng: np.random.Generator, frames: int) -> list[Image]:
-    """The procedural dataset's people in random poses, turning: the pose of each frame lies between two."""
+    """The procedural dataset's people in random poses, turning: the pose of each frame lies between two.
+
+    Returns:
+        `frames` pictures (h, w, 4) uint8 RGBA with straight alpha, each of its own size.
+    """
     look: Look = (diver_look, skater_look, official_look)[rng.integers(3)](rng)
     ends = np.stack([_random_pose(rng), _random_pose(rng)])
     share = np.cumsum(rng.uniform(0, 0.5, frames))[:, None]
@@ -116,7 +122,7 @@ def athletes(rng: np.random.Generator, frames: int) -> list[Image]:
     px_per_m = 110.0
     joints = turn(place_joints(poses, look.height_m), pitch, yaw) * px_per_m
     joints[..., 1] *= -1
-    figure = Figure(joints[:, None], look, px_per_m)
+    figure = DrawnPerson(joints[:, None], look, px_per_m)
     drawn = []
     for frame in range(frames):
         x0, y0, x1, y1 = figure.bounds(frame)
@@ -169,7 +175,7 @@ def _read_photo(path: Path) -> Image | None:
 
 @functools.lru_cache(maxsize=4096)
 def read_cutout(path: Path) -> Image | None:
-    """The picture of a file, tightly cropped, no side longer than 320 px; None where it has no shape of its own."""
+    """The picture (h, w, 4) uint8 RGBA of a file, tightly cropped, at most 320 px; None where it has no shape."""
     picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         return None
@@ -187,7 +193,7 @@ def read_cutout(path: Path) -> Image | None:
 
 
 def tight(picture: Image) -> Image:
-    """RGBA cut to the box of its opaque pixels; the whole picture where there are none."""
+    """A picture (H, W, 4) uint8 RGBA cut to the box of its opaque pixels; the whole of it where there are none."""
     rows, columns = (np.flatnonzero((picture[..., 3] >= _OPAQUE).any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return picture
@@ -203,14 +209,14 @@ class Cast:
 
     def __init__(self, kinds: Mapping[str, tuple[float, Actors]], photos: Photos) -> None:
         if not kinds:
-            raise ValueError("made-up sequences need at least one kind of actor")
+            raise ValueError("synthetic sequences need at least one kind of actor")
         self._actors = [actors for _, actors in kinds.values()]
         weights = np.array([weight for weight, _ in kinds.values()])
         self._weights = weights / weights.sum()
         self.photos = photos
 
     def actor(self, rng: np.random.Generator, frames: int) -> list[Image]:
-        """`frames` pictures of one actor."""
+        """`frames` pictures (h, w, 4) uint8 RGBA of one actor."""
         return self._actors[int(rng.choice(len(self._actors), p=self._weights))](rng, frames)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from data_catalog.synthetic.composites.cutouts import Image, tight
 from data_catalog.synthetic.people.mesh import People
 from data_catalog.synthetic.people.pose import Doubles, Pose, random_pose, rotation_about
-from data_catalog.synthetic.people.render import View, random_look, random_view, render_person
+from data_catalog.synthetic.people.render import Viewpoint, random_body, random_viewpoint, render_person
 
 SIDE_PX = 176         # longer side of a cut-out: crops show people at 60 to 130 px
 PICTURES_EACH = 6
@@ -35,14 +35,14 @@ class Performers:
 
     def _render(self, number: int) -> tuple[Image, ...]:
         rng = np.random.default_rng((self._seed, number))
-        look = random_look(self._people, rng)
+        look = random_body(self._people, rng)
         ends = random_pose(rng, []), random_pose(rng, [])
-        view = random_view(rng)
+        view = random_viewpoint(rng)
         pictures = []
         for share in np.linspace(0, 1, PICTURES_EACH):
             pictures.append(tight(render_person(self._people, look, between(*ends, float(share)), view, SIDE_PX)))
             turned = rotation_about(_direction(rng), rng.normal(0, 0.3)) @ view.rotation
-            view = View(turned, view.distance_dm, view.light, view.ambient)
+            view = Viewpoint(turned, view.distance_dm, view.light, view.ambient)
         return tuple(pictures)
 
 

@@ -1,4 +1,4 @@
-"""Pictures to train a detector of people on: people over photographs and made-up places, and where they can be seen.
+"""Pictures to train a detector of people on: people over photographs and synthetic places, and where they can be seen.
 
 Everything that a person could be taken for is there without being one: posts, boards, animals, fruit, vehicles,
 furniture, seated crowds far off. About a picture in seven has nobody in it.
@@ -43,7 +43,7 @@ class Scene:
 
 
 def read_things(folders: Sequence[Path], limit: int = 700) -> list[Image]:
-    """Cut-outs of things that are not people, at most `limit`, spread evenly over the folders' files."""
+    """Cut-outs (h, w, 4) uint8 RGBA of things that are not people, at most `limit`, spread over the folders' files."""
     files = [
         path
         for folder in folders

@@ -1,4 +1,4 @@
-"""Made-up sequences for a Siamese tracker: a template crop of a target, and search crops of it some frames later.
+"""Synthetic sequences for a Siamese tracker: a template crop of a target, and search crops of it some frames later.
 
 Crops are drawn directly, at the size the network sees them: a photograph, in front of it other things and look-alikes,
 then the target, moved, turned, bent, resized, blurred, partly hidden, then what cameras and codecs do to pictures.
@@ -214,8 +214,8 @@ def _paste(cut: Image, scale: float, centre: Floats, side: int, softness: float)
 
 
 def _box_of(cut: Image, scale: float, centre: Floats) -> Floats:
-    half = np.array(cut.shape[1::-1]) * scale / 2
-    return np.concatenate([centre - half, centre + half])
+    extent = np.array(cut.shape[1::-1]) * scale / 2
+    return np.concatenate([centre - extent, centre + extent])
 
 
 def _spin(cut: Image, degrees: float) -> Image:

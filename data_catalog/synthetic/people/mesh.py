@@ -95,6 +95,7 @@ class Skeleton:
 
     @functools.cached_property
     def index(self) -> dict[str, int]:
+        """Bone by name → its row in `heads` and in poses."""
         return {name: index for index, name in enumerate(self.names)}
 
     def joints(self, body: Floats) -> Floats:
@@ -150,7 +151,7 @@ class People:
 
     @functools.cached_property
     def poses(self) -> list[dict[str, NDArray[np.float64]]]:
-        """Poses that people modelled: quaternion x, y, z, w by bone."""
+        """Poses that people modelled: by bone a quaternion (4,) float64 in the order x, y, z, w."""
         return [
             {bone: np.asarray(q, np.float64) for bone, q in pose.items()}
             for name, pose in sorted(_read(self._folder / _POSES).items())

@@ -50,7 +50,12 @@ def limb(forward: float, aside: float, left: bool) -> Doubles:
 
 
 def random_pose(rng: np.random.Generator, modelled: list[dict[str, Doubles]]) -> Pose:
-    """One of the families, drawn with the weight that training wants of it."""
+    """One of the families, drawn with the weight that training wants of it.
+
+    Args:
+        rng: source of everything random.
+        modelled: `People.poses`: by bone a quaternion (4,) float64 in the order x, y, z, w.
+    """
     if modelled and rng.random() < 0.12:
         return Pose((np.zeros(3),) * 2, (np.zeros(3),) * 2, modelled=modelled[rng.integers(len(modelled))])
     families = (_stride, _tuck, _pike, _layout, _crouch, _any)
@@ -199,21 +204,21 @@ class _turner:
 
 
 def euler(angles: Doubles) -> Doubles:
-    """Bend forward (about x), then twist (about y), then bend aside (about z)."""
+    """Rotation (3, 3) float64: bend forward (about x), then twist (y), then bend aside (z), by (3,) radians."""
     about = np.eye(3)
     turns = [rotation_about(about[axis], angles[axis]) for axis in (2, 1, 0)]
     return turns[0] @ turns[1] @ turns[2]
 
 
 def rotation_about(axis: Doubles, angle: float) -> Doubles:
-    """Rotation matrix about a unit axis."""
+    """Rotation matrix (3, 3) float64 by `angle` radians about a unit axis (3,)."""
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross))
 
 
 def shortest_rotation(start: Doubles, end: Doubles) -> Doubles:
-    """The smallest rotation that takes one unit vector to another."""
+    """The smallest rotation (3, 3) float64 that takes one unit vector (3,) to another."""
     axis = np.cross(start, end)
     size = float(np.linalg.norm(axis))
     if size < 1e-9:
@@ -225,7 +230,7 @@ def shortest_rotation(start: Doubles, end: Doubles) -> Doubles:
 
 
 def quaternion_matrix(quaternion: Doubles) -> Doubles:
-    """Rotation matrix of a quaternion x, y, z, w."""
+    """Rotation matrix (3, 3) float64 of a quaternion (4,) in the order x, y, z, w; it need not be normalised."""
     size = float(np.linalg.norm(quaternion[:3]))
     if size < 1e-12:
         return np.eye(3)
@@ -233,5 +238,5 @@ def quaternion_matrix(quaternion: Doubles) -> Doubles:
 
 
 def random_rotation(rng: np.random.Generator) -> Doubles:
-    """Uniform over all orientations."""
+    """Rotation matrix (3, 3) float64, uniform over all orientations."""
     return quaternion_matrix(rng.normal(0, 1, 4))

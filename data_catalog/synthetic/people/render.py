@@ -25,7 +25,7 @@ _OVER_SKIN_DM = 0.12   # clothes are drawn as if this much nearer, or skin would
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class DressedBody:
     """A body's shape, skin, and what is worn over it; `tints` multiply the colours of skin and each garment."""
 
     body: Floats
@@ -35,7 +35,7 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class Viewpoint:
     """From where: rotation into the camera's frame (x right, y up, z towards it), its distance in dm, and the light."""
 
     rotation: Doubles
@@ -44,7 +44,7 @@ class View:
     ambient: float
 
 
-def random_look(people: People, rng: np.random.Generator) -> Look:
+def random_body(people: People, rng: np.random.Generator) -> DressedBody:
     """A grown person of any sex, age and build, dressed for a pool, a sports ground or the street, in any colours."""
     sex = "female" if rng.random() < 0.5 else "male"
     age = "old" if rng.random() < 0.15 else "young"
@@ -67,7 +67,7 @@ def random_look(people: People, rng: np.random.Generator) -> Look:
     tints = [np.ones(3), *(_dye(garment, rng) for garment in garments)]
     if hair:
         tints[-1] = rng.uniform(0.25, 1.3) * rng.uniform(0.9, 1.1, 3)
-    return Look(
+    return DressedBody(
         np.asarray(body, np.float32), skin, tuple(garments), tuple(np.asarray(tint, np.float32) for tint in tints)
     )
 
@@ -85,7 +85,7 @@ def _dye(garment: Garment, rng: np.random.Generator) -> Doubles:
     return np.asarray(_random_colour(rng) / np.maximum(garment.surface.colours.mean(axis=0), 25.0), np.float64)
 
 
-def random_view(rng: np.random.Generator, upright: float = 0.45) -> View:
+def random_viewpoint(rng: np.random.Generator, upright: float = 0.45) -> Viewpoint:
     """From any side; with probability `upright` the person stands as people do, else they are turned anyhow."""
     if rng.random() < upright:
         about = np.eye(3)
@@ -94,10 +94,10 @@ def random_view(rng: np.random.Generator, upright: float = 0.45) -> View:
     else:
         rotation = random_rotation(rng)
     light = rng.normal((0, 1.2, 0.6), 1)
-    return View(rotation, rng.uniform(35, 250), light / np.linalg.norm(light), rng.uniform(0.35, 0.85))
+    return Viewpoint(rotation, rng.uniform(35, 250), light / np.linalg.norm(light), rng.uniform(0.35, 0.85))
 
 
-def render_person(people: People, look: Look, pose: Pose, view: View, side_px: int) -> Image:
+def render_person(people: People, look: DressedBody, pose: Pose, view: Viewpoint, side_px: int) -> Image:
     """Cut-out (h, w, 4) uint8 RGBA, straight alpha, tightly cropped, its longer side `side_px`."""
     joints = people.skeleton.joints(look.body)
     rotations, places = bone_motions(pose, people.skeleton, joints)
@@ -121,7 +121,7 @@ def _skin(rest: Floats, surface: Surface, rotations: Floats, moved: Floats) -> F
     return np.asarray(np.einsum("vij,vj->vi", blend, rest) + shift, np.float32)
 
 
-def _shade(quads: Floats, colours: Floats, view: View, both_sides: bool) -> Floats:
+def _shade(quads: Floats, colours: Floats, view: Viewpoint, both_sides: bool) -> Floats:
     normals = np.cross(quads[:, 2] - quads[:, 0], quads[:, 3] - quads[:, 1])
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     lit = normals @ view.light.astype(np.float32)
@@ -132,7 +132,7 @@ def _shade(quads: Floats, colours: Floats, view: View, both_sides: bool) -> Floa
 
 
 def _paint(
-    quads: Floats, depths: Floats, colours: Floats, closed: NDArray[np.bool_], view: View, side_px: int
+    quads: Floats, depths: Floats, colours: Floats, closed: NDArray[np.bool_], view: Viewpoint, side_px: int
 ) -> Image:
     """Perspective, then every face over those behind it; of `closed` surfaces only what faces the camera."""
     centre = quads.reshape(-1, 3).mean(axis=0)
@@ -155,5 +155,6 @@ def _paint(
 
 
 def random_person(people: People, rng: np.random.Generator, side_px: int = 288) -> Image:
-    """A cut-out of somebody, doing something, seen from somewhere."""
-    return render_person(people, random_look(people, rng), random_pose(rng, people.poses), random_view(rng), side_px)
+    """A cut-out (h, w, 4) uint8 RGBA of somebody, doing something, seen from somewhere."""
+    body, pose = random_body(people, rng), random_pose(rng, people.poses)
+    return render_person(people, body, pose, random_viewpoint(rng), side_px)

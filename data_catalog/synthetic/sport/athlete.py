@@ -53,7 +53,7 @@ def pose(**degrees: float) -> Floats:
 
 
 def smoothstep(u: Floats) -> Floats:
-    """0 below 0, 1 above 1, with zero slope at both ends."""
+    """0 below 0, 1 above 1, with zero slope at both ends; any shape (...) float64, which stays."""
     clipped = np.clip(u, 0.0, 1.0)
     return clipped * clipped * (3.0 - 2.0 * clipped)
 

@@ -90,7 +90,7 @@ def _draw(rng: np.random.Generator) -> tuple[float, Dive]:
 def _gathered(motions: list[DiveMotion], rng: np.random.Generator) -> list[DiveMotion]:
     """All of them moved in time and place, so that the film begins with the first to dive and their middle is 0.
 
-    An athlete who always dived at the same time of the film, or from the middle board, would be told by that.
+    An athlete who always dived at the same time of the film, or from the middle board, would be recognised by that.
     """
     wait = rng.uniform(*_LEAD_SEC) - min(motion.takeoff_sec for motion in motions)
     middle = float(np.mean([motion.lane_m for motion in motions]))

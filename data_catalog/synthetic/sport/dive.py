@@ -120,6 +120,7 @@ class DiveMotion:
         return 4.6 if self.dive.height_m == 3.0 else 3.0
 
     def __call__(self, times: Floats) -> Floats:
+        """Joints (..., 27, 3) float64 in metres of the world, at `times` (...) in seconds of the clip."""
         poses = self._poses(times)
         yaw = self._yaw(times)
         body = turn(place_joints(poses, self.height_m), self._pitch(times), yaw)

@@ -134,7 +134,7 @@ def _tone(colour: Colour, gain: float) -> tuple[int, int, int, int]:
     return red, green, blue, 255
 
 
-class Figure:
+class DrawnPerson:
     """Everything of one person's clip that can be computed at once, then drawn instant by instant.
 
     Args:

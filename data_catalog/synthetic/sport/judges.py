@@ -30,12 +30,12 @@ def deduction(faults: Faults) -> float:
 
 
 def judge(faults: Faults, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Marks (7,) float64 in 0, 0.5, …, 10 that a panel gives to these faults."""
+    """Marks (7,) float64 in 0, 0.5, …, 10 of a panel for these faults."""
     marks = 10.0 - deduction(faults) + rng.normal(0.0, _NOISE, NUM_JUDGES)
     return np.clip(np.round(marks * 2.0) / 2.0, 0.0, 10.0)
 
 
 def final_score(marks: NDArray[np.float64], difficulty: float) -> float:
-    """Difficulty times the sum of the middle three of seven marks, to two decimals."""
+    """Difficulty times the sum of the middle three of seven marks (7,) float64, in points, to two decimals."""
     middle = np.sort(marks)[2:5]
     return round(float(middle.sum()) * difficulty, 2)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from data_catalog.synthetic.sport.athlete import centre_of_mass
 from data_catalog.synthetic.sport.camera import window
-from data_catalog.synthetic.sport.figure import Figure
+from data_catalog.synthetic.sport.figure import DrawnPerson
 from data_catalog.synthetic.sport.storyboard import SUBFRAMES, Performer, Storyboard
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ class _Stage:
         placed = [person.motion(story.instants) for person in people]
         scale = story.view.px_per_m
         self.figures = [
-            Figure(story.view.project(joints), person.look, scale)
+            DrawnPerson(story.view.project(joints), person.look, scale)
             for joints, person in zip(placed, people, strict=True)
         ]
         self.feet_of = [self._ground(joints, person) for joints, person in zip(placed, people, strict=True)]

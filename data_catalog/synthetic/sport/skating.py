@@ -49,6 +49,7 @@ class SkatingMotion:
         return self.takeoff_sec + self.flight_sec
 
     def __call__(self, times: Floats) -> Floats:
+        """Joints (..., 27, 3) float64 in metres of the world, at `times` (...) in seconds of the clip."""
         body = turn(place_joints(self._poses(times), self.height_m), self._lean(times), self._yaw(times))
         since = times - self.takeoff_sec
         air = np.maximum(self.jump_m - 0.5 * GRAVITY * (since - 0.5 * self.flight_sec) ** 2, 0.0)

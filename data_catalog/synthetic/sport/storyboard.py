@@ -15,7 +15,7 @@ from data_catalog.synthetic.sport.divers import draw_dive, draw_faults, draw_mot
 from data_catalog.synthetic.sport.figure import Look, diver_look, official_look, skater_look
 from data_catalog.synthetic.sport.judges import PENALTY, Faults, final_score, judge
 from data_catalog.synthetic.sport.skating import SkatingMotion
-from data_catalog.synthetic.sport.venue.arena import Scene
+from data_catalog.synthetic.sport.venue.arena import Arena
 from data_catalog.synthetic.sport.venue.diving_hall import build_pool
 from data_catalog.synthetic.sport.venue.rink import build_rink
 from data_catalog.synthetic.sport.venue.splash import Splash
@@ -53,7 +53,7 @@ class Storyboard:
     instants: Floats  # (F, S) seconds
     view: View
     camera: Floats
-    scene: Scene
+    scene: Arena
     athletes: tuple[Performer, ...]
     others: tuple[Performer, ...]
     marks: NDArray[np.float64] | None

@@ -24,7 +24,7 @@ from data_catalog.synthetic.people.pose import (
     random_rotation,
     shortest_rotation,
 )
-from data_catalog.synthetic.people.render import View, random_look, random_person, render_person
+from data_catalog.synthetic.people.render import Viewpoint, random_body, random_person, render_person
 from tests.support.tiny_people import bones, make_package
 
 
@@ -114,10 +114,10 @@ def test_bones_keep_their_lengths_in_every_pose(people: People, seed: int) -> No
 
 def test_a_person_upside_down_is_the_upright_one_turned(people: People) -> None:
     rng = np.random.default_rng(4)
-    look, pose = random_look(people, rng), Pose((limb(0.2, 0.1, True), limb(0, 0.1, False)), (limb(0, 0.5, True),) * 2)
+    look, pose = random_body(people, rng), Pose((limb(0.2, 0.1, True), limb(0, 0.1, False)), (limb(0, 0.5, True),) * 2)
     light = np.array([0, 0, 1.0])
-    upright = render_person(people, look, pose, View(np.eye(3), 200, light, 0.5), 400)
-    turned = render_person(people, look, pose, View(np.diag([-1.0, -1.0, 1.0]), 200, light, 0.5), 400)
+    upright = render_person(people, look, pose, Viewpoint(np.eye(3), 200, light, 0.5), 400)
+    turned = render_person(people, look, pose, Viewpoint(np.diag([-1.0, -1.0, 1.0]), 200, light, 0.5), 400)
     assert upright.shape == turned.shape
     assert 399 <= max(upright.shape) <= 402
     both = (upright[..., 3] > 0) & (turned[::-1, ::-1, 3] > 0)

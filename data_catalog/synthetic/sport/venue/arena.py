@@ -35,7 +35,7 @@ class Spectator:
     phase: float
 
     def paint(self, frame: Image, time_sec: float, corner: Floats) -> None:
-        """Draw at `time_sec` into the frame whose top left panorama corner is `corner`, in place."""
+        """Draw at `time_sec` into `frame`, (H, W, 3) uint8 RGB, in place; `corner` (2,): its top left panorama x, y."""
         x, y = self.x - corner[0], self.y - corner[1]
         reach = 4 * self.radius
         if not (-reach < x < frame.shape[1] + reach and -reach < y < frame.shape[0] + reach):
@@ -51,7 +51,7 @@ class Spectator:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class Arena:
     """A built arena: panorama (Hp, Wp, 3) RGB uint8, its moving onlookers, and its shimmering water if any."""
 
     panorama: Image
@@ -68,7 +68,7 @@ def noise(height: int, width: int, cell: int, rng: np.random.Generator) -> Float
 
 
 def roughen(image: Image, rows: slice, strength: float, rng: np.random.Generator, cell: int = 9) -> None:
-    """Add brightness noise to a band of rows in place, so that flat paint does not look like paint."""
+    """Add brightness noise to a band of rows of `image`, (H, W, 3) uint8, in place, so that flat paint looks real."""
     band = image[rows]
     if band.size == 0:
         return
@@ -95,7 +95,7 @@ def fill_stand(
     """Paint tiers of spectators between two panorama rows, in place; return those who move.
 
     Args:
-        image: the panorama.
+        image: the panorama, (Hp, Wp, 3) uint8 RGB.
         rows: top and bottom in pixels.
         start: panorama x of seat number 0.
         px_per_m: scale.
@@ -125,7 +125,7 @@ def fill_stand(
 
 
 def in_front(image: Image, before: Image, spectators: tuple[Spectator, ...]) -> tuple[Spectator, ...]:
-    """The onlookers whose place is the same in both pictures: nothing was built before them in between."""
+    """The onlookers whose place is the same in both panoramas, (Hp, Wp, 3) uint8: nothing was built before them."""
     seen = []
     for one in spectators:
         reach = 4.0 * one.radius
@@ -142,7 +142,7 @@ def hang_banners(
     """A row of sponsors' boards between two panorama rows, in place.
 
     Args:
-        image: the panorama.
+        image: the panorama, (Hp, Wp, 3) uint8 RGB.
         rows: top and bottom in pixels.
         start: panorama x of an edge between two boards.
         width_px: of one board.

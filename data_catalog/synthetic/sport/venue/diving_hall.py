@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from data_catalog.synthetic.sport.camera import View
 from data_catalog.synthetic.sport.figure import Colour
 from data_catalog.synthetic.sport.venue.arena import (
+    Arena,
     Floats,
     Image,
-    Scene,
     fill_stand,
     hang_banners,
     in_front,
@@ -100,7 +100,7 @@ def build_pool(
     lanes: tuple[float, ...],
     venue: np.random.Generator,
     rng: np.random.Generator,
-) -> Scene:
+) -> Arena:
     """The hall around a board of `height_m`, seen through `view`.
 
     Args:
@@ -130,4 +130,4 @@ def build_pool(
     waves = noise(depth + 64, shape[1] // 6 + 64, 7, rng)
     stretched = cv2.resize(np.clip(waves - 0.25, 0, 1).astype(np.float32), None, fx=6.0, fy=1.0)
     ripples = np.rint(stretched * 44).astype(np.uint8)
-    return Scene(image, spectators, ripples, float(row["water"]))
+    return Arena(image, spectators, ripples, float(row["water"]))

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from data_catalog.synthetic.sport.camera import View
-from data_catalog.synthetic.sport.venue.arena import Image, Scene, fill_stand, hang_banners, roughen
+from data_catalog.synthetic.sport.venue.arena import Arena, Image, fill_stand, hang_banners, roughen
 
 
-def build_rink(view: View, shape: tuple[int, int], venue: np.random.Generator, rng: np.random.Generator) -> Scene:
+def build_rink(view: View, shape: tuple[int, int], venue: np.random.Generator, rng: np.random.Generator) -> Arena:
     """The rink seen through `view`, whose origin lies on the ice where the skater starts; shape is (Hp, Wp).
 
     What belongs to the hall comes from `venue`, what differs from clip to clip from `rng`.
@@ -27,7 +27,7 @@ def build_rink(view: View, shape: tuple[int, int], venue: np.random.Generator, r
     cv2.rectangle(image, (0, row["ice"] - max(3, round(0.12 * unit))), (width, row["ice"]), (240, 206, 40), -1)
     _ice(image, row["ice"], unit, rng)
     roughen(image, slice(0, row["ice"]), 7.0, rng, cell=12)
-    return Scene(image, spectators)
+    return Arena(image, spectators)
 
 
 def _ice(image: Image, top: int, unit: float, rng: np.random.Generator) -> None:
