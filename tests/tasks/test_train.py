@@ -1,9 +1,6 @@
 """Training learns, resumes to the bit, survives damage, and says what is wrong."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,45 +9,13 @@ import pytest
 from data_catalog.pack.file import PackReader
 from tasks.train import TrainResult, train
 from tasks.training.checkpoints import find_checkpoint
-from tasks.training.config import EpochRow, ModelConfig, TrainConfig
+from tasks.training.config import EpochRow, ModelConfig
 from tasks.training.splits import split_clips
 from tasks.training.targets import score_scale
-from tests.support import REPO, tiny_training
+from tests.support.interrupted_training import assert_same, train_and_kill, train_and_stop
 from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def assert_same(found: TrainResult, wanted: TrainResult) -> None:
-    """Every metric of every epoch and every weight, to the bit."""
-    assert found.history == wanted.history
-    assert found.best_epoch == wanted.best_epoch
-    for name in wanted.last:
-        np.testing.assert_array_equal(found.last[name], wanted.last[name], err_msg=name)
-        np.testing.assert_array_equal(found.best[name], wanted.best[name], err_msg=name)
-
-
-def train_and_kill(pack: Path, workdir: Path, kill_at: int) -> None:
-    """Real training in a real process that gets a real SIGKILL after `kill_at` batches (4 a whole epoch)."""
-    program = Path(tiny_training.__file__)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
-    done = subprocess.run(
-        [sys.executable, program, pack, workdir, str(kill_at)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == -9, done.stderr
-
-
-class Stop(Exception):
-    """Ends a training from within."""
-
-
-def train_and_stop(pack: Path, workdir: Path, epoch: int, model: ModelConfig, config: TrainConfig) -> None:
-    def stop(row: EpochRow) -> None:
-        if row["epoch"] == epoch:
-            raise Stop
-
-    with pytest.raises(Stop):
-        train(pack, model, config, workdir, on_epoch=stop)
 
 
 # -- learning

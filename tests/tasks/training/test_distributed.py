@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +21,7 @@ from tasks.train import TrainResult, train
 from tasks.training.checkpoints import find_checkpoint
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 from tasks.training.distributed import LOG
-from tests.support import REPO, tiny_training
+from tests.support.interrupted_training import train_and_kill
 from tests.support.tiny_training import CONFIG, MODEL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -82,14 +80,6 @@ def test_every_clip_counts_once(pack: Path, clips: int, world_size: int) -> None
             weights += [1 / (mean * world_size)] * mine
         assert sum(weights) == pytest.approx(1)  # the mean over processes is the mean over the batch's clips
     assert sorted(counted) == list(range(clips))
-
-
-def train_and_kill(pack: Path, workdir: Path, kill_at: int, *changes: str) -> None:
-    program = Path(tiny_training.__file__)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
-    command = [sys.executable, str(program), str(pack), str(workdir), str(kill_at), *changes]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
 
 
 def processes_of(workdir: Path) -> list[int]:

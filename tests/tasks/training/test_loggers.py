@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasks.train import train
+from tests.support.interrupted_training import train_and_stop
 from tests.support.tiny_training import CONFIG, MODEL
-from tests.tasks.test_train import train_and_stop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

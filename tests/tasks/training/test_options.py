@@ -12,9 +12,8 @@ import torch
 
 from tasks.train import TrainResult, train
 from tasks.training.config import TrainConfig
+from tests.support.interrupted_training import assert_same, train_and_kill
 from tests.support.tiny_training import CONFIG, MODEL
-from tests.tasks.test_train import assert_same
-from tests.tasks.training.test_distributed import train_and_kill
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
