@@ -10,7 +10,7 @@ import pytest
 from data_catalog.catalog import Workspace
 from flows.console import truth_sentence
 from flows.datasets.ingest import ingest
-from flows.runs.record import against_truth as tube_truth
+from flows.runs import against_truth as tube_truth
 from tasks.assessment.truth_figures import TruthMeans
 from tests.support.tiny_workspace import copy_workspace, new_workspace, run
 
