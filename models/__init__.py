@@ -1,0 +1,1 @@
+"""What computes: geometry, attention, networks, trackers, detectors, metrics. Imports nothing else of ours."""

@@ -2,7 +2,7 @@
 
 Our attention gathers a tube's positions, whose number differs from video to video; exported programs want one shape.
 `dense_attention` computes the same sums over all positions and weighs those outside the tube with zero. That costs
-more than the gathered form, and gives the same numbers up to rounding.
+more than the gathered form, and computes the same numbers up to rounding.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class DenseAttention(nn.Module):
         self.sub_sample = isinstance(block, NonLocal) and block.sub_sample
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """x (B, C, T, H, W) float, mask (B, T, H, W) bool → (B, C, T, H, W), as the block gives it."""
+        """Attend: x (B, C, T, H, W) float, mask (B, T, H, W) bool → (B, C, T, H, W), as the block returns it."""
         positions = x.flatten(2).transpose(1, 2)  # (B, P, C)
         if mask is None or self.everywhere:
             inside = torch.ones_like(positions[..., :1])

@@ -1,6 +1,6 @@
 """Heads: pooled features of a clip to a score, a distribution of scores, judges' scores, or a verdict.
 
-A head maps features (..., F) to its raw output, tells the loss of that output against labels, and decodes it to
+A head maps features (..., F) to its raw output, computes the loss of that output against labels, and decodes it to
 what people read: a score in the label's own unit, or a probability.  Raw outputs are logits, never probabilities.
 Every score distribution follows USDL/MUSDL (Tang et al. 2020); the perceptron of 256 and 128 units is theirs too.
 """
@@ -26,7 +26,7 @@ class Head(Protocol):
         ...
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Scalar loss of raw outputs (B, ...) against labels in their own unit (judges: (B, J))."""
+        """Scalar loss of raw outputs (B, ...) float against labels in their own unit (judges: (B, J))."""
         ...
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
@@ -51,6 +51,7 @@ class ScoreMlp(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., F) float to (..., outputs)."""
         x = F.relu(self.dropout(self.layer1(x)))
         x = F.relu(self.dropout(self.layer2(x)))
         return cast(Tensor, self.layer3(x))
@@ -78,15 +79,16 @@ class RegressionHead(nn.Module):
         self.with_difficulty = with_difficulty
 
     def forward(self, features: Tensor) -> Tensor:
+        """(..., F) float to (...)."""
         return cast(Tensor, self.mlp(features)).squeeze(-1)
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Squared error of (B,) raw outputs against (B,) scores, in units of score_scale^2."""
+        """Squared error of (B,) float raw outputs against (B,) scores, in units of score_scale^2."""
         execution = _without_difficulty(target, difficulty, self.with_difficulty)
         return squared_error(output, execution.to(output.dtype) / self.score_scale)
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """(...) raw output to (...) score."""
+        """(...) float raw output to (...) score."""
         return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
 
 
@@ -121,16 +123,17 @@ class UsdlHead(nn.Module):
         self.decode_by, self.with_difficulty, self.kl_scale = decode_by, with_difficulty, kl_scale
 
     def forward(self, features: Tensor) -> Tensor:
+        """(..., F) float to logits (..., bins)."""
         return cast(Tensor, self.mlp(features))
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """KL of (B, bins) logits against (B,) scores."""
+        """KL of (B, bins) float logits against (B,) scores."""
         execution = _without_difficulty(target, difficulty, self.with_difficulty)
         centre = execution.to(output.dtype) * ((self.bins - 1) / self.score_max)
         return distribution_kl(output, gaussian_soft_labels(centre, self.bins, self.sigma), self.kl_scale)
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """(..., bins) logits to (...) score."""
+        """(..., bins) float logits to (...) score."""
         score = _decoded_bin(output, self.decode_by) * (self.score_max / (self.bins - 1))
         return _with_difficulty(score, difficulty, self.with_difficulty)
 
@@ -165,10 +168,11 @@ class MusdlHead(nn.Module):
         self.decode_by, self.kl_scale = decode_by, kl_scale
 
     def forward(self, features: Tensor) -> Tensor:
+        """(..., F) float to logits (..., judges, bins)."""
         return stack([mlp(features) for mlp in self.mlps], dim=-2)
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Sum over judges of their KL, (B, judges, bins) logits against (B, judges) scores in [0, judge_max].
+        """Sum over judges of their KL, (B, judges, bins) float logits against (B, judges) scores in [0, judge_max].
 
         The difficulty plays no part: judges mark the execution.
         """
@@ -177,11 +181,11 @@ class MusdlHead(nn.Module):
         return distribution_kl(output, labels, self.kl_scale) * len(self.mlps)
 
     def decode_judges(self, output: Tensor) -> Tensor:
-        """(..., judges, bins) logits to (..., judges) scores in [0, judge_max]."""
+        """(..., judges, bins) float logits to (..., judges) scores in [0, judge_max]."""
         return _decoded_bin(output, self.decode_by) * (self.judge_max / (self.bins - 1))
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """(..., judges, bins) logits and (...) difficulty to (...) final score.
+        """(..., judges, bins) float logits and (...) difficulty to (...) final score.
 
         Raises:
             ValueError: no difficulty, without which judges' scores do not make a final score.
@@ -197,14 +201,15 @@ class ClassificationHead(nn.Module):
         self.mlp = ScoreMlp(features, 1, dropout)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(..., F) float to (...)."""
         return cast(Tensor, self.mlp(features)).squeeze(-1)
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Cross entropy of (B,) logits against (B,) labels 0 or 1."""
+        """Cross entropy of (B,) float logits against (B,) labels 0 or 1."""
         return binary_cross_entropy(output, target.to(output.dtype))
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """(...) logits to (...) probability of label 1; the papers' verdict is `> 0.5`."""
+        """(...) float logits to (...) probability of label 1; the papers' verdict is `> 0.5`."""
         return output.sigmoid()
 
 

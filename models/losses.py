@@ -30,7 +30,7 @@ def gaussian_soft_labels(centre: Tensor, bins: int, sigma: float = 5.0) -> Tenso
         sigma: width in bins; the papers use 5 for both.
 
     Returns:
-        (..., bins) float.  A centre outside the bins gives the truncated, renormalised tail.
+        (..., bins) float.  A centre outside the bins has the truncated, renormalised tail.
     """
     if sigma <= 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
@@ -55,7 +55,10 @@ def distribution_kl(logits: Tensor, target: Tensor, scale: KlScale = "elements")
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross entropy of sigmoid(logits) against labels in [0, 1]; computed from logits, so it never overflows."""
+    """Mean cross entropy of sigmoid(logits) against labels in [0, 1], both float of one shape.
+
+    Computed from logits, so it never overflows.
+    """
     _check_pair(logits, target)
     return F.binary_cross_entropy_with_logits(logits, target)
 

@@ -47,7 +47,7 @@ class TSANetOutput:
 
 
 def merge_segments(h: Tensor, videos: int) -> Tensor:
-    """Segment maps (B·N, C, T, Hf, Wf) to video maps (B, C, N·T, Hf, Wf), segment after segment.
+    """Segment maps (B·N, C, T, Hf, Wf) of any dtype to video maps (B, C, N·T, Hf, Wf), segment after segment.
 
     On a channels-last map this is a view; otherwise it copies once.
     """
@@ -57,7 +57,7 @@ def merge_segments(h: Tensor, videos: int) -> Tensor:
 
 
 def split_segments(v: Tensor, segments: int) -> Tensor:
-    """Video maps (B, C, N·T, Hf, Wf) back to segment maps (B·N, C, T, Hf, Wf); undoes `merge_segments`."""
+    """Video maps (B, C, N·T, Hf, Wf) of any dtype back to segment maps (B·N, C, T, Hf, Wf); undoes `merge_segments`."""
     b, c, steps, rows, columns = v.shape
     by_place = v.permute(0, 2, 3, 4, 1).reshape(b * segments, steps // segments, rows, columns, c)
     return by_place.permute(0, 4, 1, 2, 3)
@@ -131,7 +131,7 @@ class TSANet(nn.Module):
         return TSANetOutput(output, segments, None if return_attention is None else tuple(maps))
 
     def segment_features(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Pooled features (B, N, F) of every segment after attention; arguments as in `forward`."""
+        """Pooled features (B, N, F) float of every segment after attention; arguments as in `forward`."""
         return self._segment_features(video, mask, None)[0]
 
     def _segment_features(
@@ -177,7 +177,7 @@ class TSANet(nn.Module):
 
     @torch.no_grad()
     def attention_maps(self, features: Tensor, mask: Tensor | None, position: Position) -> tuple[Tensor, ...]:
-        """What a position attends to in each block, as `forward(…, return_attention=position)` gives it.
+        """What a position attends to in each block, as `forward(…, return_attention=position)` returns it.
 
         Args:
             features: of `attention_features`, so that many positions cost one pass through the convolutions.

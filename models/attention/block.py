@@ -115,6 +115,7 @@ class TubeSelfAttention(nn.Module):
         self.register_load_state_dict_pre_hook(rename_released)  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
+        """What `print` shows of the block."""
         floor = f", min_positions={self.min_positions}" if self.min_positions else ""
         return f"{self.channels}, reduced={self.reduced}, affinity={self.affinity!r}{floor}"
 
@@ -234,7 +235,7 @@ class NonLocal(TubeSelfAttention):
         self.sub_sample = sub_sample
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Features after attention among all positions: (B, C, T, H, W) → the same; a mask has no effect."""
+        """Features after attention among all positions: (B, C, T, H, W) float → the same; a mask has no effect."""
         everywhere = x.new_ones((x.shape[0], *x.shape[2:]), dtype=torch.bool)
         self._check(x, everywhere if mask is None else mask)
         if self.sub_sample:

@@ -47,7 +47,8 @@ def tube_dot(x: Tensor, mask: Tensor, weights: Projections, compute_dtype: torch
 def state_size(x: Tensor, w: Projections) -> int:
     """Numbers a video that backward needs kept: G and s, or on a CPU Q, K and V of a tube in factored form.
 
-    The same for every tube, so that a compiled graph knows it; what is never written takes no memory on a CPU.
+    `x` (B, C, T, H, W) float and `w` tell the sizes. The same for every tube, so that a compiled graph knows it; what
+    is never written takes no memory on a CPU.
     """
     channels, reduced = w.z.shape
     room: int = channels * (channels + 1)

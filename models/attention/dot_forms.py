@@ -37,7 +37,7 @@ class Projections(NamedTuple):
     z_bias: Tensor
 
     def stacked(self) -> tuple[Tensor, Tensor]:
-        """θ, φ and g as one projection (3r, C), (3r, 1)."""
+        """θ, φ and g as one projection (3r, C), (3r, 1), dtype kept."""
         return torch.cat([self.theta, self.phi, self.g]), torch.cat(self[1:6:2])[:, None]
 
 
@@ -109,7 +109,7 @@ def _chain_backward(
 
 
 def _add_product(total: Tensor | None, left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """total + left @ right in `dtype`, in place where there is a total; matrices or batches of them."""
+    """The sum total + left @ right in `dtype`, in place where there is a total; matrices or batches of them."""
     if total is None:
         return (left @ right).to(dtype)
     if left.dtype != dtype:
@@ -148,7 +148,7 @@ class MatrixForm:
         self._riding = self._chain.a + torch.eye(w.z.shape[0], dtype=w.z.dtype, device=w.z.device)
 
     def apply(self, tube: Tensor, products: torch.dtype, out: Tensor | None = None) -> Tensor:
-        """Z for columns X; written to `out` if it is given and the dtypes allow."""
+        """Z (C, p) for columns X (C, p) float, or batches; written to `out` if it is given and the dtypes allow."""
         if self._riding.dtype == products == tube.dtype:
             return _affine(self._chain.offset, self._riding, tube, out)
         # In a narrower dtype the residual must not ride: x itself is never rounded.
@@ -156,7 +156,7 @@ class MatrixForm:
         return tube + update.to(tube.dtype)
 
     def gradients(self, pieces: Iterable[tuple[Tensor, Tensor]], products: torch.dtype) -> list[Tensor]:
-        """Gradients of the eight parameters (…) from all pairs of columns of Z's gradient and of X."""
+        """Gradients of the eight parameters (…) from all pairs of columns of Z's gradient and of X, (C, p) float."""
         d_a, dtype = None, self._w.z.dtype
         d_offset = torch.zeros((), dtype=dtype, device=self._w.z.device)
         for d_z, tube in pieces:
@@ -170,7 +170,7 @@ class MatrixForm:
         return d_weights
 
     def apply_backward(self, d_z: Tensor, tube: Tensor, products: torch.dtype, out: Tensor | None = None) -> Tensor:
-        """X's gradient for a pair of columns, once `gradients` has seen all of them."""
+        """X's gradient (C, p) for a pair of columns (C, p) float, once `gradients` has seen all of them."""
         if self._riding.dtype == products == tube.dtype == d_z.dtype:
             d_x = _affine(self._d_offset, self._riding.mT, d_z, out)
             return _add_product(d_x, self._d_features, tube, products)
@@ -180,13 +180,13 @@ class MatrixForm:
 
 
 def _affine(offset: Tensor, matrix: Tensor, columns: Tensor, out: Tensor | None = None) -> Tensor:
-    """matrix @ columns + offset, of matrices or batches of them."""
+    """The sum matrix @ columns + offset, of matrices or batches of them."""
     product = torch.addmm if columns.dim() == 2 else torch.baddbmm
     return product(offset, matrix, columns, out=out)
 
 
 def factored_forward(tube: Tensor, features: Tensor, w: Projections, saved: Tensor) -> Tensor:
-    """Z of one tube (C, P); Q, K and V are left in `saved`, (3r, P)."""
+    """Z of one tube (C, P) float; Q, K and V are left in `saved`, (3r, P)."""
     weight, bias = (part.to(features.dtype) for part in w.stacked())
     if saved.dtype == features.dtype:
         torch.addmm(bias, weight, features, out=saved)
@@ -199,7 +199,7 @@ def factored_forward(tube: Tensor, features: Tensor, w: Projections, saved: Tens
 
 
 def factored_backward(d_z: Tensor, features: Tensor, w: Projections, saved: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Gradients of X and of the eight parameters from that of Z, all of one tube."""
+    """Gradients of X and of the eight parameters from that of Z, all of one tube (C, P) float."""
     dtype, positions = features.dtype, features.shape[1]
     kept = saved.to(dtype)
     query, key, value = kept.chunk(3)

@@ -24,12 +24,15 @@ def tube_indices(mask: Tensor) -> list[Tensor | None]:
 
 
 def chunks(index: Tensor | None) -> Sequence[Tensor | None]:
-    """Positions of a tube in pieces whose features stay in a core's cache; all positions need no copy, so no pieces."""
+    """Positions (P,) int64 of a tube in pieces whose features stay in a core's cache.
+
+    All positions (None) need no copy, so no pieces.
+    """
     return [None] if index is None else torch.split(index, _PIECE)
 
 
 def gather_tube(video: Tensor, index: Tensor | None) -> Tensor:
-    """Columns `index` of one video's features (C, S): (C, P). A view of all of them where `index` is None."""
+    """Columns `index` of one video's features (C, S) of any dtype: (C, P); a view of all where `index` is None."""
     if index is None:
         return video
     if video.stride(0) == 1:  # channels last: a position's channels lie together, so pick rows
@@ -38,7 +41,7 @@ def gather_tube(video: Tensor, index: Tensor | None) -> Tensor:
 
 
 def put_tube(video: Tensor, index: Tensor | None, tube: Tensor) -> None:
-    """Write columns (C, P) back to where `gather_tube` took them, unless they were made there."""
+    """Write columns (C, P) of the video's dtype back to where `gather_tube` took them, unless they were made there."""
     if index is None and tube is not video:
         video.copy_(tube)
     elif index is not None:
@@ -84,12 +87,12 @@ class _Add(torch.autograd.Function):
 
 
 def gather_tubes(x: Tensor, indices: list[Tensor | None]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """A copy of x (B, C, T, H, W) and the features of each video's tube, B × (C, P_b); differentiable."""
+    """A copy of x (B, C, T, H, W) float and the features of each video's tube, B × (C, P_b); differentiable."""
     copy, *tubes = _Gather.apply(x, *indices)
     return copy, tuple(tubes)
 
 
 def add_to_tubes(copy: Tensor, indices: list[Tensor | None], updates: list[Tensor]) -> Tensor:
-    """`updates`, B × (C, P_b), added inside the tubes, in place; every other position stays as it is, bit for bit."""
+    """`updates`, B × (C, P_b) float, added inside the tubes, in place; other positions stay, bit for bit."""
     z: Tensor = _Add.apply(copy, tuple(indices), *updates)
     return z

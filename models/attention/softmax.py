@@ -25,7 +25,7 @@ _VARLEN_CHANNELS = 256
 
 
 def attend_tubes(tubes: Sequence[Tensor]) -> list[Tensor]:
-    """Y (C, P_b) for every tube X (C, P_b), dtypes kept; an empty tube gives an empty one.
+    """Y (C, P_b) for every tube X (C, P_b), dtypes kept; an empty tube stays empty.
 
     On a CPU the symmetry of XᵀX is used. Elsewhere torch's fused scaled_dot_product_attention does the
     work: one call for tubes of all lengths up to the widest features that its variable-length kernels take,
@@ -45,7 +45,7 @@ def attend_tubes(tubes: Sequence[Tensor]) -> list[Tensor]:
 
 
 def fused_varlen(tubes: Sequence[Tensor]) -> list[Tensor]:
-    """Attention inside each of the tubes (C, P_b > 0) by scaled_dot_product_attention, side by side, unpadded."""
+    """Attention inside each of the tubes (C, P_b > 0) float by scaled_dot_product_attention, side by side, unpadded."""
     if len(tubes) == 1:
         rows = tubes[0].t().contiguous()[None, None]
         return [F.scaled_dot_product_attention(rows, rows, rows, scale=1.0)[0, 0].t()]

@@ -32,6 +32,8 @@ _CLASSIFIERS = ("logits.", "conv3d_0c_1x1.")
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a weights file (`.pt`, `.pth`, `.safetensors`) without running anything that it contains.
 
+    Tensors keep the shapes and dtypes that the file has.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a file of named tensors.
@@ -64,7 +66,7 @@ def canonical_i3d_name(name: str) -> str:
 
 
 def check_fit(path: Path, network: str, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Raise one bounded sentence if a file's tensors are not the network's.
+    """Raise one bounded sentence if a file's tensors are not the network's: names and shapes, of whatever dtype.
 
     Raises:
         ValueError: names missing, left over, or of another shape.
@@ -87,7 +89,13 @@ def _some(names: list[str]) -> str:
 
 
 def load_state(module: nn.Module, path: Path, network: str, found: Mapping[str, Tensor]) -> None:
-    """Put a file's tensors into a module after `check_fit`; batch counters may be absent."""
+    """Put a file's tensors into a module of the same names and shapes; they are cast to its dtypes.
+
+    Batch counters may be absent.
+
+    Raises:
+        ValueError: the tensors are not the module's.
+    """
     wanted = module.state_dict()
     check_fit(path, network, wanted, found)
     module.load_state_dict({n: found.get(n, tensor) for n, tensor in wanted.items()})

@@ -42,7 +42,7 @@ def same_padding(size: Sequence[int], kernel: Triple, stride: Triple) -> tuple[T
 
 
 def pad_zeros(x: Tensor, before: Triple, after: Triple) -> Tensor:
-    """(M, C, T, H, W) with zeros before and after its last three axes; itself where there are none to add."""
+    """(M, C, T, H, W) of any dtype with zeros around its last three axes; itself where there are none to add."""
     if not any((*before, *after)):
         return x
     return F.pad(x, [p for pair in zip(before[::-1], after[::-1], strict=True) for p in pair])
@@ -65,6 +65,7 @@ class Unit3d(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """(M, C, T, H, W) float to (M, C', T', H', W'), each length divided by the stride and rounded up."""
         before, after = same_padding(x.shape[2:], self.kernel, self.stride)
         if before != after:  # an odd total: only the strided first layer of an even-sized input comes here
             x, before = pad_zeros(x, before, after), (0, 0, 0)
@@ -87,6 +88,7 @@ class SamePool3d(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """(M, C, T, H, W) float to (M, C, T', H', W'), each length divided by the stride and rounded up."""
         before, after = same_padding(x.shape[2:], self.kernel, self.stride)
         if self.signed:
             return F.max_pool3d(pad_zeros(x, before, after), self.kernel, self.stride)
@@ -110,6 +112,7 @@ class Mixed(nn.Module):
         self.c_out = b0 + b1b + b2b + b3b
 
     def forward(self, x: Tensor) -> Tensor:
+        """(M, C, T, H, W) float to (M, `c_out`, T, H, W)."""
         return torch.cat([self.b0(x), self.b1b(self.b1a(x)), self.b2b(self.b2a(x)), self.b3b(self.b3a(x))], dim=1)
 
 
@@ -172,11 +175,13 @@ class EndpointBackbone(SplitBackbone):
         self.settle(alias)
 
     def stage1(self, x: Tensor) -> Tensor:
+        """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         for name in self.endpoints[: self._cut]:
             x = getattr(self, name)(x)
         return x
 
     def stage2(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
         for name in self.endpoints[self._cut :]:
             h = getattr(self, name)(h)
         return h.mean(dim=(2, 3, 4))

@@ -1,7 +1,7 @@
-"""The seam of a video network: stage 1, a feature grid where attention works, stage 2.
+"""Where a video network is cut: stage 1, a feature grid where attention works, stage 2.
 
-Every backbone is cut after a named layer.  What stands in front of the cut gives a feature map per segment,
-what stands behind it gives one pooled vector per segment.  Sizes are never typed: a dry run on PyTorch's meta
+Every backbone is cut after a named layer.  What stands in front of the cut makes a feature map per segment,
+what stands behind it makes one pooled vector per segment.  Sizes are never typed: a dry run on PyTorch's meta
 device (shapes only, no arithmetic) finds them when the network is built.
 
 Letters: M = segments in the batch, C = channels at the cut, T = time steps at the cut, (Hf, Wf) = feature grid
@@ -61,9 +61,17 @@ class Backbone(Protocol):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def stage1(self, x: Tensor) -> Tensor: ...
-    def stage2(self, h: Tensor) -> Tensor: ...
-    def __call__(self, x: Tensor, between: FeatureHook | None = None) -> Tensor: ...
+    def stage1(self, x: Tensor) -> Tensor:
+        """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
+        ...
+
+    def stage2(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
+        ...
+
+    def __call__(self, x: Tensor, between: FeatureHook | None = None) -> Tensor:
+        """Segments (M, 3, frames, S, S) float to pooled features (M, F); `between` works on the map at the cut."""
+        ...
 
 
 class SplitBackbone(nn.Module):
@@ -92,15 +100,15 @@ class SplitBackbone(nn.Module):
         self.features = layout.features
 
     def stage1(self, x: Tensor) -> Tensor:
-        """Segments (M, 3, frames, S, S) to the feature map (M, C, T, Hf, Wf) at the cut."""
+        """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         raise NotImplementedError
 
     def stage2(self, h: Tensor) -> Tensor:
-        """Feature map (M, C, T, Hf, Wf) to pooled features (M, F)."""
+        """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, between: FeatureHook | None = None) -> Tensor:
-        """Segments (M, 3, frames, S, S) to pooled features (M, F); `between` works on the map at the cut."""
+        """Segments (M, 3, frames, S, S) float to pooled features (M, F); `between` works on the map at the cut."""
         h = self.stage1(x)
         return self.stage2(h if between is None else between(h))
 

@@ -55,10 +55,12 @@ class TorchvisionBackbone(SplitBackbone):
         return x
 
     def stage1(self, x: Tensor) -> Tensor:
+        """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         h = self._run(x, self.layers[: self._cut])
         return h.permute(0, 4, 1, 2, 3) if self.places_first else h
 
     def stage2(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
         if not self.places_first:
             return self._run(h, self.layers[self._cut :]).mean(dim=(2, 3, 4))
         return self._run(h.permute(0, 2, 3, 4, 1), self.layers[self._cut :]).mean(dim=(1, 2, 3))
@@ -89,12 +91,19 @@ class MViTBackbone(SplitBackbone):
         return tokens[:, :1], tokens[:, 1:].transpose(1, 2).unflatten(2, thw)
 
     def stage1(self, x: Tensor) -> Tensor:
+        """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         return self._open(x)[1]
 
     def stage2(self, h: Tensor) -> Tensor:
+        """Refused: a map (M, C, T, Hf, Wf) float does not hold the class token.
+
+        Raises:
+            NotImplementedError: always.
+        """
         raise NotImplementedError("MViT's second stage needs the class token of its first; call the whole network")
 
     def forward(self, x: Tensor, between: FeatureHook | None = None) -> Tensor:
+        """Segments (M, 3, frames, S, S) float to class tokens (M, F); `between` works on the map at the cut."""
         net: Any = self.network
         token, h = self._open(x)
         h = h if between is None else between(h)

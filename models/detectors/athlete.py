@@ -32,6 +32,6 @@ class AthleteDetector(NetworkDetector):
         super().__init__(load_weights(file), 0, STRIDE, device, min_score, input_px)
 
     def prepare(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As the backbone's ImageNet weights want it."""
+        """RGB (H, W, 3) as the backbone's ImageNet weights want it, same shape."""
         mean, spread = np.array(MEAN_RGB, np.float32) * 255, np.array(STD_RGB, np.float32) * 255
         return np.asarray((canvas - mean) / spread, np.float32)

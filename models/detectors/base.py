@@ -1,4 +1,4 @@
-"""What a detector of people gives back and promises."""
+"""What a detector of people returns and promises."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,14 @@ class Detector(Protocol):
 
 
 def sorted_detections(boxes: NDArray[np.float64], scores: NDArray[np.float64], width: int, height: int) -> Detections:
-    """Detections cut to the frame, empty boxes dropped, highest score first, ties from left to right."""
+    """Detections cut to the frame, empty boxes dropped, highest score first, ties from left to right.
+
+    Args:
+        boxes: (k, 4) xyxy in pixels of the frame.
+        scores: (k,).
+        width: of the frame, in pixels.
+        height: of the frame, in pixels.
+    """
     boxes = np.clip(boxes.reshape(-1, 4), 0, [width, height, width, height])
     real = (boxes[:, 2] - boxes[:, 0] > 0) & (boxes[:, 3] - boxes[:, 1] > 0)
     boxes, scores = boxes[real], scores[real]

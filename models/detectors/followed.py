@@ -24,7 +24,7 @@ MAX_SHARED = 0.6         # of the smaller of two boxes, before they are taken fo
 
 
 def sampled_frames(count: int) -> NDArray[np.int64]:
-    """Which of a clip's frames `departed` wants, the first among them."""
+    """Numbers (n,) of those of a clip's frames that `departed` wants, the first among them."""
     return np.arange(0, count, PATH_EVERY)
 
 
@@ -61,7 +61,7 @@ def followed_rank(found: Detections, heat: NDArray[np.float32]) -> NDArray[np.fl
 
 
 def distinct(boxes: NDArray[np.float32], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`order` without the boxes that mostly show somebody who comes before them in it."""
+    """`order` (n,) without those of `boxes` (k, 4) xyxy that mostly show somebody who comes before them in it."""
     kept: list[int] = []
     for index in order.tolist():
         one = boxes[index].astype(np.float64)

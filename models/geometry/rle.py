@@ -42,7 +42,11 @@ def decode_mask(runs: Runs, shape: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def pack_runs(masks: Sequence[NDArray[np.bool_] | None]) -> dict[str, NDArray[Any]]:
-    """Many masks in two arrays: mask k is `rle[rle_offsets[k]:rle_offsets[k + 1]]`, empty where there is none."""
+    """Masks, each (H, W), in two arrays: mask k is `rle[rle_offsets[k]:rle_offsets[k + 1]]`, empty where there is none.
+
+    Returns:
+        `rle` (runs,) uint32 and `rle_offsets` (masks + 1,) int64.
+    """
     runs = [np.zeros(0, np.uint32) if mask is None else encode_mask(mask) for mask in masks]
     offsets = np.zeros(len(runs) + 1, np.int64)
     np.cumsum([len(one) for one in runs], out=offsets[1:])

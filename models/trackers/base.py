@@ -1,4 +1,4 @@
-"""What a tracker gives back, what it promises, and the plain frame loop that most of them use."""
+"""What a tracker returns, what it promises, and the plain frame loop that most of them use."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -51,13 +51,13 @@ class Tube:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Follows what a box holds. The same frames and boxes give the same quads, whatever ran before."""
+    """Follows what a box holds. The same frames and boxes have the same quads, whatever ran before."""
 
     def init(self, frame: NDArray[np.uint8], box: ArrayLike) -> None:
         """Start on `frame` (H, W, 3) uint8 RGB with `box` (4,) xyxy in pixels; forgets everything earlier."""
 
     def update(self, frame: NDArray[np.uint8]) -> TrackStep:
-        """Find the target in the next frame."""
+        """Find the target in the next `frame` (H, W, 3) uint8 RGB."""
 
     def track(self, frames: NDArray[np.uint8], boxes: NDArray[np.float32]) -> list[Tube]:
         """Follow each of `boxes` (A, 4), given in the first of `frames` (L, H, W, 3), to the end."""

@@ -106,7 +106,7 @@ class Sam2Tracker:
 
 
 def _predictor(network: Any, device: str, input_px: int) -> Any:
-    """ultralytics' video predictor around a network, ready to be given frames."""
+    """The video predictor of ultralytics around a network, ready to be given frames."""
     from ultralytics.models.sam.predict import SAM2VideoPredictor
 
     predictor: Any = SAM2VideoPredictor(overrides={"imgsz": input_px, "save": False, "verbose": False})

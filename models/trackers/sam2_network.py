@@ -45,7 +45,7 @@ def load_sam2(path: Path) -> Any:
 
 
 def is_2_1(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether tensors are of version 2.1."""
+    """Whether tensors, of any shapes and dtypes, are of version 2.1; their names tell."""
     return _ONLY_IN_2_1 in tensors
 
 

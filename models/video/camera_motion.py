@@ -36,7 +36,7 @@ class CameraPath:
     known: NDArray[np.bool_]
 
     def at(self, frames: NDArray[np.int64]) -> "CameraPath":
-        """The path through some of the frames only, by number."""
+        """The path through some of the `frames` (n,) only, by number."""
         return CameraPath(self.homographies[frames], self.known[frames])
 
 

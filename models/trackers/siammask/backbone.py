@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, 4 width, H', W')."""
+        """(B, C, H, W) float → (B, 4 width, H', W')."""
         y = self.bn1(self.conv1(x)).relu_()
         y = self.bn2(self.conv2(y)).relu_()
         y = self.bn3(self.conv3(y))

@@ -29,15 +29,25 @@ from models.trackers.siammask.settings import LostSettings, SiamMaskSettings
 class Known(Protocol):
     """What a network keeps of a batch of templates; see `Template`."""
 
-    def rows(self, index: Tensor) -> "Known": ...
+    def rows(self, index: Tensor) -> "Known":
+        """Those at `index` (b,) int64 of the batch."""
+        ...
 
 
 class Siamese(Protocol):
     """What the search needs of a network; see `SiamMask`."""
 
-    def template(self, crop: Tensor) -> Any: ...
-    def search(self, crop: Tensor, template: Any) -> Response: ...
-    def outline(self, response: Response, positions: Tensor) -> Tensor: ...
+    def template(self, crop: Tensor) -> Any:
+        """What is kept of template crops (B, 3, 127, 127) float."""
+        ...
+
+    def search(self, crop: Tensor, template: Any) -> Response:
+        """What the heads say of search crops (B, 3, S, S) float."""
+        ...
+
+    def outline(self, response: Response, positions: Tensor) -> Tensor:
+        """Outline logits (B, side, side) float at `positions` (B, 2) int64 row, column."""
+        ...
 
 
 @dataclass

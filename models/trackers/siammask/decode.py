@@ -117,10 +117,10 @@ def move(
 
 
 def outline_window(centre: Tensor, side: Tensor, position: Tensor, search_px: int) -> Tensor:
-    """Where in the frame an outline lies: (B, 3) x, y and side in pixels.
+    """Where in the frame an outline lies: (B, 3) float64 x, y and side in pixels.
 
     Args:
-        centre: (B, 2) of the search crop, before the move.
+        centre: (B, 2) float64 of the search crop, before the move.
         side: (B,) whole pixels of the search crop.
         position: (B, 2) row and column of the score map.
     """
@@ -139,8 +139,9 @@ class Extent(NamedTuple):
 
 
 def outline_extent(outline: Tensor, window: Tensor, threshold: float) -> Extent:
-    """Upright box around the cells above `threshold`, and their mean probability: near 1 the edge is sharp; an outline
-    that fades away covers what it is sure of, which is only a part of the target. 0 where no cell is above.
+    """Upright box around the cells above `threshold`, and their mean probability, 0 where no cell is above.
+
+    Near 1 the edge is sharp; an outline that fades away covers what it is confident of, only a part of the target.
 
     Args:
         outline: (B, side, side) probabilities.

@@ -58,13 +58,13 @@ def outline_of(mask: NDArray[np.bool_], position: NDArray[np.int64]) -> NDArray[
 
 
 def position_at(centre: NDArray[np.float64], side: int) -> NDArray[np.int64]:
-    """Row and column of the position nearest to a point x, y, in pixels from the crop's centre."""
+    """Row and column (2,) of the position nearest to a point (2,) x, y, in pixels from the crop's centre."""
     cells = np.rint(centre[::-1] / STRIDE_PX).astype(np.int64) + side // 2
     return np.clip(cells, 0, side - 1)
 
 
 def losses(network: SmallSiamMask, batch: SearchBatch) -> dict[str, Tensor]:
-    """Errors of score, box and outline, each a scalar, and their weighted sum as "all"."""
+    """Errors of score, box and outline, each a float32 scalar, and their weighted sum as "all"."""
     template = network.kernel(batch.target)
     empty = batch.deep.new_zeros(0)
     response = network.respond(Features(empty, empty, empty, batch.deep), template)

@@ -47,7 +47,7 @@ class InvertedResidual(nn.Module):
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C', H', W')."""
+        """(B, C, H, W) float → (B, C', H', W')."""
         y: Tensor = self.conv(x)
         return x + y if self.adds else y
 

@@ -31,7 +31,7 @@ class Template(NamedTuple):
     mask: Tensor
 
     def rows(self, index: Tensor) -> "Template":
-        """Some of the batch."""
+        """Those at `index` (b,) int64 of the batch."""
         return Template(self.cls[index], self.loc[index], self.mask[index])
 
 
@@ -71,7 +71,15 @@ class DepthwiseHead(nn.Module):
 
 
 def correlate(kernel: Tensor, search: Tensor) -> Tensor:
-    """Channel by channel, each of the batch with its own kernel: (B, C, k, k), (B, C, S, S) → (B, C, S - k + 1, …)."""
+    """Channel by channel, each of the batch with its own kernel.
+
+    Args:
+        kernel: (B, C, k, k) float.
+        search: (B, C, S, S) of the same dtype.
+
+    Returns:
+        (B, C, S - k + 1, S - k + 1).
+    """
     batch, channels = kernel.shape[:2]
     stacked = search.reshape(1, batch * channels, *search.shape[2:])
     kernels = kernel.reshape(batch * channels, 1, *kernel.shape[2:])
@@ -110,7 +118,7 @@ class SiamMask(nn.Module):
         return Template(*(head.conv_kernel(target) for head in (self.cls, self.loc, self.mask)))
 
     def search(self, crop: Tensor, template: Template) -> Response:
-        """Search crop (B, 3, S, S), S = 255 or another 127 + 8 n, to what the heads say of R x R positions."""
+        """Search crop (B, 3, S, S) float, S = 255 or another 127 + 8 n, to what the heads say of R x R positions."""
         features = self.backbone(crop)
         found = self.neck(features.layer3)
         return Response(

@@ -45,7 +45,9 @@ def outline_to_mask(
 
 
 def mask_to_rectangle(mask: NDArray[np.bool_], min_area: float) -> Rectangle | None:
-    """Smallest rotated rectangle around the centres of the mask's largest piece; None up to `min_area` square pixels.
+    """Smallest rotated rectangle around the centres of the largest piece of a mask (H, W).
+
+    None up to `min_area` square pixels.
 
     Coordinates are pixel numbers, as the published tracker has them: the centre of pixel i is i.
     """

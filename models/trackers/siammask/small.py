@@ -40,7 +40,7 @@ class Kernel(NamedTuple):
     target: Tensor
 
     def rows(self, index: Tensor) -> "Kernel":
-        """Some of the batch."""
+        """Those at `index` (b,) int64 of the batch."""
         return Kernel(self.target[index])
 
 
@@ -101,8 +101,11 @@ def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 def windows(features: Features, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What lies in the template-sized windows at `positions` (B, 2) row, column: (B, 192, 15, 15), (B, 24, 31, 31)
-    and (B, 16, 63, 63); zeros beyond the crop."""
+    """What lies in the template-sized windows at `positions` (B, 2) int64 row, column; zeros beyond the crop.
+
+    Returns:
+        (B, 192, 15, 15), (B, 24, 31, 31) and (B, 16, 63, 63) float.
+    """
     return (
         window(features.layer3, positions - 4, _COARSE_CELLS),
         window(features.layer1, 2 * positions - 8, _FINE_CELLS),
@@ -111,7 +114,7 @@ def windows(features: Features, positions: Tensor) -> tuple[Tensor, Tensor, Tens
 
 
 def compared_window(correlation: Tensor, positions: Tensor) -> Tensor:
-    """(B, 96, 15, 15) of the compared map (B, 96, 25, 25) around `positions`."""
+    """(B, 96, 15, 15) of the compared map (B, 96, 25, 25) float around `positions` (B, 2) int64 row, column."""
     return window(correlation, positions - _COARSE_CELLS // 2, _COARSE_CELLS)
 
 
@@ -137,11 +140,11 @@ class SmallSiamMask(nn.Module):
         return self.kernel(target_cells(self.backbone(crop).layer3))
 
     def kernel(self, deep: Tensor) -> Kernel:
-        """The same from the backbone's map (B, 192, 7, 7) of the target itself."""
+        """The same from the backbone's map (B, 192, 7, 7) float of the target itself."""
         return Kernel(self.compare.adjust_kernel(self.neck(deep)))
 
     def search(self, crop: Tensor, template: Kernel) -> Response:
-        """Search crop (B, 3, S, S), S = 255 or another 127 + 8 n, to what the heads say of R x R positions."""
+        """Search crop (B, 3, S, S) float, S = 255 or another 127 + 8 n, to what the heads say of R x R positions."""
         map_side(crop.shape[-1])
         return self.respond(self.backbone(crop), template)
 
@@ -158,6 +161,6 @@ class SmallSiamMask(nn.Module):
 
 
 def target_cells(whole: Tensor) -> Tensor:
-    """The middle 7 x 7 cells of a template crop's map (B, C, 15, 15)."""
+    """The middle 7 x 7 cells of a template crop's map (B, C, 15, 15), dtype kept."""
     first = (whole.shape[-1] - TEMPLATE_FEATURES) // 2
     return whole[..., first : first + TEMPLATE_FEATURES, first : first + TEMPLATE_FEATURES].contiguous()
