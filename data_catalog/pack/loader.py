@@ -197,7 +197,7 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
         for start in range(first * self._batch_size, len(order), self._batch_size):
             batch = order[start : start + self._batch_size]
             # Every process must take as many steps and clips as the others: the last batch is filled up
-            # from the front of the order. Training gives what fills up no weight (`counting`), evaluation drops what
+            # from the front of the order. Training weighs what fills up with 0 (`counting`), evaluation drops what
             # it sees twice.
             missing = -len(batch) % self.world_size
             batch = batch + [order[i % len(order)] for i in range(missing)]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from data_catalog.catalog import Workspace
 from data_catalog.json_file import read_record, write_record
 from data_catalog.tables.schemas import REFERENCES, read_table
-from flows.cli import app
+from flows.cli.main import app
 from flows.datasets.ingest import ingest
 from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
