@@ -8,20 +8,26 @@ says what that one says.
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import REPO
+
 ROOMS = ("flows", "tasks", "models", "data_catalog")
+FILES = [path.relative_to(REPO).as_posix() for room in ROOMS for path in sorted((REPO / room).rglob("*.py"))]
+# Names for arrays of one dtype, such as `Floats = NDArray[np.float64]`; they name it as well as NDArray does.
+ALIAS = re.compile(r"^(\w+)(?:: TypeAlias)? = NDArray\[(?!Any)", re.MULTILINE)
+ALIASES = {file: set(ALIAS.findall((REPO / file).read_text())) for file in FILES}
 ARRAY = re.compile(r"\b(NDArray|ArrayLike|Tensor)\b")
-SHAPE = re.compile(r"\([^()]*(?:,|…|\.\.\.|\b[A-Z]\b)[^()]*\)|\b[Ss]calar\b|\bshapes?\b")
+SHAPE = re.compile(r"\([^()]*(?:,|…|\.\.\.)[^()]*\)|\b[Ss]calar\b|\bshapes?\b")
 DTYPE = re.compile(r"\b(u?int\d*|float\d*|bool|dtypes?)\b")
 TYPED = re.compile(r"NDArray\[(?!Any)[^\]]+\]+|ArrayLike")
 REFERS = re.compile(r"\b[Ss]ee `|\b[Aa]s `|\bof `")
 
 # To do, by file: how many of its functions don't say it yet. May only shrink: a file that is done leaves the list.
 TODO: dict[str, int] = {
+    "flows/cli/tracks.py": 1,
+    "flows/draw/paint.py": 1,
     "flows/draw/tracking_plots.py": 1,
     "flows/draw/tube_layers.py": 3,
     "tasks/assessment/published_tubes.py": 2,
@@ -42,11 +48,23 @@ def functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef]:
             yield node
 
 
-def lacks(function: ast.FunctionDef) -> list[str]:
+def aliases(file: str, tree: ast.Module) -> set[str]:
+    """Names for arrays that a file defines or imports."""
+    imports = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module)
+    return ALIASES[file].union(
+        one.name
+        for node in imports
+        for one in node.names
+        if one.name in ALIASES.get(f"{str(node.module).replace('.', '/')}.py", ())
+    )
+
+
+def lacks(function: ast.FunctionDef, names: set[str]) -> list[str]:
     """What a function's docstring should say of its arrays and does not: "shape", "dtype"."""
+    alias = re.compile(rf"\b({'|'.join(sorted(names)) or '(?!)'})\b")
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
     parts = [one.annotation for one in arguments if one.annotation] + ([function.returns] if function.returns else [])
-    arrays = [text for text in map(ast.unparse, parts) if ARRAY.search(text)]
+    arrays = [text for text in (alias.sub("NDArray[one]", ast.unparse(part)) for part in parts) if ARRAY.search(text)]
     text = ast.get_docstring(function) or ""
     if not arrays or REFERS.search(text):
         return []
@@ -55,17 +73,16 @@ def lacks(function: ast.FunctionDef) -> list[str]:
     return [what for what, there in named.items() if not there]
 
 
-def offenders(path: Path) -> list[str]:
-    tree = ast.parse(path.read_text())
-    return [f"{one.name} (line {one.lineno}): {', '.join(lacks(one))}" for one in functions(tree.body) if lacks(one)]
-
-
-FILES = [path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+def offenders(file: str) -> list[str]:
+    tree = ast.parse((REPO / file).read_text())
+    names = aliases(file, tree)
+    every = [(one, lacks(one, names)) for one in functions(tree.body)]
+    return [f"{one.name} (line {one.lineno}): {', '.join(missing)}" for one, missing in every if missing]
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_arrays_have_a_shape_and_a_dtype_in_their_docstring(file: str) -> None:
-    found = offenders(ROOT / file)
+    found = offenders(file)
     allowed = TODO.get(file, 0)
     assert len(found) <= allowed, f"{file}: name shape and dtype in the docstring of {'; '.join(found)}"
     assert len(found) == allowed, f"{file} has {len(found)} left, fewer than the {allowed} of TODO: shorten the list"
@@ -86,8 +103,10 @@ def test_the_list_names_files_that_are_there() -> None:
         ('def f(x: NDArray[Any]) -> int:\n    """Counts of (n,) each."""', ["dtype"]),
         ('def f(x: int) -> int:\n    """Doubles."""', []),
         ("def f(x: ArrayLike) -> int: ...", ["shape"]),
+        ('def f(x: Floats) -> int:\n    """Counts (of all)."""', ["shape"]),
+        ('def f(x: Floats) -> int:\n    """Counts of (n,) each."""', []),
     ],
 )
 def test_the_rule_itself(source: str, missing: list[str]) -> None:
     [function] = functions(ast.parse(source).body)
-    assert lacks(function) == missing
+    assert lacks(function, {"Floats"}) == missing
