@@ -119,13 +119,12 @@ def part_of(matrix: Matrix, seeds: Sequence[int] | None, rows: Sequence[str] | N
 def run(workspace: Workspace, study: Study, overrides: Sequence[str], matrix: Matrix) -> str:
     """Run every cell of the study's matrix, or of the part of it that is given; give the experiment's id."""
     cells = expand(matrix, overrides, dataset_actions(workspace, study.dataset))
-    whole: dict[str, Any] = {"only": None, "start": None, "until": None}
     record = run_matrix(
         workspace,
         study.matrix,
         study.dataset,
         cells,
-        lambda config: run_pipeline(config, study.dataset, workspace.root, whole, {}),
+        lambda config: run_pipeline(config, study.dataset, workspace.root),
     )
     for cell in record["cells"]:
         if cell["why"]:

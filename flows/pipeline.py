@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from prefect import flow
@@ -22,13 +21,18 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.errors import os_sentence
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets.ingest import make_procedural
-from flows.execution.execute import RunOptions, execute
+from flows.execution.execute import execute
 from flows.execution.prefect_page import show_run
 from flows.execution.prefect_setup import make_own_gpu_slot
+from flows.execution.run_options import RunOptions
 from flows.execution.stopping import SENTENCE, farewell
 from flows.execution.temporary_server import end_prefects_server_with_us, server_is_named
 from flows.runs.quality import suspicious_sentence
-from flows.stages import EXPERIMENT, PREPROCESS, StageName, select_stages
+from flows.runs.summary import RunSummary
+from flows.stages import EXPERIMENT, PREPROCESS, Selection, StageName
+
+Outcome = RunSummary | CatalogError | ConfigError
+"""What a flow run's state holds: what the run did, or why it wasn't begun."""
 
 DEFAULT_CONFIG = PipelineConfig()
 DEFAULT_OPTIONS = RunOptions()
@@ -40,13 +44,13 @@ def run_stages(
     overrides: Sequence[str],
     dataset: str,
     workspace: Path,
-    selected: Sequence[str],
+    selection: Selection,
     options: RunOptions,
-) -> State[Any]:
+) -> State[Outcome]:
     """Execute inside a flow run, show what happened on its page, and end it in the state that says so."""
     end_prefects_server_with_us()
     with farewell(partial(_report_stopped, flow_run.id)):
-        return _run_stages(config, overrides, dataset, workspace, selected, options)
+        return _run_stages(config, overrides, dataset, workspace, selection, options)
 
 
 def _report_stopped(run_id: str | None) -> None:
@@ -61,9 +65,9 @@ def _run_stages(
     overrides: Sequence[str],
     dataset: str,
     workspace: Path,
-    selected: Sequence[str],
+    selection: Selection,
     options: RunOptions,
-) -> State[Any]:
+) -> State[Outcome]:
     try:
         if overrides:
             config = apply_overrides(config.model_dump(mode="json"), overrides)
@@ -71,7 +75,7 @@ def _run_stages(
         make_own_gpu_slot()
         if options.make_procedural is not None and dataset not in opened.datasets.names():
             make_procedural(opened, dataset, options.make_procedural)
-        summary = execute(config, dataset, opened, selected, options)
+        summary = execute(config, dataset, opened, selection.stages(), options)
     except (CatalogError, ConfigError) as exc:
         return Failed(message=str(exc), data=exc)
     except OSError as exc:
@@ -102,9 +106,9 @@ def pipeline(
     options: RunOptions = DEFAULT_OPTIONS,
     start: StageName | None = None,
     until: StageName | None = None,
-) -> State[Any]:
+) -> State[Outcome]:
     """Raw clips to a scored report: all seven stages, or those from `start` until `until`."""
-    return run_stages(config, overrides, dataset, workspace, select_stages(start=start, until=until), options)
+    return run_stages(config, overrides, dataset, workspace, Selection(start=start, until=until), options)
 
 
 @flow(flow_run_name="{dataset}", persist_result=False)
@@ -114,7 +118,7 @@ def preprocess(
     overrides: list[str] = NO_OVERRIDES,
     workspace: Path = Path("workspace"),
     options: RunOptions = DEFAULT_OPTIONS,
-) -> State[Any]:
+) -> State[Outcome]:
     """normalize … pack: everything that needs no training."""
     return run_stages(config, overrides, dataset, workspace, PREPROCESS, options)
 
@@ -126,7 +130,7 @@ def experiment(
     overrides: list[str] = NO_OVERRIDES,
     workspace: Path = Path("workspace"),
     options: RunOptions = DEFAULT_OPTIONS,
-) -> State[Any]:
+) -> State[Outcome]:
     """train and evaluate, on a pack that is there."""
     return run_stages(config, overrides, dataset, workspace, EXPERIMENT, options)
 
@@ -139,6 +143,6 @@ def stage(
     overrides: list[str] = NO_OVERRIDES,
     workspace: Path = Path("workspace"),
     options: RunOptions = DEFAULT_OPTIONS,
-) -> State[Any]:
+) -> State[Outcome]:
     """One stage alone, for the clips that are ready for it."""
-    return run_stages(config, overrides, dataset, workspace, select_stages(only=stage), options)
+    return run_stages(config, overrides, dataset, workspace, Selection(only=stage), options)

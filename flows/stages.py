@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from flows.config import ConfigError, PipelineConfig
 from tasks import detect, evaluate, masks, normalize, pack, track, train
@@ -12,25 +13,52 @@ from tasks.engine.plan import Planner, StagePlan
 from tasks.engine.stage import Stage
 
 StageName = Literal["normalize", "detect", "track", "masks", "pack", "train", "evaluate"]  # a choice in the form
-CLIP_STAGES: tuple[Stage[Any], ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
-DATASET_STAGES: tuple[Stage[Any], ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
-STAGE_NAMES = tuple(stage.name for stage in CLIP_STAGES + DATASET_STAGES)
-PREPROCESS = STAGE_NAMES[:5]
-EXPERIMENT = STAGE_NAMES[5:]
+AnyStage = Stage[Any]  # each has a config class of its own
+CLIP_STAGES: tuple[AnyStage, ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
+DATASET_STAGES: tuple[AnyStage, ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
+STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
 
 
-def select_stages(only: str | None = None, start: str | None = None, until: str | None = None) -> tuple[str, ...]:
-    """The stages between `start` and `until`, or `only` one. Raises ConfigError for an unknown name."""
-    for name in (only, start, until):
-        if name is not None and name not in STAGE_NAMES:
-            raise ConfigError(f"There is no stage '{name}'; stages: {', '.join(STAGE_NAMES)}.")
-    if only is not None:
-        return (only,)
-    first = STAGE_NAMES.index(start) if start else 0
-    last = STAGE_NAMES.index(until) if until else len(STAGE_NAMES) - 1
-    if first > last:
-        raise ConfigError(f"Stage '{start}' comes after '{until}'; nothing would run.")
-    return STAGE_NAMES[first : last + 1]
+@dataclass(frozen=True)
+class Selection:
+    """Which stages a run takes: `only` one, or those from `start` to `until`; all where nothing is set."""
+
+    only: StageName | None = None
+    start: StageName | None = None
+    until: StageName | None = None
+
+    @classmethod
+    def of(cls, only: str | None = None, start: str | None = None, until: str | None = None) -> Selection:
+        """A selection in the words that somebody typed.
+
+        Raises:
+            ConfigError: there is no such stage, or nothing would run.
+        """
+        selection = cls(*(None if name is None else stage_name(name) for name in (only, start, until)))
+        selection.stages()
+        return selection
+
+    def stages(self) -> tuple[StageName, ...]:
+        """The selected stages in order. Raises ConfigError where `start` comes after `until`."""
+        if self.only is not None:
+            return (self.only,)
+        first = STAGE_NAMES.index(self.start) if self.start else 0
+        last = STAGE_NAMES.index(self.until) if self.until else len(STAGE_NAMES) - 1
+        if first > last:
+            raise ConfigError(f"Stage '{self.start}' comes after '{self.until}'; nothing would run.")
+        return STAGE_NAMES[first : last + 1]
+
+
+def stage_name(text: str) -> StageName:
+    """The stage of that name. Raises ConfigError where there is none."""
+    for name in STAGE_NAMES:
+        if name == text:
+            return name
+    raise ConfigError(f"There is no stage '{text}'; stages: {', '.join(STAGE_NAMES)}.")
+
+
+PREPROCESS = Selection(until="pack")
+EXPERIMENT = Selection(start="train")
 
 
 def make_plan(
@@ -49,7 +77,7 @@ def plan_clips(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]
     return make_plan(planner, config, [CLIP_STAGES[-1].name])
 
 
-def section(stage: Stage[Any], config: PipelineConfig) -> StageConfig:
+def section(stage: AnyStage, config: PipelineConfig) -> StageConfig:
     """What a stage is configured with: its own section, or the several that its config is composed of."""
     if stage.composed is None:
         own: StageConfig = getattr(config, stage.name)

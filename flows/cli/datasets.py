@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from data_catalog.catalog import Workspace
+from data_catalog.datasets.records import Check, Listing
 from data_catalog.foreign_text import visible
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
-from flows.console import out, print_checks, stage_bars
+from flows.console import out, stage_bars
 from flows.datasets.ingest import check_dataset, ingest, make_procedural, procedural_spec
 
 app = typer.Typer()
@@ -115,3 +118,15 @@ def datasets_make(
     with stage_bars():
         listing = make_procedural(Workspace.open(workspace), name or kind, spec, out_folder)
     out.print(f"Dataset '{name or kind}': {len(listing.records)} clips.")
+
+
+def print_checks(name: str, checks: Sequence[Check], listing: Listing) -> None:
+    """Published figures beside the ones found, then what the adapter warns of."""
+    table = Table(f"{name}", "published", "found", "")
+    for check in checks:
+        table.add_row(check.name, check.expected, check.found, "✓" if check.ok else "✗ differs")
+    out.print(table)
+    for sentence in listing.warnings:
+        out.print(sentence, markup=False, soft_wrap=True)
+    differ = sum(not check.ok for check in checks)
+    out.print(f"{len(checks) - differ} of {len(checks)} figures agree.")

@@ -20,7 +20,9 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig
+from flows.execution.run_options import RunOptions
 from flows.runs.summary import RunSummary
+from flows.stages import PREPROCESS
 
 app = typer.Typer()
 
@@ -69,7 +71,7 @@ def predict_command(
 
 
 def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> RunSummary:
-    return run_pipeline(config, dataset, workspace, {"only": None, "start": None, "until": "pack"}, {})
+    return run_pipeline(config, dataset, workspace, PREPROCESS)
 
 
 @app.command("export")
@@ -140,8 +142,7 @@ def experiment_command(
 
 
 def _run(config: PipelineConfig, dataset: str, workspace: Path, where: str | None) -> RunSummary:
-    nothing = {"only": None, "start": None, "until": None}
-    return run_pipeline(config, dataset, workspace, nothing, {"where": where})
+    return run_pipeline(config, dataset, workspace, options=RunOptions(where=where))
 
 
 @app.command("compare")

@@ -26,13 +26,14 @@ from flows.cli.options import (
     WorkspaceOption,
     plain_errors,
 )
+from flows.cli.run_tables import print_plan, print_summary
 from flows.config import PipelineConfig, load_config, preset_names
-from flows.console import print_plan, print_summary
 from flows.datasets.clips import left_out, wanted_clips
 from flows.datasets.ingest import procedural_spec
+from flows.execution.run_options import RunOptions
 from flows.runs.summary import RunSummary
-from flows.stages import make_plan, select_stages
-from tasks.engine.plan import Planner
+from flows.stages import Selection, make_plan
+from tasks.engine.plan import Planner, StagePlan
 
 app = typer.Typer()
 
@@ -73,8 +74,8 @@ def run_command(
         _configured(preset, overrides, engine),
         dataset,
         workspace,
-        {"only": only, "start": start, "until": until},
-        {"strict": strict, "where": where, "clips": clips, "retry_quarantined": retry, "verify": verify},
+        Selection.of(only, start, until),
+        RunOptions(strict=strict, where=where, clips=tuple(clips), retry_quarantined=retry, verify=verify),
     )
     finish(summary, strict, as_json)
 
@@ -110,10 +111,11 @@ def plan_command(
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
     config = _configured(preset, overrides, engine)
-    selected = select_stages(only, start, until)
+    selected = Selection.of(only, start, until).stages()
     opened = Workspace(workspace)
     planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
-    plans = {name: plan for name, plan in make_plan(planner, config, selected).items() if name in selected}
+    planned = make_plan(planner, config, selected)
+    plans: dict[str, StagePlan] = {name: planned[name] for name in selected}
     if as_json:
         typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
         return
@@ -132,6 +134,5 @@ def demo_command(
 
     Example: `tubeflow demo`
     """
-    spec = {"make_procedural": procedural_spec(clips=clips)}
-    nothing = {"only": None, "start": None, "until": None}
-    finish(run_pipeline(load_config("demo", overrides), "demo", workspace, nothing, spec), False, as_json)
+    options = RunOptions(make_procedural=procedural_spec(clips=clips))
+    finish(run_pipeline(load_config("demo", overrides), "demo", workspace, options=options), False, as_json)

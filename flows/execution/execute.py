@@ -7,18 +7,15 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from prefect.task_runners import TaskRunner
 
 from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig
 from flows.datasets.clips import left_out, wanted_clips
-from flows.datasets.ingest import ProceduralSpec
+from flows.execution.run_options import RunOptions
 from flows.execution.scheduler import collect, make_shards, run_clip_stages, submit_shard
-from flows.execution.task_runners import task_runner, worker_count
+from flows.execution.task_runners import ShardRunner, task_runner, worker_count
 from flows.runs.against_truth import against_truth
 from flows.runs.quality import known_quality, measure_tubes, suspicious, worst_first
 from flows.runs.record import new_run_id, write_record
@@ -26,7 +23,6 @@ from flows.runs.summary import RunSummary, StageCount
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
 from tasks.assessment.truth_figures import means
 from tasks.engine import progress
-from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import Planner, StagePlan, resolve_sources
 from tasks.engine.run import ShardReport
@@ -34,27 +30,6 @@ from tasks.engine.run import ShardReport
 logger = logging.getLogger(__name__)
 
 SHOWN_TUBES = 6  # that a run's page draws
-
-
-class RunOptions(StageConfig):
-    """How a run behaves; nothing here changes an artifact.
-
-    Attributes:
-        strict: end Failed when any clip is quarantined or its tube suspicious.
-        where: work on a part of the dataset: an SQL condition on the columns of its clip table.
-        clips: work on these clips alone; such a run is a trial, and what a later command takes from "the last run"
-            is the last whole one's.
-        retry_quarantined: try quarantined clips again.
-        verify: read every source and artifact instead of trusting size, time and inode.
-        make_procedural: make this procedural dataset first where the workspace has none of the dataset's name.
-    """
-
-    strict: bool = False
-    where: str | None = None
-    clips: tuple[str, ...] = ()
-    retry_quarantined: bool = False
-    verify: bool = False
-    make_procedural: ProceduralSpec | None = None
 
 
 @dataclass
@@ -65,7 +40,7 @@ class _Run:
     plans: dict[str, StagePlan]
     config: PipelineConfig
     context: Context
-    runner: TaskRunner[Any]
+    runner: ShardRunner
     selected: Sequence[str]
     summary: RunSummary
 
@@ -82,7 +57,7 @@ def execute(
     workspace: Workspace,
     selected: Sequence[str],
     options: RunOptions,
-    runner: TaskRunner[Any] | None = None,
+    runner: ShardRunner | None = None,
 ) -> RunSummary:
     """Run the selected stages inside a flow run: plan, clips stage by stage, then the dataset's stages.
 
@@ -188,11 +163,16 @@ def _judge_tubes(run: _Run) -> None:
     if {"track", "masks"} & set(run.selected):
         workers = worker_count(run.config.engine)
         rows, notes = measure_tubes(
-            workspace, run.plans, run.config, workers, lambda done, total: progress.report("quality", done, total)
+            workspace,
+            run.plans,
+            run.config.masks.crop,
+            run.config.quality,
+            workers,
+            lambda done, total: progress.report("quality", done, total),
         )
         run.summary.notes += notes
     else:
-        rows = known_quality(workspace, run.plans, run.config)
+        rows = known_quality(workspace, run.plans, run.config.masks.crop, run.config.quality)
     run.summary.judged = len(rows)
     run.summary.suspicious = suspicious(rows.values(), run.config.quality)
     run.summary.worst = worst_first(rows.values())[:SHOWN_TUBES]
@@ -243,11 +223,11 @@ def _report(run: _Run) -> None:
     """Compare the tubes with the ground truth, where there is one; write the report where an evaluation is there."""
     workspace, summary = run.context.workspace, run.summary
     noticed = len(workspace.notices)
-    truth = against_truth(workspace, summary.dataset, run.plans, run.config)
+    truth = against_truth(workspace, summary.dataset, run.plans, run.config.masks)
     summary.notes += workspace.notices[noticed:]
     summary.truth = means(list(truth.values())) if truth else None
     if "evaluate" in run.selected and "evaluate" in summary.stages:
-        # Loads torch and lightning, seconds that a run without an evaluation doesn't need.
+        # Loads torch, seconds that a run without an evaluation doesn't need.
         from flows.report.build import write_report
 
         folder = workspace.runs / summary.run_id

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prefect.artifacts import create_image_artifact, create_table_artifact
 
@@ -25,6 +24,7 @@ from flows.runs.summary import RunSummary
 
 logger = logging.getLogger(__name__)
 
+Row = dict[str, str | int | float]
 ROWS = 50
 PICTURE_WIDTH = 1100  # px: as wide as the page shows it
 
@@ -49,13 +49,13 @@ def show_run(summary: RunSummary, workspace: Workspace) -> None:
         show_tubes(summary, workspace)
 
 
-def table(key: str, description: str, rows: list[dict[str, Any]]) -> None:
+def table(key: str, description: str, rows: list[Row]) -> None:
     """One table artifact, its first rows; says so where there are more."""
     more = f" (the first {ROWS} of {len(rows)})" if len(rows) > ROWS else ""
     create_table_artifact(key=key, description=description + more, table=rows[:ROWS])
 
 
-def stage_rows(summary: RunSummary) -> list[dict[str, Any]]:
+def stage_rows(summary: RunSummary) -> list[Row]:
     return [
         {"stage": name, "clips": count.clips, "computed": count.computed, "cached": count.hits,
          "quarantined": count.quarantined, "seconds": round(count.seconds, 1)}
@@ -63,7 +63,7 @@ def stage_rows(summary: RunSummary) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def metric_rows(summary: RunSummary) -> list[dict[str, Any]]:
+def metric_rows(summary: RunSummary) -> list[Row]:
     """One row for each split and metric; "undefined: …" where one has no value."""
     last, best = summary.metrics.get("last", {}), summary.metrics.get("best", {})
     return [
@@ -74,7 +74,7 @@ def metric_rows(summary: RunSummary) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def tube_rows(rows: Sequence[TubeQuality]) -> list[dict[str, Any]]:
+def tube_rows(rows: Sequence[TubeQuality]) -> list[Row]:
     return [
         {"clip": row.clip_id, "suspicion": round(row.suspicion, 2), "why": " ".join(row.reasons) or "nothing odd"}
         for row in rows

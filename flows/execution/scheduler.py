@@ -11,12 +11,10 @@ import queue
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from prefect.futures import PrefectFuture
-from prefect.task_runners import TaskRunner
 from prefect.utilities.annotations import quote
 
+from flows.execution.task_runners import ShardFuture, ShardRunner
 from tasks.engine.failures import Failure
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import StagePlan
@@ -35,7 +33,7 @@ class Shard:
     clips: Sequence[str]
 
 
-Finished = queue.Queue[tuple[Shard, int, list[Job], PrefectFuture[Any]]]
+Finished = queue.Queue[tuple[Shard, int, list[Job], ShardFuture]]
 
 
 def make_shards(
@@ -60,7 +58,7 @@ def run_clip_stages(
     plans: Sequence[StagePlan],
     shards: Sequence[Shard],
     context: Context,
-    runner: TaskRunner[Any],
+    runner: ShardRunner,
     in_flight: int,
     advance: Callable[[str, int], None],
 ) -> list[ShardReport]:
@@ -106,24 +104,24 @@ def run_clip_stages(
     return reports
 
 
-def _put(finished: Finished, shard: Shard, level: int, jobs: list[Job], future: PrefectFuture[Any]) -> None:
+def _put(finished: Finished, shard: Shard, level: int, jobs: list[Job], future: ShardFuture) -> None:
     finished.put((shard, level, jobs, future))
 
 
 def submit_shard(
-    plan: StagePlan, jobs: Sequence[Job], label: str, context: Context, runner: TaskRunner[Any]
-) -> PrefectFuture[Any]:
+    plan: StagePlan, jobs: Sequence[Job], label: str, context: Context, runner: ShardRunner
+) -> ShardFuture:
     """Hand one shard of one stage to a task runner. What is quoted, Prefect doesn't search for futures."""
     name = plan.stage.name
     shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
     parameters = {"stage": plan.stage, "jobs": jobs, "config": plan.config, "context": context}
     parameters["so_far"] = ShardReport(plan.stage.name)
     quoted = {name: quote(value) for name, value in parameters.items()}
-    future: PrefectFuture[Any] = runner.submit(shell, {"label": label} | quoted)
+    future: ShardFuture = runner.submit(shell, {"label": label} | quoted)
     return future
 
 
-def collect(stage: str, jobs: Sequence[Job], future: PrefectFuture[Any]) -> ShardReport:
+def collect(stage: str, jobs: Sequence[Job], future: ShardFuture) -> ShardReport:
     """The report of a shard that has ended, also of one that failed."""
     future.wait()
     result = future.state.result(raise_on_failure=False)

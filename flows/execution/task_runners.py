@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import ConfigError, EngineConfig
+
+ShardFuture = PrefectFuture[Any]
+ShardRunner = TaskRunner[Any]
+"""What shards are handed to. Prefect's futures don't say what they will hold; `scheduler.collect` finds out."""
 
 
 def worker_count(engine: EngineConfig) -> int:
@@ -15,7 +20,7 @@ def worker_count(engine: EngineConfig) -> int:
     return engine.workers or len(os.sched_getaffinity(0))
 
 
-def task_runner(engine: EngineConfig) -> TaskRunner[Any]:
+def task_runner(engine: EngineConfig) -> ShardRunner:
     """A task runner, not started. Raises ConfigError where its package isn't installed."""
     workers = worker_count(engine)
     if engine.runner == "local":
@@ -29,7 +34,7 @@ def task_runner(engine: EngineConfig) -> TaskRunner[Any]:
         if engine.runner == "dask":
             from prefect_dask import DaskTaskRunner
 
-            runner: TaskRunner[Any] = DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
+            runner: ShardRunner = DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
             return runner
         from prefect_ray import RayTaskRunner
 

@@ -236,7 +236,7 @@ def _scores(
     scores = []
     for _, row in table.iterrows():
         clip_id, score = str(row["clip_id"]), float(row["predicted"])
-        tube = read_clip(workspace, dataset, clip_id, plans, config)
+        tube = read_clip(workspace, dataset, clip_id, plans, (config.masks.crop, config.masks.tau))
         view = replace(tube.view, score=round(score, 2))
         path = overlay_video(view, folder / f"{clip_id}.mp4", fps=tube.fps)
         empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())
@@ -252,7 +252,8 @@ def print_scores(scores: Sequence[VideoScore], summary: RunSummary, config: Pipe
     what = "probability of label 1" if config.model.head == "classification" else "score"
     table = Table("", *(score.clip_id for score in scores))
     table.add_row(what, *(f"[bold]{score.score:.2f}[/]" for score in scores), end_section=True)
-    for number, start in enumerate(scored_starts(config)):
+    starts = scored_starts(config.masks, config.normalize.length, config.train.eval_shift)
+    for number, start in enumerate(starts):
         last = start + config.masks.segment_length - 1
         table.add_row(f"frames {start}–{last}", *(f"{score.segments[number]:.2f}" for score in scores))
     if scores:

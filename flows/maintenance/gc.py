@@ -13,14 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import REFERENCES, read_table
 from flows.console import out
 from flows.experiments.contenders import experiment_runs
-from flows.runs.record import read_runs
+from flows.runs.record import RunRecord, read_runs
 from flows.stages import STAGE_NAMES
 
 GRACE_HOURS = 24.0
@@ -45,15 +44,15 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
     """
     found = {}
     for run in read_runs(workspace):
-        folder = workspace.runs / run["run_id"]
+        folder = workspace.runs / run.run_id
         try:
             table = read_table(folder / "references.parquet", REFERENCES).to_pydict()
         except (FileNotFoundError, ArtifactDamaged) as exc:
             raise CatalogError(
-                f"Run {run['run_id']} has no readable list of the artifacts that it stands on, so nothing is removed; "
+                f"Run {run.run_id} has no readable list of the artifacts that it stands on, so nothing is removed; "
                 f"run it again and delete {folder}, then try again."
             ) from exc
-        found[run["run_id"]] = set(zip(table["stage"], table["key"], strict=True))
+        found[run.run_id] = set(zip(table["stage"], table["key"], strict=True))
     return found
 
 
@@ -65,9 +64,9 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
     at all refers to are left alone while they are younger than `grace_hours`.
     """
     referring = references(workspace)
-    by_dataset: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_dataset: dict[str, list[RunRecord]] = defaultdict(list)
     for run in read_runs(workspace):
-        by_dataset[run["dataset"]].append(run)
+        by_dataset[run.dataset].append(run)
     recent = {run_id for runs in by_dataset.values() for run_id in newest_runs(runs, keep)}
     for runs_together in experiment_runs(workspace):
         if runs_together & recent:  # an experiment is kept or goes as a whole
@@ -94,21 +93,21 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
     return garbage
 
 
-def newest_runs(runs: Sequence[Mapping[str, Any]], keep: int) -> list[str]:
+def newest_runs(runs: Sequence[RunRecord], keep: int) -> list[str]:
     """Of one dataset's runs, oldest first: the last `keep` whole ones, and the partial ones since then.
 
     Whole is a run of all clips that went as far as any did: trying a tracker does not cost the trained network.
     """
-    of_all_clips = [run for run in runs if not run.get("clips")]
+    of_all_clips = [run for run in runs if not run.clips]
     furthest = max((_last_stage(run) for run in of_all_clips), default=-1)
-    whole = [run["run_id"] for run in of_all_clips if _last_stage(run) == furthest][-keep:]
+    whole = [run.run_id for run in of_all_clips if _last_stage(run) == furthest][-keep:]
     since = whole[0] if whole else ""
-    return [run["run_id"] for run in runs if run["run_id"] >= since]
+    return [run.run_id for run in runs if run.run_id >= since]
 
 
-def _last_stage(run: Mapping[str, Any]) -> int:
+def _last_stage(run: RunRecord) -> int:
     """Place of the last stage that a run was asked for."""
-    return max((STAGE_NAMES.index(name) for name in run["selected"] if name in STAGE_NAMES), default=-1)
+    return max((STAGE_NAMES.index(name) for name in run.selected if name in STAGE_NAMES), default=-1)
 
 
 def _folder_size(folder: Path) -> int:

@@ -31,7 +31,7 @@ def read_status(workspace: Workspace) -> dict[str, Any]:
     return {
         "workspace": str(workspace.root),
         "datasets": datasets,
-        "runs": [{name: run.get(name) for name in kept} for run in runs],
+        "runs": [{name: getattr(run, name) for name in kept} for run in runs],
     }
 
 
@@ -45,7 +45,7 @@ def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
         plans = make_plan(Planner(workspace, name, clips), config)
     except (CatalogError, ConfigError) as exc:
         return status | {"note": str(exc)}
-    rows = known_quality(workspace, plans, config)
+    rows = known_quality(workspace, plans, config.masks.crop, config.quality)
     status["judged"] = len(rows)
     status["suspicious"] = [
         {"clip_id": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}

@@ -130,7 +130,8 @@ def chosen_tubes(
         for clip in order
         if clip in plans["masks"].jobs and workspace.store.exists("masks", plans["masks"].jobs[clip].key)
     ]
-    return {clip: read_clip(workspace, dataset, clip, plans, config) for clip in ready[:SHEET_CLIPS]}
+    grid = config.masks.crop, config.masks.tau
+    return {clip: read_clip(workspace, dataset, clip, plans, grid) for clip in ready[:SHEET_CLIPS]}
 
 
 def build_report(
@@ -290,7 +291,8 @@ def segment_scores(
     folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], config: PipelineConfig
 ) -> tuple[page.SegmentScores, ...]:
     """Each segment's own score of the drawn clips that have a prediction, in their order (Figure 7 of the paper)."""
-    starts, length = scored_starts(config), config.masks.segment_length
+    starts = scored_starts(config.masks, config.normalize.length, config.train.eval_shift)
+    length = config.masks.segment_length
     measure = "probability of label 1" if config.model.head == "classification" else "score"
     found = []
     for clip, row in ((clip, shown[shown["clip_id"] == clip]) for clip in tubes):

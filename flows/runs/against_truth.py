@@ -11,7 +11,6 @@ from data_catalog.catalog import Workspace
 from data_catalog.datasets.procedural_folder import ground_truth_file
 from data_catalog.errors import DatasetError
 from data_catalog.store import ArtifactDamaged, Store
-from flows.config import PipelineConfig
 from tasks.assessment.truth import read_truth
 from tasks.assessment.truth_figures import MEASURE_VERSION, TruthFigures, compare_with_truth
 from tasks.engine.job import Job
@@ -23,7 +22,7 @@ NEEDED = ("normalize", "track", "masks")
 Plans = Mapping[str, StagePlan]
 
 
-def against_truth(workspace: Workspace, dataset: str, plans: Plans, config: PipelineConfig) -> dict[str, TruthFigures]:
+def against_truth(workspace: Workspace, dataset: str, plans: Plans, masks: MasksConfig) -> dict[str, TruthFigures]:
     """Clip → figures, for every clip that has tubes and a known truth; empty for datasets without ground truth."""
     info = workspace.datasets.info(dataset)
     if not info.procedural or not set(NEEDED) <= plans.keys():
@@ -35,7 +34,7 @@ def against_truth(workspace: Workspace, dataset: str, plans: Plans, config: Pipe
 
     def measured(clip: str) -> TruthFigures | None:
         jobs = {name: plans[name].jobs[clip] for name in NEEDED}
-        return _measure(workspace.store, Path(info.root), clip, jobs, config.masks)
+        return _measure(workspace.store, Path(info.root), clip, jobs, masks)
 
     with ThreadPoolExecutor(THREADS) as pool:
         new = {clip: found for clip, found in zip(todo, pool.map(measured, todo), strict=True) if found is not None}

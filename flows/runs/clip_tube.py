@@ -24,6 +24,7 @@ from flows.stages import CLIP_STAGES, section
 from models.geometry import crop_origin
 from tasks.assessment.truth import read_truth
 from tasks.engine.plan import Planner, StagePlan
+from tasks.masks import MasksConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +37,9 @@ class ClipTube:
 
 
 def read_clip(
-    workspace: Workspace, dataset: str, clip_id: str, plans: Mapping[str, StagePlan], config: PipelineConfig
+    workspace: Workspace, dataset: str, clip_id: str, plans: Mapping[str, StagePlan], grid: tuple[int, float]
 ) -> ClipTube:
-    """Fetch frames, quads and masks of one clip from the store.
+    """Fetch frames, quads and masks of one clip from the store; `grid` is the crop's side in pixels, and tau.
 
     Raises:
         CatalogError: the dataset has no such clip, or its masks aren't made yet.
@@ -56,7 +57,7 @@ def read_clip(
         found[name] = workspace.store.read(name, job.key)
     job = jobs["normalize"]
     score = job.clip.score if job is not None and job.clip is not None else None
-    return draw_from(workspace, dataset, clip_id, found, (config.masks.crop, config.masks.tau), score)
+    return draw_from(workspace, dataset, clip_id, found, grid, score)
 
 
 def find_clip(
@@ -67,7 +68,8 @@ def find_clip(
     config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
     clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
     plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    return read_clip(workspace, name, clip_id, plans, config), plans, config
+    tube = read_clip(workspace, name, clip_id, plans, (config.masks.crop, config.masks.tau))
+    return tube, plans, config
 
 
 def draw_from(
@@ -118,10 +120,10 @@ def true_quads(
     return None
 
 
-def scored_starts(config: PipelineConfig) -> tuple[int, ...]:
-    """First frame of each segment as test clips are read, `train.eval_shift` frames later than in training.
+def scored_starts(masks: MasksConfig, length: int, shift: int) -> tuple[int, ...]:
+    """First frame of each segment as test clips of `length` frames are read, `shift` frames later than in training.
 
     Beyond the last frame a shifted clip repeats that one; such a segment is told by the last frames that there are.
     """
-    last = config.normalize.length - config.masks.segment_length
-    return tuple(min(max(start + config.train.eval_shift, 0), last) for start in config.masks.starts)
+    last = length - masks.segment_length
+    return tuple(min(max(start + shift, 0), last) for start in masks.starts)

@@ -11,7 +11,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
 from data_catalog.suggest import nearest
 from data_catalog.tables.schemas import REFERENCES, read_table
-from flows.config import PipelineConfig, validate_config
+from flows.config import PipelineConfig
 from flows.runs.record import read_runs
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def find_run(workspace: Workspace, name: str) -> FinishedRun:
     Raises:
         CatalogError: no such run, or its record is damaged.
     """
-    records = {run["run_id"]: run for run in read_runs(workspace)}
+    records = {run.run_id: run for run in read_runs(workspace)}
     if name == NEWEST:
-        done = [run_id for run_id, run in records.items() if run.get("metrics")]
+        done = [run_id for run_id, run in records.items() if run.metrics]
         if not done:
             raise CatalogError("No run of this workspace was evaluated yet; run one with: tubeflow run")
         name = done[-1]
@@ -78,7 +78,7 @@ def find_run(workspace: Workspace, name: str) -> FinishedRun:
         raise CatalogError(f"This workspace has no run '{name}'{hint}; list them with: tubeflow status")
     record = records[name]
     folder = workspace.runs / name
-    return FinishedRun(name, record["dataset"], validate_config(record["config"]), folder, _references(folder))
+    return FinishedRun(name, record.dataset, record.pipeline_config(), folder, _references(folder))
 
 
 def _references(folder: Path) -> dict[str, dict[str, str]]:

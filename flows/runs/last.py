@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import pyarrow.compute as pc
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.config import PipelineConfig, apply_overrides
+from flows.config import PipelineConfig
 from flows.datasets.clips import PREDICTED, no_such_clip
-from flows.runs.record import read_runs
+from flows.runs.record import RunRecord, read_runs
 
 
 def dataset_of(workspace: Workspace, clip_id: str) -> str:
@@ -38,18 +37,17 @@ def last_config(workspace: Workspace, dataset: str, overrides: Sequence[str] = (
     run = last_whole_run(workspace, dataset)
     if run is None:
         raise CatalogError(f"Dataset '{dataset}' was never run; say which config with --preset, or run it first.")
-    return apply_overrides(run["config"], overrides)
+    return run.pipeline_config(overrides)
 
 
-def last_whole_run(workspace: Workspace, dataset: str) -> dict[str, Any] | None:
+def last_whole_run(workspace: Workspace, dataset: str) -> RunRecord | None:
     """The record of the dataset's last run that was not about single clips alone, if there is one; or any last run."""
-    runs = [run for run in read_runs(workspace) if run["dataset"] == dataset]
-    whole = [run for run in runs if not run.get("clips")]
+    runs = [run for run in read_runs(workspace) if run.dataset == dataset]
+    whole = [run for run in runs if not run.clips]
     return next(reversed(whole or runs), None)
 
 
 def last_where(workspace: Workspace, dataset: str) -> str | None:
     """Which part of the dataset its last run worked on; None is all of it."""
     run = last_whole_run(workspace, dataset)
-    where: str | None = run.get("where") if run is not None else None
-    return where
+    return run.where if run is not None else None

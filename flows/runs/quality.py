@@ -12,7 +12,6 @@ from data_catalog.errors import BadVideo
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.tube_quality import Pair, TubeQuality, TubeSeries
-from flows.config import PipelineConfig
 from tasks.assessment.tube_checks import MEASURE_VERSION, QualityConfig, TubeKeys, judge_series, measure_series
 from tasks.engine.plan import StagePlan
 
@@ -35,7 +34,7 @@ class Tube:
 Plans = Mapping[str, StagePlan]
 
 
-def _tubes(workspace: Workspace, plans: Plans, config: PipelineConfig) -> dict[str, Tube]:
+def _tubes(workspace: Workspace, plans: Plans, crop: int) -> dict[str, Tube]:
     """The tubes of a plan that are in the store, by clip."""
     if not {"normalize", "track", "masks"} <= plans.keys():
         return {}
@@ -43,7 +42,7 @@ def _tubes(workspace: Workspace, plans: Plans, config: PipelineConfig) -> dict[s
     for clip, masks in plans["masks"].jobs.items():
         if all(_there(workspace, plans[name], clip) for name in ("normalize", "track", "masks")):
             subject = TubeKeys(plans["track"].jobs[clip].key, masks.key, masks.dataset, clip)
-            tubes[clip] = Tube(subject, plans["normalize"].jobs[clip].key, config.masks.crop)
+            tubes[clip] = Tube(subject, plans["normalize"].jobs[clip].key, crop)
     return tubes
 
 
@@ -53,12 +52,13 @@ def _there(workspace: Workspace, plan: StagePlan, clip: str) -> bool:
     return job is not None and (clip in plan.hits or workspace.store.exists(plan.stage.name, job.key))
 
 
-def known_quality(workspace: Workspace, plans: Plans, config: PipelineConfig) -> dict[str, TubeQuality]:
+def known_quality(workspace: Workspace, plans: Plans, crop: int, config: QualityConfig) -> dict[str, TubeQuality]:
     """The judgement of every tube of a plan that was measured, by clip. Decodes nothing, writes nothing.
 
-    By other thresholds than the table's it is made anew from what was measured.
+    `crop` is the side, in pixels, of the square that the network sees. By other thresholds than the table's the
+    judgement is made anew from what was measured.
     """
-    return _judged(workspace, _tubes(workspace, plans, config), config.quality)
+    return _judged(workspace, _tubes(workspace, plans, crop), config)
 
 
 def _judged(workspace: Workspace, tubes: Mapping[str, Tube], config: QualityConfig) -> dict[str, TubeQuality]:
@@ -84,7 +84,8 @@ def pair_of(tube: Tube) -> Pair:
 def measure_tubes(
     workspace: Workspace,
     plans: Plans,
-    config: PipelineConfig,
+    crop: int,
+    config: QualityConfig,
     workers: int = 1,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, TubeQuality], list[str]]:
@@ -93,8 +94,8 @@ def measure_tubes(
     Returns:
         the judgement of every tube by clip, as `known_quality`, and a sentence where tubes could not be measured.
     """
-    table, tubes = workspace.tube_quality, _tubes(workspace, plans, config)
-    known = _judged(workspace, tubes, config.quality)
+    table, tubes = workspace.tube_quality, _tubes(workspace, plans, crop)
+    known = _judged(workspace, tubes, config)
     _remember_again(workspace, known)
     todo = [clip for clip in tubes if clip not in known]
     troubles: list[tuple[str, str]] = []
@@ -104,7 +105,7 @@ def measure_tubes(
             outcomes = pool.map(lambda clip: _measured(workspace, tubes[clip]), todo)
             for done, (clip, outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
                 if isinstance(outcome, TubeSeries):
-                    known[clip] = judge_series(tubes[clip].subject, outcome, config.quality)
+                    known[clip] = judge_series(tubes[clip].subject, outcome, config)
                     table.add(known[clip], outcome)
                 else:
                     troubles.append((clip, outcome))

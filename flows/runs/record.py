@@ -2,24 +2,77 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from data_catalog.catalog import Workspace
 from data_catalog.json_file import write_json
+from data_catalog.tables.quarantine import QuarantineRow
 from data_catalog.tables.schemas import REFERENCES, write_table
-from flows.config import PipelineConfig
+from flows.config import PipelineConfig, apply_overrides
 from flows.runs.command_line import command_line
-from flows.runs.summary import RunSummary
+from flows.runs.summary import Metrics, RunSummary, StageCount
+from tasks.assessment.truth_figures import TruthMeans
+from tasks.engine.failures import Failure
 from tasks.engine.job import UNKNOWN
 from tasks.engine.plan import StagePlan
+
+
+class RunRecord(BaseModel):
+    """A run as `runs/<run_id>/run.json` remembers it.
+
+    Records of earlier versions lack fields, which are empty then, and may have others, which are ignored.
+
+    Attributes:
+        where: the SQL condition that chose its clips; None where it worked on the whole dataset.
+        clips: the ids of the single clips that it worked on; empty where it wasn't about single clips.
+        command: as one would type it.
+        finished: when, in UTC, as ISO 8601.
+        seconds: that the run took.
+        selected: the stages that it was asked for.
+        config: as it was written; `pipeline_config` checks it.
+        report: path of its report, and `contact_sheet` of the picture of its tubes, where it made them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    run_id: str
+    dataset: str
+    where: str | None = None
+    clips: tuple[str, ...] = ()
+    command: str = ""
+    finished: str = ""
+    seconds: float = 0.0
+    selected: tuple[str, ...] = ()
+    config: dict[str, JsonValue] = {}
+    stages: dict[str, StageCount] = {}
+    quarantined: tuple[QuarantineRow, ...] = ()
+    troubles: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+    metrics: Metrics = {}
+    tubes_against_truth: TruthMeans | None = None
+    report: str | None = None
+    contact_sheet: str | None = None
+
+    def pipeline_config(self, overrides: Sequence[str] = ()) -> PipelineConfig:
+        """The run's config with `section.field=value` laid over it. Raises ConfigError."""
+        return apply_overrides(self.config, overrides)
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether the run was to evaluate a network, and got that far."""
+        return "evaluate" in self.stages
+
+    @property
+    def last_stage(self) -> str | None:
+        """The last stage that the run was asked for."""
+        return self.selected[-1] if self.selected else None
 
 
 def new_run_id() -> str:
@@ -70,12 +123,12 @@ def write_references(path: Path, plans: Mapping[str, StagePlan]) -> None:
     write_table(path, pa.Table.from_arrays(arrays, schema=REFERENCES), REFERENCES)
 
 
-def read_runs(workspace: Workspace) -> list[dict[str, Any]]:
+def read_runs(workspace: Workspace) -> list[RunRecord]:
     """All runs of a workspace, oldest first; one whose record is unreadable is left out."""
     runs = []
     for path in sorted(workspace.runs.glob("*/run.json")):
         try:
-            runs.append(json.loads(path.read_text()))
-        except (OSError, ValueError):
+            runs.append(RunRecord.model_validate_json(path.read_bytes()))
+        except (OSError, ValidationError):
             continue
     return runs

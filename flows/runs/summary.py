@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from data_catalog.tables.quarantine import QuarantineRow
 from data_catalog.tables.tube_quality import TubeQuality
 from tasks.assessment.truth_figures import TruthMeans
 from tasks.engine.failures import Failure
 from tasks.engine.run import ShardReport
+
+Metrics = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float | str]]]]
+"""weights (last, best) → split → action, or "all" → name → a number, or "undefined: …"."""
 
 
 @dataclass
@@ -39,7 +42,7 @@ class RunSummary:
     quarantined: list[QuarantineRow] = field(default_factory=list)
     troubles: list[Failure] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
     report: str | None = None
     contact_sheet: str | None = None
     seconds: float = 0.0
@@ -61,7 +64,7 @@ class RunSummary:
         """Clips without a result."""
         return len({row.clip_id for row in self.failures})
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """What `tubeflow run --json` prints."""
         return {
             "run_id": self.run_id,

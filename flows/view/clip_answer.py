@@ -16,6 +16,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.indexed_read import read_artifact
 from data_catalog.store import ArtifactDamaged
+from flows.config import ConfigError
 from flows.draw.tube_layers import numbers
 from flows.runs.clip_tube import true_quads
 from flows.runs.finished import find_run
@@ -165,15 +166,19 @@ def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, A
     """The dataset's runs that trained and evaluated a network, newest first, with what each predicted of this clip."""
     found: list[dict[str, Any]] = []
     for run in reversed(read_runs(workspace)):
-        if run["dataset"] != dataset or "evaluate" not in run.get("stages", {}) or len(found) >= SHOWN_RUNS:
+        if run.dataset != dataset or not run.evaluated or len(found) >= SHOWN_RUNS:
             continue
-        model, track = run["config"]["model"], run["config"]["track"]
-        title = f"{track['tracker']} · {model['backbone']} · {model['attention']}"
-        told = recorded(workspace, run["run_id"], clip)
+        try:
+            config = run.pipeline_config()
+        except ConfigError:  # of an earlier version, with fields that are no more
+            title = run.run_id
+        else:
+            title = f"{config.track.tracker} · {config.model.backbone} · {config.model.attention}"
+        told = recorded(workspace, run.run_id, clip)
         found.append(
             {
-                "run_id": run["run_id"],
-                "finished": run["finished"],
+                "run_id": run.run_id,
+                "finished": run.finished,
                 "title": title,
                 "weights": ["last", "best"],
                 "prediction": {name: row["score"] for name, row in told.items()} or None,

@@ -33,7 +33,7 @@ def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
         for name, plan in state.plans.items()
     ]
     run = last_whole_run(snapshot.workspace, dataset)
-    until = run["selected"][-1] if run and run["selected"] else STAGE_NAMES[-1]
+    until = (run.last_stage if run else None) or STAGE_NAMES[-1]
     following = dataset_stages(snapshot.workspace, state, until)
     return {
         "stages": stages,
@@ -95,9 +95,9 @@ def command_words(snapshot: Snapshot, dataset: str, clip: str | None) -> list[st
     if state.config is None:
         raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
     run = last_whole_run(snapshot.workspace, dataset)
-    until = run["selected"][-1] if run and run["selected"] else STAGE_NAMES[-1]
+    until = (run.last_stage if run else None) or STAGE_NAMES[-1]
     root = snapshot.workspace.root
     if clip is not None:
         last = CLIP_STAGES[min(STAGE_NAMES.index(until), len(CLIP_STAGES) - 1)].name
         return run_words(state.config, dataset, root, clip=clip, until=last)
-    return run_words(state.config, dataset, root, where=run.get("where") if run else None, until=until)
+    return run_words(state.config, dataset, root, where=run.where if run else None, until=until)

@@ -265,7 +265,7 @@ def find_subject(snapshot: Snapshot, dataset: str, clip: str) -> Subject:
 
 def find_run_id(workspace: Workspace, dataset: str, name: str) -> str:
     """A run of this dataset that evaluated a network; the newest by `last`. Raises CatalogError."""
-    runs = [run["run_id"] for run in read_runs(workspace) if run["dataset"] == dataset and "evaluate" in run["stages"]]
+    runs = [run.run_id for run in read_runs(workspace) if run.dataset == dataset and run.evaluated]
     if name == NEWEST and runs:
         return str(runs[-1])
     if name not in runs:

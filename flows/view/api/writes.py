@@ -188,8 +188,8 @@ def parameters(snapshot: Snapshot, dataset: str, clip: str | None) -> dict[str, 
         "config": state.config.model_dump(mode="json"),
         "overrides": [],
         "workspace": str(snapshot.workspace.root),
-        "options": {"clips": [clip]} if clip is not None else {"where": run.get("where") if run else None},
-        "until": run["selected"][-1] if run and run["selected"] else None,
+        "options": {"clips": [clip]} if clip is not None else {"where": run.where if run else None},
+        "until": run.last_stage if run else None,
     }
     if clip is not None:
         found["until"] = CLIP_STAGES[-1].name

@@ -30,7 +30,7 @@ def workspace(finished_workspace: Path, tmp_path: Path) -> Workspace:
 
 def preprocess(config: PipelineConfig, dataset: str, root: Path) -> RunSummary:
     workspace = Workspace.open(root)
-    return execute(config, dataset, workspace, PREPROCESS, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
+    return execute(config, dataset, workspace, PREPROCESS.stages(), RunOptions(), ThreadRunner())  # type: ignore[arg-type]
 
 
 def held_out(workspace: Workspace) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_catalog.catalog import Workspace
-from flows.console import truth_sentence
+from flows.cli.run_tables import truth_sentence
 from flows.datasets.ingest import ingest
 from flows.runs import against_truth as tube_truth
 from tasks.assessment.truth_figures import TruthMeans
