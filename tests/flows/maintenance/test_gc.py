@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from data_catalog.catalog import CatalogError, Workspace
 from flows.cli.main import app
 from flows.maintenance.gc import find_garbage, newest_runs, remove
+from flows.runs.record import RunRecord
 from tests.support.tiny_workspace import copy_workspace, identities, plan, run
 
 
@@ -72,17 +73,21 @@ def test_a_lost_list_of_artifacts_removes_nothing(two_taus: Path) -> None:
         find_garbage(Workspace(two_taus), keep=1)
 
 
+def record(run_id: str, **fields: Any) -> RunRecord:
+    return RunRecord(run_id=run_id, dataset="tiny", **fields)
+
+
 def test_partial_runs_push_no_whole_run_out() -> None:
     whole: dict[str, Any] = {"clips": [], "selected": ["pack", "train", "evaluate"]}
     single, masks = whole | {"clips": ["a"]}, whole | {"selected": ["masks"]}
-    runs = [{"run_id": str(number), **kind} for number, kind in enumerate([whole, single, whole, single, single])]
+    runs = [record(str(number), **kind) for number, kind in enumerate([whole, single, whole, single, single])]
     assert newest_runs(runs, 1) == ["2", "3", "4"]
     assert newest_runs(runs, 2) == ["0", "1", "2", "3", "4"]
     assert newest_runs(runs[3:], 1) == ["3", "4"]
-    assert newest_runs([{"run_id": "5", "selected": ["masks"]}], 1) == ["5"]  # of before there were runs of clips
-    tried = [{"run_id": str(number), **kind} for number, kind in enumerate([whole, masks, whole, masks, masks])]
+    assert newest_runs([record("5", selected=["masks"])], 1) == ["5"]  # of before there were runs of clips
+    tried = [record(str(number), **kind) for number, kind in enumerate([whole, masks, whole, masks, masks])]
     assert newest_runs(tried, 1) == ["2", "3", "4"]
-    assert newest_runs([run for run in tried if run["selected"] == ["masks"]], 1) == ["4"]  # nothing went further
+    assert newest_runs([run for run in tried if run.selected == ("masks",)], 1) == ["4"]  # nothing went further
 
 
 def test_trying_other_masks_keeps_the_trained_network(finished_workspace: Path, tmp_path: Path) -> None:

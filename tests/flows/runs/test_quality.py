@@ -17,7 +17,8 @@ SUSPECT_ALL = "quality.suspicious=0"
 
 
 def known(root: Path, *overrides: str) -> dict[str, quality.TubeQuality]:
-    return known_quality(Workspace(root), plan(root, *overrides), tiny_config(*overrides))
+    config = tiny_config(*overrides)
+    return known_quality(Workspace(root), plan(root, *overrides), config.masks.crop, config.quality)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_other_thresholds_judge_again_without_frames(finished_workspace: Path, t
     stored = {row.settings for row in Workspace(root).tube_quality.rows.values()}
     assert stored == {QualityConfig().digest()}  # looking changes nothing
     config = tiny_config("quality.jump=0.001")
-    measure_tubes(Workspace(root), plan(root), config)
+    measure_tubes(Workspace(root), plan(root), config.masks.crop, config.quality)
     assert {row.settings for row in Workspace(root).tube_quality.rows.values()} == {config.quality.digest()}
 
 
@@ -67,8 +68,14 @@ def test_a_lost_table_is_measured_again(finished_workspace: Path, tmp_path: Path
     (root / "catalog" / "tube_quality.parquet").unlink()
     assert known(root) == {}
     steps: list[tuple[int, int]] = []
+    config = tiny_config()
     rows, notes = measure_tubes(
-        Workspace(root), plan(root), tiny_config(), 2, lambda done, total: steps.append((done, total))
+        Workspace(root),
+        plan(root),
+        config.masks.crop,
+        config.quality,
+        workers=2,
+        advance=lambda done, total: steps.append((done, total)),
     )
     assert (rows, notes) == (before, [])
     assert steps == [(n, 4) for n in range(5)]
@@ -83,7 +90,8 @@ def test_a_tube_that_cannot_be_measured_is_a_sentence(finished_workspace: Path, 
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
     path.write_bytes(data)
-    rows, notes = measure_tubes(Workspace(root), plans, tiny_config())
+    config = tiny_config()
+    rows, notes = measure_tubes(Workspace(root), plans, config.masks.crop, config.quality)
     assert sorted(rows) == ["diving_0000", "diving_0001", "diving_0003"]
     assert len(notes) == 1
     assert notes[0].startswith("The tube of clip 'diving_0002' could not be judged: ")
