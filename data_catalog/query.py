@@ -24,8 +24,10 @@ from data_catalog.tables.schemas import (
     QUARANTINE,
     REJECTED,
     RUNS,
+    SHARED_CONTENT,
     TUBE_QUALITY,
 )
+from data_catalog.tables.shared_content import read_shared_content
 
 if TYPE_CHECKING:
     import duckdb
@@ -36,6 +38,7 @@ TABLES: Mapping[str, pa.Schema] = {
     "datasets": DATASETS,
     "clips": EDITED_CLIPS.insert(0, OF_DATASET),
     "rejected": REJECTED.insert(0, OF_DATASET),
+    "shared_content": SHARED_CONTENT.insert(0, OF_DATASET),
     "edits": EDITS.insert(0, OF_DATASET),
     "artifacts": ARTIFACTS,
     "quarantine": QUARANTINE,
@@ -133,6 +136,14 @@ def _rejected(workspace: Workspace) -> pa.Table:
     return _of_datasets(workspace, "rejected", read)
 
 
+def _shared_content(workspace: Workspace) -> pa.Table:
+    def read(name: str) -> pa.Table:
+        rows = read_shared_content(workspace.datasets.root / name)
+        return _table([asdict(row) for row in rows], SHARED_CONTENT)
+
+    return _of_datasets(workspace, "shared_content", read)
+
+
 def _edits(workspace: Workspace) -> pa.Table:
     def read(name: str) -> pa.Table:
         edits = [asdict(edit) for edit in workspace.datasets.edits(name).read()]
@@ -179,6 +190,7 @@ READERS: Mapping[str, Callable[[Workspace], pa.Table]] = {
     "datasets": _datasets,
     "clips": _clips,
     "rejected": _rejected,
+    "shared_content": _shared_content,
     "edits": _edits,
     "artifacts": _artifacts,
     "quarantine": _quarantine,

@@ -129,6 +129,17 @@ DATASETS = pa.schema(
     ]
 )
 
+SHARED_CONTENT = pa.schema(
+    [
+        _field("first", pa.string(), "clip_id of one clip"),
+        _field("second", pa.string(), "clip_id of another one, of another split"),
+        _field("first_split", pa.string(), "split of the first when they were compared"),
+        _field("second_split", pa.string(), "split of the second"),
+        _field("kind", pa.string(), "same: equal bytes, half of the shorter in common; similar: looks the same"),
+        _field("similarity", pa.float64(), "of their pictures, up to 1"),
+    ]
+)
+
 QUARANTINE = pa.schema(
     [
         _field("dataset", pa.string(), "dataset"),

@@ -18,6 +18,7 @@ from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out, stage_bars
 from flows.datasets.ingest import check_dataset, ingest, make_procedural, procedural_spec
+from flows.datasets.shared_content import MOST_AT_INGEST, compare_splits
 
 app = typer.Typer()
 datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
@@ -38,12 +39,17 @@ def ingest_command(
 
     Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv`
     """
-    listing = ingest(Workspace.open(workspace), name, adapter, root, labels)
+    opened = Workspace.open(workspace)
+    listing = ingest(opened, name, adapter, root, labels)
+    with stage_bars():
+        splits = compare_splits(opened, name, MOST_AT_INGEST)
     if as_json:
         rows = [dataclasses.asdict(row) for row in listing.rejected]
-        typer.echo(json.dumps({"dataset": name, "clips": len(listing.records), "rejected": rows}))
+        shared = [dataclasses.asdict(row) for row in splits.rows]
+        answer = {"dataset": name, "clips": len(listing.records), "rejected": rows, "shared_content": shared}
+        typer.echo(json.dumps(answer))
         return
-    for sentence in [*listing.notes, *listing.warnings, *map(str, listing.rejected)]:
+    for sentence in [*listing.notes, *listing.warnings, *map(str, listing.rejected), *splits.sentences]:
         out.print(visible(sentence), markup=False, soft_wrap=True)
     out.print(f"Dataset '{name}': {len(listing.records)} clips, {len(listing.rejected)} rows left out.")
 
@@ -77,16 +83,25 @@ def datasets_check(
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a dataset with its published counts; exit status 1 where one differs.
+    """Compare a dataset with its published counts, and its splits with each other; exit status 1 where a count differs.
 
     Example: `tubeflow datasets check mtl`
     """
-    checks, listing = check_dataset(Workspace(workspace), name)
+    opened = Workspace(workspace)
+    checks, listing = check_dataset(opened, name)
+    with stage_bars():
+        splits = compare_splits(opened, name)
     if as_json:
-        missing = len(listing.missing)
-        typer.echo(json.dumps({"checks": [dataclasses.asdict(check) for check in checks], "without_video": missing}))
+        answer = {
+            "checks": [dataclasses.asdict(check) for check in checks],
+            "without_video": len(listing.missing),
+            "shared_content": [dataclasses.asdict(row) for row in splits.rows],
+        }
+        typer.echo(json.dumps(answer))
     else:
         print_checks(name, checks, listing)
+        for sentence in splits.sentences:
+            out.print(visible(sentence), markup=False, soft_wrap=True)
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
@@ -127,6 +142,6 @@ def print_checks(name: str, checks: Sequence[Check], listing: Listing) -> None:
         table.add_row(check.name, check.expected, check.found, "✓" if check.ok else "✗ differs")
     out.print(table)
     for sentence in listing.warnings:
-        out.print(sentence, markup=False, soft_wrap=True)
+        out.print(visible(sentence), markup=False, soft_wrap=True)
     differ = sum(not check.ok for check in checks)
     out.print(f"{len(checks) - differ} of {len(checks)} figures agree.")

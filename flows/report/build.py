@@ -17,6 +17,7 @@ from data_catalog.datasets import fr_fs
 from data_catalog.json_file import write_json
 from data_catalog.store import Artifact
 from flows.config import PipelineConfig
+from flows.datasets.shared_content import known_remark
 from flows.draw.sheet import contact_sheet, dataset_sheet, segment_strip
 from flows.report import data as page
 from flows.report.attention_cost import attention_channels, backbone_macs, cost_rows, mask_positions
@@ -76,6 +77,8 @@ def write_report(
     if chosen_on(history, config) == "validation":
         best = int(training.attrs["best_epoch"]) + 1
         summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
+    shared = known_remark(workspace, summary.dataset)
+    summary.notes += [shared] if shared else []
     tubes = chosen_tubes(workspace, summary.dataset, config, plans, predictions)
     sheet = None
     if tubes:
@@ -84,6 +87,18 @@ def write_report(
         summary.contact_sheet = str(sheet)
     data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet, truth)
     summary.report = str(render_report(folder / "report.html", data))
+
+
+def remarks(workspace: Workspace, dataset: str, shown: pd.DataFrame) -> tuple[str, ...]:
+    """What a reader has to know of the data before the figures; `shown`: the predictions of the held-out clips."""
+    found = []
+    if not len(shown):
+        found.append(
+            "No clip is held out, so there is no figure of clips that the training has not seen; give some clips the "
+            "split test in the label file, or one after the other: tubeflow labels set CLIP split=test."
+        )
+    shared = known_remark(workspace, dataset)
+    return (*found, shared) if shared else tuple(found)
 
 
 def training_history(training: Artifact) -> list[EpochRow]:
@@ -104,7 +119,8 @@ def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
     first = ["weights", "clip_id", "split", "action", "true", "predicted"]
     columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
     segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
-    return pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
+    frame = pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
+    return frame.astype({"true": float, "predicted": float})  # without a held-out clip they are of no type
 
 
 def shown_predictions(predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
@@ -172,6 +188,7 @@ def build_report(
             **difficulty_alone(workspace, summary.dataset, config, shown),
         },
         procedural=info.procedural,
+        remarks=remarks(workspace, summary.dataset, shown),
         metrics=metric_table(metrics, predictions, split, (len(history), int(training.attrs["best_epoch"]) + 1)),
         chosen_on=chosen_on(history, config),
         stages=tuple(
