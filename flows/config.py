@@ -167,7 +167,7 @@ def _lay_over(values: dict[str, Any], override: str) -> str | None:
     return None
 
 
-def validate_config(values: Mapping[str, Any]) -> PipelineConfig:
+def validate_config(values: Mapping[str, object]) -> PipelineConfig:
     """Check plain values against the schema. Raises ConfigError with every error, and the nearest valid key."""
     try:
         return PipelineConfig.model_validate(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -37,7 +37,7 @@ class ProceduralSpec(StageConfig):
         return self
 
 
-def procedural_spec(**fields: Any) -> ProceduralSpec:
+def procedural_spec(**fields: object) -> ProceduralSpec:
     """A spec out of what somebody typed. Raises ConfigError with every error."""
     try:
         return ProceduralSpec.model_validate(fields)
