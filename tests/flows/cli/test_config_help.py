@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import tasks
-from flows.cli import app
 from flows.cli.config_help import config_fields
+from flows.cli.main import app
 from flows.config import EngineConfig, PipelineConfig, apply_overrides
 from tasks.engine.config import StageConfig
 
