@@ -167,6 +167,14 @@ class DatasetInfo:
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
+    @property
+    def confined_root(self) -> Path | None:
+        """The folder that no video may leave through a link, where a label file names the videos.
+
+        None for datasets whose file names this program makes itself, and for videos named on the command line.
+        """
+        return Path(self.root) if self.adapter == "folder" else None
+
 
 class Datasets:
     """The datasets of a workspace: ``catalog/datasets/<name>/{dataset.json, clips.parquet, rejected.parquet}``."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_catalog.datasets.paths import VIDEO_SUFFIXES, has_images, is_image
+from data_catalog.datasets.paths import VIDEO_SUFFIXES
+from data_catalog.media.frame_folder import has_images, is_image
 
 Key = tuple[int, ...]
 _NUMBERS = re.compile(r"\d+(?:[_-]\d+)?")

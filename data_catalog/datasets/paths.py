@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_catalog.foreign_text import has_control, visible
-from data_catalog.media.frame_folder import IMAGE_SUFFIXES
+from data_catalog.media.frame_folder import has_frames
 from data_catalog.suggest import nearest
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".flv", ".ts", ".wmv"})
@@ -208,7 +208,7 @@ class VideoFinder:
         return "other" if os.path.exists(entry.path) else "gone"
 
     def _image_folder(self, relative: str) -> VideoPath | Refused:
-        if has_images(os.path.join(self._root, relative)):
+        if has_frames(os.path.join(self._root, relative)):
             return VideoPath(relative)
         return Refused(f"the folder '{relative}' holds no images", "extract the frames into it as .jpg or .png")
 
@@ -227,17 +227,6 @@ def _suffix(name: str) -> str:
     """The video's extension that a folded name ends with, or empty text."""
     suffix = os.path.splitext(fold_path(name))[1]
     return suffix if suffix in VIDEO_SUFFIXES else ""
-
-
-def has_images(folder: str | Path) -> bool:
-    """Whether `folder` directly holds at least one image file; stops at the first."""
-    with os.scandir(folder) as entries:
-        return any(is_image(entry.name) for entry in entries)
-
-
-def is_image(name: str) -> bool:
-    """Whether a file of this name counts as a frame; hidden files (macOS leaves ``._img.jpg``) do not."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _inside(path: str, root: str) -> bool:

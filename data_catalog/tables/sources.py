@@ -13,10 +13,14 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from data_catalog.errors import BadVideo
 from data_catalog.locks import locked
+from data_catalog.media.frame_folder import clip_files
+from data_catalog.media.regular_file import open_regular
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import SOURCES, read_table, write_table
 
+NOT_REGULAR = "not a regular file"
 logger = logging.getLogger(__name__)
 
 
@@ -37,19 +41,22 @@ def signature(path: Path) -> Signature:
     stat = path.stat()
     if not path.is_dir():
         return Signature(stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    files = sorted((entry.name, entry.stat()) for entry in os.scandir(path) if entry.is_file())
+    files = [(file.relative_to(path).as_posix(), file.stat()) for file in clip_files(path)]
     listing = [(name, one.st_size, one.st_mtime_ns, one.st_ino) for name, one in files]
     mark = hashlib.blake2b(repr(listing).encode(), digest_size=8).digest()
     return Signature(sum(one.st_size for _, one in files), int.from_bytes(mark, signed=True), stat.st_ino)
 
 
 def digest_source(path: Path) -> str:
-    """SHA-256 of a file; of a folder, over the sorted names and digests of its files."""
+    """SHA-256 of a file; of a folder, over the sorted names and digests of its files. Raises OSError."""
     if path.is_dir():
-        files = sorted(entry for entry in path.iterdir() if entry.is_file())
-        listing = "\n".join(f"{file.name} {digest_source(file)}" for file in files)
+        listing = "\n".join(f"{file.relative_to(path).as_posix()} {digest_source(file)}" for file in clip_files(path))
         return hashlib.sha256(listing.encode()).hexdigest()
-    with path.open("rb") as file:
+    try:
+        descriptor = open_regular(path)
+    except BadVideo:
+        return NOT_REGULAR   # the stage that reads it says what is wrong, and a file in its place has another digest
+    with os.fdopen(descriptor, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

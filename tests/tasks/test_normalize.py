@@ -91,6 +91,7 @@ def test_a_video_becomes_l_frames_of_one_size(tmp_path: Path) -> None:
     assert numbers_of(clip.frames) == clip.source_index.tolist() == [floor((i + 0.5) * 30 / 12) for i in range(12)]
     assert clip.attributes() == {
         "source_width": 64, "source_height": 48, "source_frames": 30, "fps": "25", "width": 48, "height": 32,
+        "rotation_deg": 0, "tone_mapped": "", "deinterlaced": 0, "missing_frames": 0, "damaged_packets": 0,
     }  # fmt: skip
     arrays = clip.arrays()
     assert numbers_of(decode_frames(arrays)) == clip.source_index.tolist()
