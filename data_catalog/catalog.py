@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_catalog.claims import Claims
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
 from data_catalog.json_file import read_record, sealed, unsealed, write_record
 from data_catalog.store import ArtifactDamaged, Store
@@ -121,6 +122,10 @@ class Workspace:
     def sources(self) -> Sources:
         """Digests of the source videos."""
         return Sources(self.catalog / "sources.parquet", self.notice)
+
+    @cached_property
+    def claims(self) -> Claims:
+        return Claims(self.root / "claims")
 
     @cached_property
     def quarantine(self) -> Quarantine:

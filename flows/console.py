@@ -67,7 +67,7 @@ def stage_bars() -> Iterator[None]:
             if message.stage not in tasks:
                 tasks[message.stage] = bars.add_task(message.stage, total=message.total, note="")
                 if not err.is_terminal:
-                    err.print(f"{message.stage} …")
+                    err.print(f"{message.stage} … {message.note}".rstrip(), markup=False, soft_wrap=True)
             task = tasks[message.stage]
             if message.total is not None:
                 bars.update(task, total=message.total)

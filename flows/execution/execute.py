@@ -93,6 +93,7 @@ def execute(
     finally:
         workspace.index.save()
         workspace.store.close()
+        workspace.claims.sweep()
         workspace.store.sweep()  # the folders of worker processes, which have ended
     summary.notes += workspace.notices
     summary.seconds = time.perf_counter() - started

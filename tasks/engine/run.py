@@ -19,7 +19,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +31,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
+from data_catalog.catalog import Workspace
 from data_catalog.store import Lineage
 from data_catalog.tables.index import Record, record_of
 from data_catalog.tables.quarantine import QuarantineRow
@@ -39,6 +40,7 @@ from tasks.engine.errors import BadClip
 from tasks.engine.failures import Failure, quarantine_job, to_failure
 from tasks.engine.job import UNKNOWN, Context, Job, Product
 from tasks.engine.stage import Stage
+from tasks.engine.turns import Claimed, claimed_in_turn
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +89,31 @@ def run_jobs(
     jobs = [job for job in jobs if job.clip_id not in settled]
     todo = [job for job in jobs if not store.exists(stage.name, job.key)]
     report.hits = len(jobs) - len(todo)
+    given_up = context.workspace.quarantine.keys(stage.name) if todo else set()  # by earlier runs; tried again here
+    settled_elsewhere = functools.partial(_settled_elsewhere, context.workspace, report, given_up)
+    for claimed in claimed_in_turn(context.workspace, todo, settled_elsewhere):
+        _make(stage, claimed, config, context, report)
+    report.seconds += time.perf_counter() - started
+    return report
+
+
+def _settled_elsewhere(workspace: Workspace, report: ShardReport, given_up: set[str], job: Job) -> bool:
+    """Whether another run has made the artifact, or found that it can't be made, since this run looked."""
+    if workspace.store.exists(job.stage, job.key):
+        report.hits += 1
+        return True
+    row = workspace.quarantine.get(job.stage, job.key) if job.key not in given_up else None
+    if row is not None:  # of the same key, perhaps of another clip with the same content
+        report.quarantined.append(replace(row, dataset=job.dataset, clip_id=job.clip_id))
+        return True
+    return False
+
+
+def _make(stage: Stage[Any], claimed: Claimed, config: StageConfig, context: Context, report: ShardReport) -> None:
+    """Compute jobs that are ours, keep what comes out, and release each claim as soon as its job is settled."""
+    claims = {job.clip_id: claim for job, claim in claimed}
     clock = time.perf_counter()
-    for job, outcome in _outcomes(stage, todo, config, context):
+    for job, outcome in _outcomes(stage, [job for job, _ in claimed], config, context):
         result: Record | Exception
         if isinstance(outcome, Product):
             result = _keep(stage, job, config, context, outcome, time.perf_counter() - clock)
@@ -101,9 +126,9 @@ def run_jobs(
             report.quarantined.append(quarantine_job(context.workspace, job, result))
         else:
             report.troubles.append(to_failure(context.workspace, job, result))
+        if (claim := claims[job.clip_id]) is not None:
+            claim.release()
         clock = time.perf_counter()
-    report.seconds += time.perf_counter() - started
-    return report
 
 
 def _outcomes(

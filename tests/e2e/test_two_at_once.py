@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,19 @@ def test_three_processes_over_the_very_same_work(
     assert engines.wait(3) == [0, 0, 0], engines.errors
     assert digests(workspace.root) == digests(finished_workspace)
     assert leftovers(workspace.root) == []
+    assert [path for path in (workspace.root / "claims").rglob("*") if path.is_file()] == []
+
+
+def test_four_runs_at_once_compute_every_artifact_once(engines: Any, tiny_videos: Path, tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "w")
+    ingest(workspace, "tiny", "procedural", tiny_videos)
+    links = [tmp_path / str(number) for number in range(4)]
+    for link in links:
+        link.symlink_to(workspace.root)
+    engines.start(*({"root": str(link), "dataset": "tiny"} for link in links))
+    assert engines.wait(4) == [0] * 4, engines.errors
+    made: Counter[str] = Counter()
+    for link in links:
+        for stage, count in json.loads(Path(f"{link}.json").read_text())["stages"].items():
+            made[stage] += count["computed"]
+    assert dict(made) == {"normalize": 4, "detect": 4, "track": 4, "masks": 4, "pack": 1, "train": 1, "evaluate": 1}
