@@ -125,6 +125,7 @@ class Workspace:
 
     @cached_property
     def claims(self) -> Claims:
+        """Who is making which artifact."""
         return Claims(self.root / "claims")
 
     @cached_property
