@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 TIMED_HEADERS = ("matroska", "flv", "avi", "asf", "mxf", "rm")
 # A header may count a sound that ends later, or round; without any byte known to be missing only more than this tells.
 MISSING_SEC = 0.5
+# Containers that time only some frames; the others are guessed, and guessed otherwise after seeking.
+SPARSE_TIMES = frozenset({"mpeg"})
 # Codecs that put an empty packet in a dropped frame's place, and the greatest such packet in bytes.
 EMPTY_PACKET_CODECS, EMPTY_PACKET = frozenset({"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"}), 16
 # A step between two frames that is longer than so many usual ones is a hole.
@@ -86,6 +88,7 @@ class FrameIndex:
         end_pts: when the last frame ends, as far as its packet says.
         time_base: seconds of one unit.
         fps: mean frame rate as the container says it, or None.
+        seekable: frames keep their times when reading begins in the middle.
         look: what the first frame is like.
         counted: decoding counted them, so that nothing is left to be checked.
         damaged_packets: packets that did not decode and were skipped.
@@ -96,6 +99,7 @@ class FrameIndex:
     end_pts: int
     time_base: Fraction
     fps: Fraction | None
+    seekable: bool
     look: Look
     counted: bool = False
     damaged_packets: int = 0
@@ -274,6 +278,7 @@ def _list_frames(path: Path, _size: int, _mtime_ns: int, root: Path | None) -> _
         _refuse_truncated(path, container, stream, packets, root)
         rate = stream.average_rate or stream.guessed_rate
         time_base = Fraction(stream.time_base or 1)
+        seekable = container.format.name not in SPARSE_TIMES
     first = _first_frame(path, packets.starts_whole, root)
     pts = _unique(packets.pts)
     if pts is not None:
@@ -285,6 +290,7 @@ def _list_frames(path: Path, _size: int, _mtime_ns: int, root: Path | None) -> _
         end_pts=packets.end_pts,
         time_base=time_base,
         fps=Fraction(rate) if rate else None,
+        seekable=seekable,
         look=Look(
             first.width, first.height, orientation(first), TRANSFERS.get(first.color_trc, ""),
             bool(first.interlaced_frame),

@@ -310,7 +310,7 @@ def _numbered(path: Path, index: FrameIndex, first: int, how: Reading) -> Iterat
     if index.pts is None:
         numbered: Iterator[_Numbered] = enumerate(_decoded(path, None, how))
     else:
-        sought = _from_key_frame(path, index.pts, first, how)
+        sought = _from_key_frame(path, index.pts, first, how) if index.seekable else None
         frames = _decoded(path, None, how) if sought is None else sought
         numbered = _by_times(frames, index, index.pts, None if sought else 0)
     count = 0
