@@ -59,7 +59,7 @@ class LabelRows:
         self._check_frames()
 
     def reject(self, bad: NDArray[np.bool_], why: Callable[[int], str], remedy: str) -> None:
-        """Leave out the rows marked in `bad`, (rows,) bool; `why` gives the sentence of one row."""
+        """Leave out the rows marked in `bad`, (rows,) bool; `why` returns the sentence of one row."""
         for index in np.flatnonzero(bad & self.alive):
             clip_id = str(self.clip_ids[index]) or None
             line = int(self.table.lines[index])

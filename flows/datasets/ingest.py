@@ -19,7 +19,7 @@ from tasks.engine.config import StageConfig
 
 
 class ProceduralSpec(StageConfig):
-    """A procedural dataset: the same spec gives the same pixels and labels everywhere."""
+    """A procedural dataset: the same spec makes the same pixels and labels everywhere."""
 
     kind: Literal["diving", "sync_diving", "skating"] = "diving"
     clips: int = Field(60, ge=1, description="how many; every fourth is held out for testing")
@@ -42,8 +42,8 @@ def procedural_spec(**fields: object) -> ProceduralSpec:
     try:
         return ProceduralSpec.model_validate(fields)
     except ValidationError as exc:
-        told = [f"--{'-'.join(map(str, one['loc']))}: " * bool(one["loc"]) + one["msg"] for one in exc.errors()]
-        raise ConfigError("; ".join(sentence.removeprefix("Value error, ") for sentence in told)) from exc
+        sentences = [f"--{'-'.join(map(str, one['loc']))}: " * bool(one["loc"]) + one["msg"] for one in exc.errors()]
+        raise ConfigError("; ".join(sentence.removeprefix("Value error, ") for sentence in sentences)) from exc
 
 
 def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None) -> Listing:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.tables.edits import Edit, EditError, column_of, parse_value
@@ -16,7 +15,7 @@ from data_catalog.tables.edits import Edit, EditError, column_of, parse_value
 def set_labels(
     workspace: Workspace, dataset: str, clip_id: str, assignments: Sequence[str], who: str | None = None
 ) -> list[Edit]:
-    """Set labels of one clip; gives what really changed.
+    """Set labels of one clip; returns what really changed.
 
     Args:
         workspace: the workspace.
@@ -48,11 +47,11 @@ def person() -> str:
     return os.environ.get("TUBEFLOW_USER") or f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def _row(workspace: Workspace, dataset: str, clip_id: str) -> dict[str, Any]:
+def _row(workspace: Workspace, dataset: str, clip_id: str) -> dict[str, object]:
     rows = workspace.datasets.table(dataset, only=[clip_id]).to_pylist()
     if not rows:
         raise CatalogError(f"Dataset '{dataset}' has no clip '{clip_id}'; look for it with: tubeflow catalog query")
-    found: dict[str, Any] = rows[0]
+    found: dict[str, object] = rows[0]
     return found
 
 
@@ -66,10 +65,10 @@ def _grouped(assignments: Sequence[str]) -> dict[str, list[str]]:
     return grouped
 
 
-def _check_together(row: dict[str, Any]) -> None:
+def _check_together(row: Mapping[str, object]) -> None:
     """What the values of one clip must be like together, as ingest demands it."""
     if row["score"] is None and row["label"] is None:
         raise EditError("a clip needs a score or a label; mark it bad=true to leave it out")
-    start, end = row["start_frame"], row["end_frame"]
-    if end is not None and end <= (start or 0):
-        raise EditError(f"end_frame {end} must be above start_frame {start or 0}")
+    start, end = row["start_frame"] or 0, row["end_frame"]
+    if isinstance(start, int) and isinstance(end, int) and end <= start:
+        raise EditError(f"end_frame {end} must be above start_frame {start}")

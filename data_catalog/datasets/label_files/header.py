@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-# Other words for a column, used where the file has no column of that name itself; whoever ingests is told.
+# Other words for a column, used where the file has no column of that name itself; a note says so.
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "clip_id": ("clip", "clip name", "clip no", "id"),
     "video": ("video file", "video path", "video name", "file", "file name", "path", "clip path"),

@@ -25,6 +25,8 @@ DELIMITERS = (",", ";", "\t", "|")
 HEADER_WITHIN = 40  # rows; a table whose header comes later is taken for one without
 SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)[\s"]*', re.IGNORECASE)
+# What a spreadsheet writes that took each line of a CSV file for one cell.
+_WHOLE_LINE_QUOTED = re.compile(r'^"(.*)"[ \t,;]*(?=\r?$)', re.MULTILINE)
 _BLOCK = 20_000  # rows that are turned into columns at once, so that a long table is not held twice
 _QUOTES = "“”„‟"  # what word processors make of the quotes around a cell
 
@@ -159,11 +161,19 @@ def _text_grid(text: str, name: str, known: Sequence[str], warnings: list[str]) 
         skipped = text[: first.end()].count("\n") or text[: first.end()].count("\r")
         delimiter, text = announced.group(1), rest
     else:
-        delimiter = max(DELIMITERS, key=lambda mark: _rank(text, mark, known))
+        delimiter = _best_delimiter(text, known)
+        if _rank(text, delimiter, known)[0] < 2:
+            unquoted = _WHOLE_LINE_QUOTED.sub(lambda found: found.group(1).replace('""', '"'), text)
+            if _rank(unquoted, other := _best_delimiter(unquoted, known), known)[0] >= 2:
+                text, delimiter = unquoted, other
     rows = _csv_rows(text, delimiter, name)
     if skipped:
         rows = ((line + skipped, cells) for line, cells in rows)
     return _Grid(name, rows, warnings=warnings, decimal_comma=delimiter == ";")
+
+
+def _best_delimiter(text: str, known: Sequence[str]) -> str:
+    return max(DELIMITERS, key=lambda mark: _rank(text, mark, known))
 
 
 def _rank(text: str, delimiter: str, known: Sequence[str]) -> tuple[int, int]:

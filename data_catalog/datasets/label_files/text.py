@@ -20,6 +20,15 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _EXAMINED_BYTES = 4096
+# How files begin that are no table: what they are, and how a table is made of them.
+_NO_TABLE = (
+    (rb"\x1f\x8b", "compressed with gzip", "unpack it (gunzip) and ingest again"),
+    (rb"%PDF-", "a PDF", "export the table from the program that wrote it, as .xlsx or CSV"),
+    (rb"PAR1", "a Parquet file", "save it with pandas: read_parquet(FILE).to_csv('labels.csv', index=False)"),
+    (rb"<[!?a-zA-Z]", "HTML or XML", "open it in Excel or LibreOffice, save it as .xlsx and ingest again"),
+    (rb"\{\\rtf", "rich text", "save it as plain text or CSV"),
+    (rb'\{\s*"|\[\s*[\[{]', "JSON", "save it with pandas: read_json(FILE).to_csv('labels.csv', index=False)"),
+)
 _NOT_ASCII = re.compile(r"\S*[^\x00-\x7f]\S*")
 
 
@@ -36,8 +45,12 @@ def decode_label_file(content: bytes, name: str) -> tuple[str, list[str]]:
         The text, its line ends as they were, and one sentence for each assumption that the user should check.
 
     Raises:
-        DatasetError: the file is binary.
+        DatasetError: the file is binary, or of a kind that is no table.
     """
+    head = content[:_EXAMINED_BYTES].removeprefix(codecs.BOM_UTF8).lstrip()
+    for begin, kind, remedy in _NO_TABLE:
+        if re.match(begin, head):
+            raise DatasetError(f"{name} is {kind}, no table; {remedy}")
     text, notes = _decode(content, name)
     # Ctrl-Z is how DOS programs, and Excel in some settings, mark the end of a text file.
     return text.lstrip("\ufeff").rstrip("\x1a\0 \t\r\n") + "\n", notes

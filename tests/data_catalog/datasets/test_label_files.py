@@ -112,6 +112,7 @@ TEXTS = {
     "two title rows": "Finals;;;\n\nBerlin 2024;;;\n" + COMMA,
     "spaces after commas": PLAIN.replace(",", ", "),
     "quoted with spaces": HEAD + '"001", "a.mp4", "train", "84.15"\n"002", "b.mp4", "test", "70.5"\n',
+    "every line in quotes": "".join(f'"{line}"\n' for line in PLAIN.splitlines()),
     "camel case": "clipId,Video,Split,Score [pts]\n001,a.mp4,TRAIN SET,84.15\n002,b.mp4,Test-Set,70.5\n",
     "apostrophe as thousands": (
         "clip_id,video,split,score,start_frame\n001,a.mp4,train,84.15,0\n002,b.mp4,test,70.5,1'000\n"
@@ -205,6 +206,9 @@ def zipped(**files: str) -> bytes:
         (b"PK\x03\x04cut", "is damaged, locked by a password or no Excel workbook"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is damaged, locked by a password or no Excel workbook"),
         (b"\x89PNG\r\n\x1a\n" + bytes(300), "is not a text file"),
+        (b"\x1f\x8b\x08rest", "is compressed with gzip, no table; unpack it"),
+        (b"\n <html><table><tr><td>clip_id</td></tr></table></html>", "is HTML or XML, no table; open it in Excel"),
+        (b'[{"clip_id": "001"}]', "is JSON, no table; save it with pandas: read_json(FILE).to_csv"),
         (b'clip_id,video,split,score\n001,"' + b"a" * 200_000, "cannot be read from line 2 on"),
     ],
 )
