@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
+from data_catalog.locks import notices as lock_notices
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig
 from flows.datasets.clips import left_out, wanted_clips
@@ -95,7 +96,7 @@ def execute(
         workspace.store.close()
         workspace.claims.sweep()
         workspace.store.sweep()  # the folders of worker processes, which have ended
-    summary.notes += workspace.notices
+    summary.notes += [*workspace.notices, *lock_notices()]
     summary.seconds = time.perf_counter() - started
     summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
     _report(run)

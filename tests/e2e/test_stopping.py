@@ -166,3 +166,22 @@ def test_a_named_server_that_is_down_is_one_sentence(start: Started) -> None:
     (sentence,) = [line for line in said.splitlines() if line.strip()]
     assert url in sentence
     assert time.monotonic() - started < 60  # most of it imports, on a busy machine
+
+
+LOCKLESS = (
+    "import errno, fcntl, os, sys\n"
+    "def flock(file, operation):\n"
+    "    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))\n"
+    "fcntl.flock = flock\n"
+    "from flows.cli import app\n"
+    "app()\n"
+)
+
+
+def test_on_a_file_system_without_locks_a_run_works_and_says_so_once(ingested: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(ingested, tmp_path / "w"))
+    command = [sys.executable, "-c", LOCKLESS, "run", "demo", "-d", DATASET, "-w", str(root), "--until", "normalize"]
+    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert " ".join((done.stdout + done.stderr).split()).count("has no locks") == 1
