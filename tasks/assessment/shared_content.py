@@ -6,6 +6,7 @@ are found by their pictures: hashes of first frames sift, then thumbnails of the
 
 from __future__ import annotations
 
+import heapq
 import math
 import os
 from collections import defaultdict
@@ -96,9 +97,11 @@ def _contents(videos: Sequence[str] | dict[str, list[int]], sources: Sources) ->
     of_size: dict[int, list[Path]] = defaultdict(list)
     for video in videos:
         try:
-            of_size[signature(Path(video)).size].append(Path(video))
+            size = signature(Path(video)).size
         except OSError:
             continue
+        if size:  # an empty file shows nothing
+            of_size[size].append(Path(video))
     doubtful = [path for paths in of_size.values() if len(paths) > 1 for path in paths]
     return {str(path): digest for path, digest in sources.digest(doubtful).items()} if doubtful else {}
 
@@ -110,18 +113,20 @@ def _overlapping(clips: Sequence[ClipRecord], indices: Sequence[int]) -> Iterato
         end = clips[index].end_frame
         return clips[index].start_frame or 0, math.inf if end is None else end
 
-    active: list[int] = []
+    running: dict[str, set[int]] = defaultdict(set)  # split → its clips that have not ended yet
+    ends: list[tuple[float, int]] = []
     for index in sorted(indices, key=span):
-        start, end = span(index)
-        active = [other for other in active if span(other)[1] > start]
-        for other in active:
-            if clips[other].split == clips[index].split:
-                continue
+        (start, end), split = span(index), clips[index].split
+        while ends and ends[0][0] <= start:
+            _, ended = heapq.heappop(ends)
+            running[clips[ended].split].discard(ended)
+        for other in (one for name, ones in running.items() if name != split for one in sorted(ones)):
             common = min(end, span(other)[1]) - start
             shorter = min(end - start, span(other)[1] - span(other)[0])
             if common == shorter or common >= MIN_OVERLAP * shorter:  # both may be without an end
                 yield other, index
-        active.append(index)
+        running[split].add(index)
+        heapq.heappush(ends, (end, index))
 
 
 # ---- pictures ----
