@@ -192,6 +192,10 @@ class Store:
         """Only the lineage, without reading the arrays. Raises ArtifactDamaged, FileNotFoundError."""
         return read_lineage(self.path(stage, key))
 
+    def attributes(self, stage: str, key: str) -> dict[str, Any]:
+        """Only the root attributes, without reading the arrays. Raises ArtifactDamaged, FileNotFoundError."""
+        return read_attributes(self.path(stage, key))
+
     def verify(self, stage: str, key: str) -> Lineage:
         """Read every byte, compare with the digest, and the key with the name. Raises as `read` does."""
         path = self.path(stage, key)
@@ -375,11 +379,19 @@ def check_name(path: Path, lineage: Lineage, stage: str, key: str) -> None:
 
 def read_lineage(path: Path) -> Lineage:
     """The lineage attributes of an artifact file. Raises ArtifactDamaged, FileNotFoundError."""
+    try:
+        return Lineage.from_attributes(read_attributes(path))
+    except (KeyError, ValueError) as exc:
+        raise ArtifactDamaged(path, "has no readable lineage") from exc
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """The root attributes of an artifact file. Raises ArtifactDamaged, FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(path)
     try:
         with h5py.File(path, "r", locking=False) as file:  # immutable, and network file systems often have no locks
-            return Lineage.from_attributes(file.attrs)
+            return dict(file.attrs)
     except (OSError, KeyError, ValueError) as exc:
         raise ArtifactDamaged(path, "has no readable lineage") from exc
 

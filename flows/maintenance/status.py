@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError
 from flows.console import out, print_whole
 from flows.datasets.clips import clip_count, dataset_clips, left_out
@@ -15,7 +17,7 @@ from flows.runs.last import last_config, last_where
 from flows.runs.quality import known_quality, suspicious
 from flows.runs.record import read_runs
 from flows.stages import make_plan
-from tasks.engine.plan import Planner
+from tasks.engine.plan import Planner, StagePlan
 
 LAST_RUNS = 5
 SHOWN_TUBES = 5
@@ -51,6 +53,7 @@ def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
         {"clip_id": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
         for row in suspicious(rows.values(), config.quality)
     ]
+    status["sources"] = count_sources(workspace, plans["normalize"])
     for stage, plan in plans.items():
         status["stages"][stage] = {"wanted": len(plan.jobs), "done": len(plan.hits)}
         for row in plan.quarantined.values():
@@ -58,6 +61,28 @@ def _dataset_status(workspace: Workspace, name: str) -> dict[str, Any]:
                 {"clip_id": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy}
             )
     return status
+
+
+# What a normalize artifact says of its source, by attribute, and how status calls the clips that it is true of.
+SOURCE_WORDS = {
+    "tone_mapped": "HDR, tone-mapped",
+    "deinterlaced": "interlaced, made whole",
+    "rotation_deg": "turned upright",
+    "missing_frames": "with frames missing",
+    "damaged_packets": "with damaged packets skipped",
+}
+
+
+def count_sources(workspace: Workspace, plan: StagePlan) -> dict[str, int]:
+    """How many normalised clips each attribute of `SOURCE_WORDS` is true of; attributes of no clip are left out."""
+    counts: Counter[str] = Counter()
+    for clip_id in plan.hits:
+        try:
+            attributes = workspace.store.attributes("normalize", plan.jobs[clip_id].key)
+        except (ArtifactDamaged, FileNotFoundError):  # since it was planned; the next run says so
+            continue
+        counts.update(name for name in SOURCE_WORDS if attributes.get(name))
+    return {name: counts[name] for name in SOURCE_WORDS if counts[name]}
 
 
 def print_status(status: dict[str, Any]) -> None:
@@ -73,6 +98,9 @@ def print_status(status: dict[str, Any]) -> None:
     for name, one in status["datasets"].items():
         for row in one["quarantined"]:
             out.print(f"  ✗ {name}/{row['clip_id']} {row['stage']}: {row['reason']} {row['remedy']}", markup=False)
+        if one.get("sources"):
+            found = "; ".join(f"{count} {SOURCE_WORDS[which]}" for which, count in one["sources"].items())
+            out.print(f"  – {name}: clips from videos: {found}", markup=False, soft_wrap=True)
         for sentence in [*one["rejected"], *one["left_out"]]:
             out.print(f"  – {name}: {sentence}", markup=False)
         for row in one["suspicious"][:SHOWN_TUBES]:
