@@ -219,7 +219,8 @@ def select_frames(
     """The source frame behind each of `length` frames, by the rules at the top of this file.
 
     Args:
-        start, end: the clip is frames start … end - 1 of the source.
+        start: first frame of the clip in the source, from 0.
+        end: one past its last frame.
         length: L.
         window: "uniform" or "tail".
         times_sec: (F + 1,) start time of every source frame and the end of the last, or None.

@@ -57,6 +57,7 @@ class DamagedVideo(BadVideo):
     """Decoding broke off at a damaged packet."""
 
     def __init__(self, path: Path, decoded: int) -> None:
+        """`decoded` frames came before the damage."""
         super().__init__(f"Video {path} is damaged after {decoded} decoded frames.", COPY_AGAIN)
 
 

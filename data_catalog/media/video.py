@@ -94,6 +94,7 @@ class ShortDecode(BadVideo):
     """The source has fewer frames than were asked for; `decoded` exist in all."""
 
     def __init__(self, path: Path, decoded: int, expected: int) -> None:
+        """`decoded` frames are there of the `expected` ones."""
         super().__init__(f"Video {path} has only {decoded} frames, {expected} are asked of it.", COPY_AGAIN)
         self.decoded = decoded
 
