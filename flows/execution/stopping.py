@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 
 SENTENCE = "Stopped; what is done is kept. Run the same command to go on."
-GRACE_SECONDS = 3.0  # for a server that closes its connections, or a notice to another machine
+GRACE_SECONDS = 3.5  # for a server that closes its connections, or a notice to another machine
 CHILDREN_SECONDS = 0.5
 SHOW_CURSOR = "\x1b[?25h"
 

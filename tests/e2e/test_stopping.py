@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from flows.execution.stopping import SENTENCE
-from tests.support.prefect_server import free_port
+from tests.support.prefect_server import free_port, serving
 from tests.support.tiny_workspace import DATASET, SETTINGS, new_workspace
 
 END_SECONDS = 5.0
@@ -102,6 +102,17 @@ def test_in_a_stage(start: Started, stage: str, number: int) -> None:
     said = stop(process, number)
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith('{"progress"')]
     assert lines == [SENTENCE]
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_on_hears_of_it(start: Started, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    with serving(tmp_path / "server") as server:
+        process = start(PREFECT_API_URL=server.url)
+        wait_for(process, "track")
+        assert SENTENCE in stop(process, signal.SIGINT)
+        (run,) = server.post("/flow_runs/filter")
+        assert (run["state"]["type"], run["state"]["message"]) == ("CRASHED", SENTENCE)
 
 
 def test_with_worker_processes_nothing_is_left(start: Started) -> None:
