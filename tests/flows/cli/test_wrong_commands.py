@@ -56,7 +56,7 @@ WRONG = [
     ("ingest folder --name x --videos @/empty", "There is no label file @/empty/labels.csv; give"),
     ("ingest folder --name x --videos @/badlabels", "labels.csv has neither a column 'score' nor a column 'label'"),
     ("ingest folder --name x --videos @/novideo", "'a.mp4' does not exist; add the file or remove the row"),
-    ("ingest folder --name x --videos @/empty --labels @/utf16.csv", "utf16.csv is not UTF-8 text; save it as"),
+    ("ingest folder --name x --videos @/empty --labels @/utf16.csv", "utf16.csv has a header but no rows; add one row"),
     ("ingest foldr --name x --videos @/empty", "did you mean 'folder'?"),
     ("ingest aqa7 --name x --videos @/empty", "get AQA-7.zip from"),
     ("datasets check nobody", "no dataset 'nobody' (it has: tiny); add it with"),
