@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from benchmarks.procedural_splash import Splashes
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli.compare_table import figure
 from flows.experiments.compare import Question, compare
 from flows.experiments.contenders import Contender, find_contenders, join_seeds
 from flows.experiments.matrix import summarise
 from flows.report.attention_cost import attention_channels
+from flows.tables.comparison_table import figure
 from models.attention.cost import AttentionCost, attention_cost, in_words, total_cost
 from models.attention.growth import grow_tubes
 from tasks.training.score_table import OVERALL
@@ -60,7 +60,7 @@ def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> 
     model = contender.first.config.model
     if model.attention == "none":
         return AttentionCost(0, 0, 0, 0)
-    channels = attention_channels(contender.first.config)
+    channels = attention_channels(contender.first.config.model)
     floor = int(model.attention_options.get("min_positions", 0))
     affinity = model.affinity or ("softmax" if model.compat == "released" else "dot")
     costs = []

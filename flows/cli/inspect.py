@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
-from rich.table import Table
 
-from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.catalog import Workspace
 from flows.cli.options import (
     NO_OVERRIDES,
     CompareOption,
@@ -29,12 +27,11 @@ from flows.draw.sheet import contact_sheet
 from flows.draw.terminal import tube_mask_text
 from flows.report.clip_page import write_page
 from flows.runs.clip_tube import find_clip
-from flows.runs.last import dataset_of
-from flows.tracking.pairs import draw_pair, find_pairs, only_dataset
+from flows.tables.pair_table import print_pairs
+from flows.tracking.pairs import compare_trackers
 
 app = typer.Typer()
 
-SHOWN_PAIRS = 10
 
 
 @app.command("inspect")
@@ -58,7 +55,11 @@ def inspect_command(
     `tubeflow inspect --dataset demo --compare mil "nano nanotrack_v2"`
     """
     if compare is not None:
-        inspect_pair(Workspace(workspace), compare, dataset, clip, out_folder, as_json)
+        pairs = compare_trackers(Workspace(workspace), compare, dataset, clip, out_folder)
+        if as_json:
+            typer.echo(json.dumps(pairs))
+        else:
+            print_pairs(pairs)
         return
     if clip is None:
         raise ConfigError("Say which clip to inspect, or which two trackers to --compare.")
@@ -89,34 +90,6 @@ def inspect_clip(
         out.print(f"page   {write_page(workspace, tube, plans, config, folder)}", markup=False, soft_wrap=True)
 
 
-def inspect_pair(
-    workspace: Workspace, names: tuple[str, str], dataset: str | None, clip: str | None, folder: Path, as_json: bool
-) -> None:
-    """Print the clips of least overlap; write one clip's sheet and video. Raises CatalogError."""
-    name = dataset or (dataset_of(workspace, clip) if clip else only_dataset(workspace))
-    pairs, notes = find_pairs(workspace, name, names)
-    chosen = pairs[0] if clip is None else next((pair for pair in pairs if pair.clip_id == clip), None)
-    if chosen is None:
-        raise CatalogError(f"Clip '{clip}' has no tubes of both '{names[0]}' and '{names[1]}' to compare.")
-    sheet, video = draw_pair(workspace, name, chosen, folder)
-    if as_json:
-        found = {"trackers": names, "clips": [pair.as_json() for pair in pairs], "notes": notes,
-                 "sheet": str(sheet), "video": str(video)}  # fmt: skip
-        out.print_json(json.dumps(found))
-        return
-    title = f"{names[0]} against {names[1]}, {len(pairs)} clips"
-    table = Table("clip", "mean IoU", "least IoU", "in frame", title=title)
-    for pair in pairs[:SHOWN_PAIRS]:
-        row = pair.as_json()
-        table.add_row(row["clip"], f"{row['iou']:.3f}", f"{row['worst_iou']:.3f}", str(row["worst_frame"]))
-    out.print(table)
-    mean = float(np.mean([pair.overlap.mean() for pair in pairs]))
-    out.print(f"Mean overlap {mean:.3f}; the clips are sorted by it, the least first.")
-    for note in notes:
-        out.print(note, markup=False, soft_wrap=True)
-    out.print(f"sheet  {sheet}\nvideo  {video}", markup=False, soft_wrap=True)
-
-
 @app.command("flops")
 @plain_errors
 def flops_command(
@@ -130,7 +103,8 @@ def flops_command(
 
     Example: `tubeflow flops demo`
     """
-    from flows.report.attention_cost import count_flops, print_flops
+    from flows.report.attention_cost import count_flops
+    from flows.tables.attention_cost_table import print_flops
 
     rows = count_flops(Workspace(workspace), name, preset, overrides)
     if as_json:

@@ -51,22 +51,19 @@ def predict_command(
 
     Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
     """
-    from flows.inference.predict import Request, parse_boxes, predict_videos, print_scores
+    from flows.inference.predict_videos import Request, parse_boxes, predict_videos
     from flows.runs.finished import find_run
+    from flows.tables.prediction_table import print_predictions
 
     opened = Workspace.open(workspace)
     chosen = find_run(opened, run)
     request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
-    scores, summary = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
+    found = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
     if as_json:
-        failed = [
-            {"clip_id": r.clip_id, "stage": r.stage, "reason": r.reason, "remedy": r.remedy} for r in summary.failures
-        ]
-        shown = [score.as_json() for score in scores]
-        typer.echo(json.dumps({"run_id": chosen.run_id, "weights": weights, "videos": shown, "quarantined": failed}))
+        typer.echo(json.dumps(found.as_json()))
     else:
-        print_scores(scores, summary, chosen.config)
-    if not scores:
+        print_predictions(found)
+    if not found.videos:
         raise typer.Exit(1)
 
 
@@ -95,7 +92,7 @@ def export_command(
     Example: `tubeflow export last --format onnx --out dive.onnx`
     """
     from flows.console import out
-    from flows.inference.export import export_run
+    from flows.inference.export_model import export_run
     from flows.runs.finished import find_run
 
     opened = Workspace(workspace)
@@ -124,7 +121,8 @@ def experiment_command(
 
     Example: `tubeflow experiment aqa7_six --dataset aqa7`
     """
-    from flows.experiments.matrix import dataset_actions, expand, load_matrix, print_experiment, run_matrix
+    from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
+    from flows.tables.experiment_table import print_experiment
 
     opened = Workspace.open(workspace)
     cells = expand(load_matrix(matrix), overrides, dataset_actions(opened, dataset, where))
@@ -136,7 +134,7 @@ def experiment_command(
     if as_json:
         typer.echo(json.dumps(record))
     else:
-        print_experiment(opened, record)
+        print_experiment(record, opened.runs / record["experiment_id"])
     if not any(cell["run_id"] for cell in record["cells"]):
         raise typer.Exit(1)
 
@@ -164,8 +162,8 @@ def compare_command(
 
     Example: `tubeflow compare exp-20260131-154502-3f9a`
     """
-    from flows.cli.compare_table import print_comparison
     from flows.experiments.compare import Question, compare
+    from flows.tables.comparison_table import print_comparison
 
     record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
     if as_json:

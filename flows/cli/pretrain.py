@@ -44,7 +44,7 @@ def pretrain_tracker_command(
 
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
     """
-    from flows.pretrain.tracker import TrackerOrder, pretrain_tracker
+    from flows.pretrain.tracker_flow import TrackerOrder, pretrain_tracker
     from tasks.pretrain.train_tracker import TrackerRecipe
 
     root = Workspace.open(workspace).root / "pretrain"
@@ -84,7 +84,7 @@ def pretrain_detector_command(
     Example: `tubeflow pretrain detector --minutes 50 --out athlete_n.pth`
     """
     from data_catalog.synthetic.people.mesh import PeopleError
-    from flows.pretrain.detector import DetectorOrder, pretrain_detector
+    from flows.pretrain.detector_flow import DetectorOrder, pretrain_detector
     from tasks.pretrain.train_detector import DetectorTraining
 
     root = Workspace.open(workspace).root / "pretrain"

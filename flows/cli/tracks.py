@@ -16,7 +16,7 @@ from data_catalog.tracks.files import read_tracks, write_tracks
 from data_catalog.tracks.text import Shape, Track, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
-from flows.console import out, print_whole
+from flows.console import out
 
 if TYPE_CHECKING:
     from tasks.assessment.one_pass import ClipResult
@@ -52,7 +52,8 @@ def tracks_evaluate(
     Example: `tubeflow tracks evaluate clips/ --compare mil nano:weights/nanotrack_v2 --plots plots/`
     """
     from data_catalog.tracks.benchmarks import find_tracking_clips
-    from flows.tracking import evaluate as evaluation
+    from flows.tables.tracking_tables import print_evaluation
+    from flows.tracking import evaluation
     from tasks.assessment.one_pass import EvaluationConfig
 
     wanted = [*dict.fromkeys([*(compare or ()), *trackers])]
@@ -73,19 +74,11 @@ def tracks_evaluate(
         evaluation.export_results(results, found)
     if plots is not None:
         _draw(plots, found)
+    summary = evaluation.summarise(found, config)
     if as_json:
-        typer.echo(json.dumps(evaluation.as_json(found, config)))
+        typer.echo(json.dumps(summary.as_json()))
         return
-    figures = {label: [one.figures for one in ones] for label, ones in found.items()}
-    for label, ones in figures.items():
-        print_whole(evaluation.clip_table(label, ones))
-        if spread := evaluation.spread(ones):
-            print_whole(evaluation.spread_table(label, spread))
-    out.print(evaluation.LEGEND, markup=False)
-    if compare is not None:
-        first, second = (one.label for one in candidates[:2])
-        rows = evaluation.differences(figures[first], figures[second])
-        out.print(evaluation.difference_table(first, second, rows))
+    print_evaluation(summary, difference=compare is not None)
 
 
 def _size(text: str) -> tuple[int, int] | None:
@@ -202,7 +195,7 @@ def tracks_export(
 
     Example: `tubeflow tracks export results/ours --dataset demo --format pysot --shape polygon`
     """
-    from flows.tracking.export import read_tubes
+    from flows.tracking.export_tubes import read_tubes
 
     if shape not in ("box", "polygon"):
         raise ConfigError(f"--shape is box or polygon, not '{shape}'.")

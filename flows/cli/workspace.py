@@ -24,7 +24,8 @@ def status_command(workspace: WorkspaceOption = Path("workspace"), as_json: Json
 
     Example: `tubeflow status`
     """
-    from flows.maintenance.status import print_status, read_status
+    from flows.maintenance.status import read_status
+    from flows.tables.status_table import print_status
 
     status = read_status(Workspace(workspace))
     if as_json:
@@ -44,12 +45,15 @@ def explain_command(
 
     Example: `tubeflow explain diving_0003`
     """
-    from flows.maintenance.explain import explain_json, print_explanation
+    from flows.maintenance.explain import explain
+    from flows.tables.lineage_tree import print_explanation
 
+    opened = Workspace(workspace)
+    chains = explain(opened, name)
     if as_json:
-        typer.echo(json.dumps(explain_json(Workspace(workspace), name)))
+        typer.echo(json.dumps([[dataclasses.asdict(one) for one in chain] for chain in chains]))
         return
-    print_explanation(Workspace(workspace), name)
+    print_explanation(opened.store, chains)
 
 
 @app.command("gc")
@@ -65,14 +69,15 @@ def gc_command(
 
     Example: `tubeflow gc --keep 3`, then `tubeflow gc --keep 3 --delete`
     """
-    from flows.maintenance.gc import find_garbage, print_garbage, remove
+    from flows.maintenance.gc import find_garbage, remove
+    from flows.tables.garbage_table import print_garbage
 
     opened = Workspace.open(workspace)
     garbage = find_garbage(opened, keep, grace)
     if delete:
         remove(opened, garbage)
     if as_json:
-        typer.echo(json.dumps([{"path": str(one.path), "bytes": one.size, "runs": one.runs} for one in garbage]))
+        typer.echo(json.dumps([one.as_json() for one in garbage]))
         return
     settings = f" --keep {keep}" * (keep != 1) + f" --grace {grace:g}" * (grace != 24.0)
     print_garbage(garbage, delete, f"tubeflow gc{settings}")

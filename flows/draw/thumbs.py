@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +16,9 @@ QUALITY = 82
 MAX_SIDE = 1024
 
 
-def thumbnail(arrays: Mapping[str, Any], frame: int, width: int, quads: NDArray[np.floating] | None = None) -> bytes:
+def thumbnail(
+    arrays: Mapping[str, NDArray[np.generic]], frame: int, width: int, quads: NDArray[np.floating] | None = None
+) -> bytes:
     """One frame of a clip, `width` pixels wide, with every athlete's quad and the path that it takes.
 
     Args:
@@ -44,7 +45,7 @@ def thumbnail(arrays: Mapping[str, Any], frame: int, width: int, quads: NDArray[
     return _jpeg(canvas)
 
 
-def filmstrip(arrays: Mapping[str, Any], count: int, height: int) -> bytes:
+def filmstrip(arrays: Mapping[str, NDArray[np.generic]], count: int, height: int) -> bytes:
     """Up to `count` frames spread evenly over a clip, side by side, `height` pixels high."""
     frames = decode_frames(arrays, evenly_chosen(len(arrays["frame_offsets"]) - 1, count))
     width = max(1, round(frames.shape[2] * height / frames.shape[1]))

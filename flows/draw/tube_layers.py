@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import JsonValue
 
 from flows.draw.clip_view import CropWindow
 
@@ -35,7 +35,7 @@ class GridLayer:
     segment_length: int
     stride: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Coverage as one byte a cell, 255 where it is covered entirely; the mask as one byte a position."""
         crop = {"left": self.crop.left, "top": self.crop.top, "size": self.crop.size}
         return {
@@ -53,7 +53,7 @@ class GridLayer:
         }
 
 
-def tube_json(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def tube_json(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, object]:
     """A track artifact's arrays: quads (A, L, 4, 2), scores and flags (A, L), areas, and the masks' run lengths."""
     quads = np.asarray(arrays["quads"], np.float64)
     flags = {name: np.asarray(arrays[name]).astype(int).tolist() for name in ("lost", "border", "sudden")}
@@ -81,17 +81,21 @@ def quad_areas(quads: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.abs(twice) / 2)
 
 
-def numbers(values: ArrayLike, decimals: int) -> Any:
+def numbers(values: ArrayLike, decimals: int) -> JsonValue:
     """Nested lists of rounded numbers; None where one isn't finite, which JSON can't say."""
     array = np.asarray(values, np.float64)
     rounded = np.round(array, decimals)
-    if np.isfinite(rounded).all():
-        return rounded.tolist()
     plain = rounded.astype(object)
     plain[~np.isfinite(rounded)] = None
-    return plain.tolist()
+    listed: JsonValue = (rounded if np.isfinite(rounded).all() else plain).tolist()
+    return listed
 
 
-def as_base64(array: NDArray[Any]) -> str:
+def number(value: float, decimals: int) -> float | None:
+    """One rounded number; None where it isn't finite."""
+    return round(float(value), decimals) if np.isfinite(value) else None
+
+
+def as_base64(array: NDArray[np.generic]) -> str:
     """The array's bytes in C order, as text."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")

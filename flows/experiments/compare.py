@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import ConfigError
+from flows.experiments.comparison_record import (
+    ComparisonRecord,
+    IntervalRecord,
+    MetricRow,
+    UndefinedRow,
+    interval_record,
+    paired_test_record,
+)
 from flows.experiments.contenders import Contender, find_contenders, join_seeds
 from flows.experiments.published import missing_figures, published, published_rows
 from flows.experiments.tube_compare import compare_tubes
@@ -20,7 +27,6 @@ from models.metrics.comparison import (
     ActionPredictions,
     Bootstrap,
     PairedTest,
-    as_plain,
     bootstrap,
     error_test,
     permutation_test,
@@ -40,14 +46,8 @@ class Question:
     baseline: str | None = None
 
 
-def compare(workspace: Workspace, names: Sequence[str], question: Question) -> dict[str, Any]:
+def compare(workspace: Workspace, names: Sequence[str], question: Question) -> ComparisonRecord:
     """Compare runs and experiments on the clips that all of them predict; the first is the baseline if none is named.
-
-    Returns:
-        What `tubeflow compare --json` prints: `contenders`, `clips`, `metrics` (per metric and contender the figures
-        with intervals, and where it isn't the baseline, differences with intervals and p-values), `undefined` (why a
-        figure has no value), `published`, `tubes` (where trackers or masks differ), `missing` (published figures that
-        this program doesn't know), `notes`.
 
     Raises:
         CatalogError, ConfigError: they can't be compared; the message says why.
@@ -85,7 +85,7 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> d
     }
 
 
-def _distinct(contenders: Any) -> list[Contender]:
+def _distinct(contenders: Iterable[Contender]) -> list[Contender]:
     found: dict[str, Contender] = {}
     for contender in contenders:
         label = contender.label if contender.label not in found else f"{contender.label} ({contender.first.run_id})"
@@ -147,30 +147,30 @@ def align(
 
 def _figures(
     metric: str, contenders: Sequence[Contender], samples: Mapping[str, ActionPredictions], question: Question
-) -> list[dict[str, Any]]:
+) -> list[MetricRow]:
     """One row a contender, each with figures per action and over all."""
     how = METRICS[metric]
     prepared = how.prepare(samples)
     drawn = bootstrap(prepared, how.score, how.join, question.repetitions)
     rows = []
     for number, contender in enumerate(contenders):
-        row: dict[str, Any] = {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
+        row: MetricRow = {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
         if number:
             row["differences"] = _per_action(drawn, samples, number, 0)
             test = permutation_test(prepared, number, 0, how.score, how.join, question.repetitions)
-            row["permutation_test"] = as_plain(test)
+            row["permutation_test"] = paired_test_record(test)
             if metric == "mse":
-                row["wilcoxon_test"] = as_plain(_errors(samples, number))
+                row["wilcoxon_test"] = paired_test_record(_errors(samples, number))
         rows.append(row)
     return rows
 
 
 def _per_action(
     drawn: Bootstrap, samples: Mapping[str, ActionPredictions], model: int, baseline: int | None = None
-) -> dict[str, Any]:
+) -> dict[str, IntervalRecord]:
     places: list[tuple[str, str | None]] = [(action, action) for action in samples]
     return {
-        shown: as_plain(
+        shown: interval_record(
             drawn.interval(model, action) if baseline is None else drawn.difference(model, baseline, action)
         )
         for shown, action in [*places, (OVERALL, None)]
@@ -179,7 +179,7 @@ def _per_action(
 
 def _undefined(
     contenders: Sequence[Contender], samples: Mapping[str, ActionPredictions], names: Sequence[str], classifies: bool
-) -> list[dict[str, str]]:
+) -> list[UndefinedRow]:
     """Why figures have no value: contender, action, metric, reason; of the first such seed."""
     truth = np.concatenate([sample.truth for sample in samples.values()])
     actions = [action for action, sample in samples.items() for _ in sample.truth]

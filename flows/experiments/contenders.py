@@ -9,10 +9,12 @@ name.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+from pydantic import JsonValue
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.runs.finished import FinishedRun, find_run
@@ -24,6 +26,40 @@ SEED, ACTIONS = "train.seed", "train.actions"
 RECORD = "experiment.json"
 PER_ACTION = "one model an action"
 """Label of a row that nothing else tells apart."""
+
+
+class CellRecord(TypedDict):
+    """One cell of an experiment: what it changes, and the run that it became or why there is none."""
+
+    variant: NotRequired[str | None]
+    changes: dict[str, JsonValue]
+    per_action: bool
+    run_id: str | None
+    why: str | None
+    computed: dict[str, int]
+
+
+class SummaryRow(TypedDict):
+    """One line of the summary: `mean` and `sd` over seeds, None where a seed has no value."""
+
+    contender: str
+    weights: str
+    split: str
+    action: str
+    metric: str
+    values: list[float | None]
+    mean: float | None
+    sd: float | None
+
+
+class ExperimentRecord(TypedDict):
+    """`experiment.json`, which `tubeflow experiment --json` prints."""
+
+    experiment_id: str
+    matrix: str
+    dataset: str
+    cells: list[CellRecord]
+    rows: NotRequired[list[SummaryRow]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +92,7 @@ class Contender:
         return tables
 
 
-def experiment_records(workspace: Workspace) -> list[dict[str, Any]]:
+def experiment_records(workspace: Workspace) -> list[ExperimentRecord]:
     """All experiments of a workspace, oldest first; one whose record is unreadable is left out."""
     records = []
     for path in sorted(workspace.runs.glob(f"*/{RECORD}")):
@@ -106,14 +142,14 @@ def join_seeds(contenders: Iterable[Contender]) -> list[Contender]:
     return [Contender(label, tuple(seeds.values())) for (label, _), seeds in rows.items()]
 
 
-def group_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]]:
+def group_cells(cells: Sequence[CellRecord]) -> dict[str, list[list[str]]]:
     """Label of a group → per seed the run ids over its actions; a seed that lacks an action's run is left out."""
     groups: dict[str, dict[str, list[str | None]]] = {}
     for cell in cells:
         joined = (SEED, ACTIONS) if cell["per_action"] else (SEED,)
         rest = {name: value for name, value in cell["changes"].items() if name not in joined}
         fields = [f"{name}={plain(value)}" for name, value in rest.items()]
-        label = ", ".join([cell["variant"], *fields] if cell.get("variant") else fields)
+        label = ", ".join([variant, *fields] if (variant := cell.get("variant")) else fields)
         label = label or (PER_ACTION if cell["per_action"] else "all")
         seed = plain(cell["changes"].get(SEED))
         groups.setdefault(label, {}).setdefault(seed, []).append(cell["run_id"])
@@ -122,7 +158,7 @@ def group_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, list[list[str]]
     }
 
 
-def plain(value: Any) -> str:
+def plain(value: JsonValue) -> str:
     """A config value as one writes it in YAML, on one line."""
     return value if isinstance(value, str) else json.dumps(value)
 

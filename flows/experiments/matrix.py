@@ -8,23 +8,31 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import yaml
-from pydantic import Field, ValidationError
-from rich.table import Table
+from pydantic import Field, JsonValue, ValidationError
 
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.json_file import write_json
 from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config, not_yaml
-from flows.console import err, out
+from flows.console import err
 from flows.datasets.clips import dataset_clips
-from flows.experiments.contenders import ACTIONS, Contender, find_contenders, plain, record_path
+from flows.experiments.contenders import (
+    ACTIONS,
+    CellRecord,
+    Contender,
+    ExperimentRecord,
+    SummaryRow,
+    find_contenders,
+    plain,
+    record_path,
+)
 from flows.runs.record import new_run_id
 from tasks.engine.config import StageConfig
-from tasks.training.score_table import OVERALL, SELECTION, score_table
+from tasks.training.score_table import OVERALL, score_table
 
 if TYPE_CHECKING:
     from flows.runs.summary import RunSummary
@@ -33,6 +41,7 @@ MATRICES = Path(__file__).parent / "matrices"
 EACH = "each"
 WEIGHTS = ("last", "best")
 
+Column = Literal["contender", "weights", "split", "action", "metric", "mean", "sd"]
 RunCell = Callable[[PipelineConfig], "RunSummary"]
 
 
@@ -45,15 +54,15 @@ class Matrix(StageConfig):
 
     preset: str
     override: tuple[str, ...] = ()
-    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    matrix: dict[str, list[Any] | str] = Field(min_length=1)
+    variants: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
+    matrix: dict[str, list[JsonValue] | str] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
 class Cell:
     """One run of the matrix: the fields of the matrix that it changes, its variant, and the config that results."""
 
-    changes: Mapping[str, Any]
+    changes: Mapping[str, JsonValue]
     config: PipelineConfig
     per_action: bool
     variant: str | None = None
@@ -126,7 +135,7 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
         ConfigError: a field that is no list or that a variant sets too, or a value that its section doesn't take.
     """
     base = load_config(matrix.preset, [*matrix.override, *overrides]).model_dump(mode="json")
-    axes: dict[str, list[Any]] = {}
+    axes: dict[str, list[JsonValue]] = {}
     for name, values in matrix.matrix.items():
         if values == EACH and name == ACTIONS:
             axes[name] = [[action] for action in actions]
@@ -135,7 +144,7 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
         else:
             axes[name] = values
     per_action = matrix.matrix.get(ACTIONS) == EACH
-    variants: list[tuple[str | None, dict[str, Any]]] = [*matrix.variants.items()] or [(None, {})]
+    variants: list[tuple[str | None, dict[str, JsonValue]]] = [*matrix.variants.items()] or [(None, {})]
     for variant, fields in variants:
         if twice := sorted(set(fields) & set(axes)):
             raise ConfigError(f"variants: {variant}: {twice[0]} varies in the matrix already; set it in one place.")
@@ -161,17 +170,16 @@ def dataset_actions(workspace: Workspace, dataset: str, where: str | None = None
 
 def run_matrix(
     workspace: Workspace, name: str, dataset: str, cells: Sequence[Cell], run_cell: RunCell
-) -> dict[str, Any]:
-    """Run every cell, write `runs/<experiment_id>/` after each, and give its record.
+) -> ExperimentRecord:
+    """Run every cell, write `runs/<experiment_id>/` after each, and return its record.
 
     A cell that can't run doesn't stop the others; the record says why. Run again, finished cells come from the cache.
     """
     experiment_id = f"exp-{new_run_id()}"
-    record: dict[str, Any] = {"experiment_id": experiment_id, "matrix": name, "dataset": dataset, "cells": []}
+    record: ExperimentRecord = {"experiment_id": experiment_id, "matrix": name, "dataset": dataset, "cells": []}
     for number, cell in enumerate(cells, 1):
         err.print(f"run {number} of {len(cells)}: {cell.shown}", markup=False, soft_wrap=True)
-        told = {"variant": cell.variant, "changes": dict(cell.changes), "per_action": cell.per_action}
-        record["cells"].append({**told, **_run_cell(cell, run_cell)})
+        record["cells"].append(_run_cell(cell, run_cell))
         _write(workspace, record)
     record["rows"] = [_row_json(row) for row in summarise(_contenders(workspace, experiment_id))]
     _write(workspace, record)
@@ -179,16 +187,27 @@ def run_matrix(
     return record
 
 
-def _run_cell(cell: Cell, run_cell: RunCell) -> dict[str, Any]:
+def _run_cell(cell: Cell, run_cell: RunCell) -> CellRecord:
+    record: CellRecord = {
+        "variant": cell.variant,
+        "changes": dict(cell.changes),
+        "per_action": cell.per_action,
+        "run_id": None,
+        "why": None,
+        "computed": {},
+    }
     try:
         summary = run_cell(cell.config)
     except (CatalogError, ConfigError) as exc:
-        return {"run_id": None, "why": str(exc), "computed": {}}
-    computed = {stage: count.computed for stage, count in summary.stages.items()}
+        record["why"] = str(exc)
+        return record
+    record["computed"] = {stage: count.computed for stage, count in summary.stages.items()}
     if summary.metrics:
-        return {"run_id": summary.run_id, "why": None, "computed": computed}
-    reasons = [row.reason for row in summary.failures] or summary.notes or ["nothing was evaluated"]
-    return {"run_id": None, "why": reasons[-1], "computed": computed}
+        record["run_id"] = summary.run_id
+    else:
+        reasons = [row.reason for row in summary.failures] or summary.notes or ["nothing was evaluated"]
+        record["why"] = reasons[-1]
+    return record
 
 
 def _contenders(workspace: Workspace, experiment_id: str) -> list[Contender]:
@@ -198,7 +217,7 @@ def _contenders(workspace: Workspace, experiment_id: str) -> list[Contender]:
         return []  # every cell says itself why it has no run
 
 
-def _write(workspace: Workspace, record: Mapping[str, Any]) -> None:
+def _write(workspace: Workspace, record: ExperimentRecord) -> None:
     path = record_path(workspace, record["experiment_id"])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, record)
@@ -227,43 +246,23 @@ def summarise(contenders: Sequence[Contender]) -> list[Row]:
     return rows
 
 
-def _row_json(row: Row) -> dict[str, Any]:
-    return {**row.__dict__, "values": list(row.values), "mean": row.mean, "sd": row.spread}
+def _row_json(row: Row) -> SummaryRow:
+    return {
+        "contender": row.contender,
+        "weights": row.weights,
+        "split": row.split,
+        "action": row.action,
+        "metric": row.metric,
+        "values": list(row.values),
+        "mean": row.mean,
+        "sd": row.spread,
+    }
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_csv(path: Path, rows: Sequence[SummaryRow]) -> None:
     """The summary as a spreadsheet reads it; empty where a metric has no value."""
-    columns = ("contender", "weights", "split", "action", "metric", "mean", "sd")
+    columns: tuple[Column, ...] = ("contender", "weights", "split", "action", "metric", "mean", "sd")
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*columns, "seeds"])
         writer.writerows([*(row[name] for name in columns), len(row["values"])] for row in rows)
-
-
-def print_experiment(workspace: Workspace, record: Mapping[str, Any]) -> None:
-    """The figure that chooses the best epoch, per contender: each action and all, last and best epoch."""
-    chosen = [row for row in record["rows"] if row["metric"] in SELECTION.values()]
-    actions = list(dict.fromkeys(row["action"] for row in chosen))
-    if len(actions) == 2:  # one action, which is all there is
-        actions = [OVERALL]
-    for weights in WEIGHTS if chosen else ():
-        table = Table(f"{weights} epoch", *actions, title=f"{chosen[0]['metric']}, {chosen[0]['split']} split")
-        for label in dict.fromkeys(row["contender"] for row in chosen):
-            found = {r["action"]: r for r in chosen if r["contender"] == label and r["weights"] == weights}
-            table.add_row(label, *(_figure(found.get(action)) for action in actions))
-        out.print(table)
-    if any(row["mean"] is None for row in chosen):
-        out.print("–: a seed has no such figure; compare says why.")
-    for cell in record["cells"]:
-        if cell["why"]:
-            out.print(f"  ✗ {cell['variant'] or ''} {cell['changes']}: {cell['why']}", markup=False, soft_wrap=True)
-    folder = record_path(workspace, record["experiment_id"]).parent
-    out.print(f"experiment  {folder}", markup=False, soft_wrap=True)
-    out.print(f"compare     tubeflow compare {record['experiment_id']}", markup=False, soft_wrap=True)
-
-
-def _figure(row: Mapping[str, Any] | None) -> str:
-    if row is None or row["mean"] is None:
-        return "–"
-    spread = "" if row["sd"] is None else f" ± {row['sd']:.4f}"
-    return f"{row['mean']:.4f}{spread}"

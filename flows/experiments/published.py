@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import model_validator
 
+from flows.experiments.comparison_record import PublishedFigure
 from tasks.engine.config import StageConfig
 
 FIGURES = Path(__file__).parent / "published.yaml"
@@ -64,7 +64,7 @@ def published() -> Published:
     return Published.model_validate(yaml.safe_load(FIGURES.read_text(encoding="utf-8")))
 
 
-def published_rows(dataset: str, metrics: tuple[str, ...]) -> list[dict[str, Any]]:
+def published_rows(dataset: str, metrics: tuple[str, ...]) -> list[PublishedFigure]:
     """One row a figure of datasets that adapter `dataset` reads: method, metric, action, value, table, source."""
     known = published()
     return [

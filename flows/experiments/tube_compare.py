@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged
+from flows.experiments.comparison_record import TubesRow, interval_record
 from flows.experiments.contenders import Contender
 from flows.runs.clip_tube import true_quads
 from flows.runs.finished import FinishedRun
 from models.geometry import polygon_iou
-from models.metrics.comparison import as_plain, mean_difference, mean_interval
+from models.metrics.comparison import mean_difference, mean_interval
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ClipTubes:
 
 def compare_tubes(
     workspace: Workspace, baseline: Contender, other: Contender, clips: Sequence[str], repetitions: int
-) -> dict[str, Any] | None:
+) -> TubesRow | None:
     """Means over clips with bootstrap intervals; None where both stand on the same tubes, or none can be read."""
     a, b = baseline.first, other.first
     if all(a.keys.get("masks", {}).get(clip) == b.keys.get("masks", {}).get(clip) for clip in clips):
@@ -43,19 +44,19 @@ def compare_tubes(
     if not tubes:
         return None
     sizes = np.array([tube.sizes for tube in tubes], np.float64)
-    row = {
+    row: TubesRow = {
         "baseline": baseline.label,
         "contender": other.label,
         "trackers": [a.config.track.tracker, b.config.track.tracker],
         "clips": len(tubes),
-        "iou": as_plain(mean_interval(np.array([tube.overlap for tube in tubes]), repetitions)),
+        "iou": interval_record(mean_interval(np.array([tube.overlap for tube in tubes]), repetitions)),
         "size": [float(side) for side in sizes.mean(axis=0)],
-        "size_difference": as_plain(mean_difference(sizes[:, 1], sizes[:, 0], repetitions)),
+        "size_difference": interval_record(mean_difference(sizes[:, 1], sizes[:, 0], repetitions)),
     }
     known = np.array([tube.truth for tube in tubes if tube.truth is not None], np.float64)
     if len(known):
         row["truth_iou"] = [float(side) for side in known.mean(axis=0)]
-        row["truth_iou_difference"] = as_plain(mean_difference(known[:, 1], known[:, 0], repetitions))
+        row["truth_iou_difference"] = interval_record(mean_difference(known[:, 1], known[:, 0], repetitions))
     return row
 
 
@@ -75,12 +76,13 @@ def read_tubes(workspace: Workspace, runs: tuple[FinishedRun, FinishedRun], clip
     with_truth = None
     if truth is not None and truth.shape == quads[0].shape:
         visible = np.isfinite(truth).all(axis=(2, 3))
-        with_truth = tuple(float(polygon_iou(one[visible], truth[visible]).mean()) for one in quads)
+        first, second = (float(polygon_iou(one[visible], truth[visible]).mean()) for one in quads)
+        with_truth = first, second
     overlap = float(polygon_iou(quads[0], quads[1]).mean())
-    return ClipTubes(overlap, (sizes[0], sizes[1]), with_truth)  # type: ignore[arg-type]
+    return ClipTubes(overlap, (sizes[0], sizes[1]), with_truth)
 
 
-def _truth(workspace: Workspace, run: FinishedRun, clip: str) -> Any:
+def _truth(workspace: Workspace, run: FinishedRun, clip: str) -> NDArray[np.floating] | None:
     try:
         source = workspace.store.read("normalize", run.keys["normalize"][clip], ["source_index"])
     except (KeyError, FileNotFoundError, ArtifactDamaged):

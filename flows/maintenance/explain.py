@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-from rich.tree import Tree
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
-from flows.console import out
 from flows.datasets.clips import dataset_clips
 from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
@@ -66,35 +60,6 @@ def chain(workspace: Workspace, lineage: Lineage) -> Iterator[Lineage]:
                 waiting.append(_read(path))
 
 
-def explain_json(workspace: Workspace, name: str) -> list[list[dict[str, Any]]]:
-    """Every artifact that `name` means, each as its chain."""
-    return [[asdict(one) for one in chain(workspace, lineage)] for lineage in find_artifacts(workspace, name)]
-
-
-def print_explanation(workspace: Workspace, name: str) -> None:
-    """Draw the chains as trees."""
-    for lineage in find_artifacts(workspace, name):
-        tree = Tree(_title(lineage))
-        _grow(tree, workspace, lineage)
-        out.print(tree)
-
-
-def _title(lineage: Lineage) -> str:
-    subject = f"clip {lineage.clip_id}" if lineage.clip_id else f"dataset {lineage.dataset}"
-    return f"[bold]{lineage.stage}[/bold] v{lineage.stage_version}  {subject}  {lineage.key}"
-
-
-def _grow(branch: Tree, workspace: Workspace, lineage: Lineage) -> None:
-    branch.add(f"file      {workspace.store.path(lineage.stage, lineage.key)}")
-    for title, values in (("config", lineage.config), ("inputs", lineage.inputs), ("weights", lineage.weights)):
-        if values:
-            branch.add(f"{title:<9} {json.dumps(dict(values))}")
-    branch.add(f"libraries {', '.join(f'{name} {version}' for name, version in lineage.libraries.items())}")
-    branch.add(f"made      {lineage.created} on {lineage.host} in {lineage.seconds:.3f} s")
-    for stage, key in lineage.parents.items():
-        path = workspace.store.path(stage, key)
-        if path.is_file():
-            parent = _read(path)
-            _grow(branch.add(_title(parent)), workspace, parent)
-        else:
-            branch.add(f"{stage} {key} is not in the store any more")
+def explain(workspace: Workspace, name: str) -> list[list[Lineage]]:
+    """Every artifact that `name` means, each as its chain; raises as `find_artifacts`."""
+    return [list(chain(workspace, lineage)) for lineage in find_artifacts(workspace, name)]

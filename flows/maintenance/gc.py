@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import REFERENCES, read_table
-from flows.console import out
 from flows.experiments.contenders import experiment_runs
 from flows.runs.record import RunRecord, read_runs
 from flows.stages import STAGE_NAMES
 
 GRACE_HOURS = 24.0
+
+
+class GarbageRow(TypedDict):
+    """One artifact of `tubeflow gc --json`."""
+
+    path: str
+    bytes: int
+    runs: list[str]
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,10 @@ class Garbage:
     path: Path
     size: int
     runs: tuple[str, ...]
+
+    def as_json(self) -> GarbageRow:
+        """What `tubeflow gc --json` prints of it."""
+        return {"path": str(self.path), "bytes": self.size, "runs": list(self.runs)}
 
 
 def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
@@ -122,20 +134,3 @@ def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
         workspace.index.forget(one.stage, one.key)
     workspace.index.save()
     workspace.tube_quality.prune()
-
-
-def print_garbage(garbage: list[Garbage], deleted: bool, command: str) -> None:
-    """Per stage how many artifacts and bytes go, which older runs refer to them, and the command that removes them."""
-    for stage, count in Counter(one.stage for one in garbage).items():
-        mine = [one for one in garbage if one.stage == stage]
-        runs = sorted({run for one in mine for run in one.runs})
-        used = f"used by {', '.join(runs)}" if runs else "used by no run"
-        out.print(f"{stage:>10}  {count} artifacts  {sum(one.size for one in mine):,} bytes  {used}", soft_wrap=True)
-    total = sum(one.size for one in garbage)
-    if not garbage:
-        out.print("Nothing to remove: every artifact is used by a run that is kept.")
-    elif deleted:
-        out.print(f"Removed {len(garbage)} artifacts, {total:,} bytes.")
-    else:
-        what = f"{len(garbage)} artifacts, {total:,} bytes"
-        out.print(f"Would remove {what}; do it with: {command} --delete", soft_wrap=True)

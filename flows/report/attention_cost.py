@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rich.table import Table
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig, load_config
-from flows.console import out
 from flows.datasets.clips import dataset_clips
 from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
-from models.attention.cost import AttentionCost, attention_cost, in_words, reduction, total_cost
+from models.attention.cost import AttentionCost, attention_cost, total_cost
 from tasks.engine.plan import Planner, StagePlan
+from tasks.training.config import ModelConfig
 
 
 @dataclass(frozen=True)
-class CostRow:
+class GroupCost:
     """Mean cost of one video of a group of clips, and of the dense block for the same video."""
 
     group: str
@@ -28,29 +27,29 @@ class CostRow:
     dense: AttentionCost
 
 
-def attention_channels(config: PipelineConfig) -> int:
+def attention_channels(model: ModelConfig) -> int:
     """Channels of the feature map that attention works on, derived from the network without computing anything."""
     import torch
 
     from models.backbones import build_backbone
 
     with torch.device("meta"):
-        return build_backbone(config.model.backbone, config.model.split).channels
+        return build_backbone(model.backbone, model.split).channels
 
 
-def backbone_macs(config: PipelineConfig) -> int:
-    """Multiply-accumulates of all segments of a clip through the network around the attention; nothing is computed."""
+def backbone_macs(model: ModelConfig, segments: int) -> int:
+    """Multiply-accumulates of a clip's segments through the network around the attention; nothing is computed."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from models.backbones import build_backbone
 
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net = build_backbone(config.model.backbone, config.model.split).eval()
+        net = build_backbone(model.backbone, model.split).eval()
         before = counter.get_total_flops()  # of the dry run that finds the network's sizes
         net(torch.empty(1, 3, net.frames, net.input_size, net.input_size))
         flops = counter.get_total_flops() - before
-    return int(flops // 2 * len(config.masks.starts))
+    return int(flops // 2 * segments)
 
 
 def tube_positions(
@@ -81,7 +80,7 @@ def mask_positions(workspace: Workspace, masks: StagePlan) -> Mapping[str, tuple
     return found
 
 
-def cost_rows(positions: Mapping[str, tuple[str, int, int]], channels: int, affinity: str) -> list[CostRow]:
+def cost_rows(positions: Mapping[str, tuple[str, int, int]], channels: int, affinity: str) -> list[GroupCost]:
     """One row an action, and one for all clips: the mean over clips of each count."""
     groups: dict[str, list[tuple[int, int]]] = {}
     for action, tube, dense in positions.values():
@@ -93,7 +92,7 @@ def cost_rows(positions: Mapping[str, tuple[str, int, int]], channels: int, affi
         tubes, denses = (
             total_cost(attention_cost(pair[side], channels, affinity=affinity) for pair in pairs) for side in (0, 1)
         )
-        rows.append(CostRow(group, len(pairs), _mean(tubes, len(pairs)), _mean(denses, len(pairs))))
+        rows.append(GroupCost(group, len(pairs), _mean(tubes, len(pairs)), _mean(denses, len(pairs))))
     return rows
 
 
@@ -103,35 +102,10 @@ def _mean(cost: AttentionCost, count: int) -> AttentionCost:
     )
 
 
-def count_flops(workspace: Workspace, name: str, preset: str | None, overrides: Sequence[str]) -> list[CostRow]:
+def count_flops(workspace: Workspace, name: str, preset: str | None, overrides: Sequence[str]) -> list[GroupCost]:
     """Costs of a clip or of a dataset, by name, under a preset or the dataset's last run. Raises CatalogError."""
     is_dataset = name in workspace.datasets.names()
     dataset = name if is_dataset else dataset_of(workspace, name)
     config = load_config(preset, overrides) if preset else last_config(workspace, dataset, overrides)
     positions = tube_positions(workspace, dataset, config, None if is_dataset else name)
-    return cost_rows(positions, attention_channels(config), config.model.affinity or "dot")
-
-
-def print_flops(rows: Sequence[CostRow]) -> None:
-    """Tube and dense block side by side, and what the tube saves."""
-    table = Table(title="multiply-accumulates of one attention block, mean over clips")
-    table.add_column("")
-    for column in ("clips", "positions", "tube (published)", "Non-local", "saved", "tube (true)", "Non-local", "saved",
-                   "executed"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(
-            row.group,
-            str(row.clips),
-            f"{row.tube.positions:,} of {row.dense.positions:,}",
-            in_words(row.tube.published),
-            in_words(row.dense.published),
-            f"{reduction(row.tube.published, row.dense.published):.1%}",
-            in_words(row.tube.true),
-            in_words(row.dense.true),
-            f"{reduction(row.tube.true, row.dense.true):.1%}",
-            in_words(row.tube.executed),
-        )
-    out.print(table)
-    out.print("published: g and W_z only, as the paper counts; true: all projections and the attention products;")
-    out.print("executed: what this program computes for the same result.")
+    return cost_rows(positions, attention_channels(config.model), config.model.affinity or "dot")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,9 @@ NAMES = {
     "auc": ("AUC", True, "chance that a positive clip scores above a negative one"),
 }
 
+Metrics = dict[str, dict[str, dict[str, dict[str, float | str]]]]
+"""Weights → split → action → metric → its value, or why it has none."""
+
 
 def write_report(
     folder: Path,
@@ -68,7 +71,7 @@ def write_report(
         return
     evaluation = workspace.store.read("evaluate", job.key)
     training = workspace.store.read("train", job.parents["train"], ["history"])
-    metrics: dict[str, Any] = json.loads(str(evaluation.arrays["metrics"]))
+    metrics: Metrics = json.loads(str(evaluation.arrays["metrics"]))
     predictions = predictions_frame(evaluation)
     predictions.to_parquet(folder / "predictions.parquet")
     write_json(folder / "metrics.json", metrics)
@@ -156,7 +159,7 @@ def build_report(
     summary: RunSummary,
     config: PipelineConfig,
     plans: Mapping[str, StagePlan],
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     predictions: pd.DataFrame,
     training: Artifact,
     tubes: Mapping[str, ClipTube],
@@ -209,7 +212,7 @@ def build_report(
         lineage=lineage_rows(plans),
         versions=library_versions(),
         quarantined=tuple(
-            page.QuarantineRow(row.clip_id, row.stage, row.reason, row.remedy)
+            page.SetAsideRow(row.clip_id, row.stage, row.reason, row.remedy)
             for row in summary.failures
         ),
         suspicious=tuple(
@@ -239,8 +242,8 @@ def difficulty_alone(
 
 
 def metric_table(
-    metrics: Mapping[str, Any], predictions: pd.DataFrame, split: str, epochs: tuple[int, int]
-) -> tuple[page.Metric, ...]:
+    metrics: Metrics, predictions: pd.DataFrame, split: str, epochs: tuple[int, int]
+) -> tuple[page.MetricLine, ...]:
     """The overall metrics at the last and at the best epoch, side by side; `epochs`: these two, counted from 1."""
     last, best = (metrics.get(name, {}).get(split, {}).get("all", {}) for name in ("last", "best"))
     found = metric_intervals(predictions, split, last)
@@ -248,7 +251,7 @@ def metric_table(
     for name, value in last.items():
         label, higher, explanation = NAMES.get(name, (name, True, ""))
         best_value = _value(best[name], epochs[1]) if name in best else None
-        rows.append(page.Metric(label, _value(value, epochs[0], found.get(name)), best_value, higher, explanation))
+        rows.append(page.MetricLine(label, _value(value, epochs[0], found.get(name)), best_value, higher, explanation))
     return tuple(rows)
 
 
@@ -383,8 +386,8 @@ def cost_table(
     positions = mask_positions(workspace, masks)
     if not positions:
         return None
-    mean = cost_rows(positions, attention_channels(config), config.model.affinity or "dot")[-1]
-    rest, blocks = backbone_macs(config), config.model.stacks
+    mean = cost_rows(positions, attention_channels(config.model), config.model.affinity or "dot")[-1]
+    rest, blocks = backbone_macs(config.model, len(config.masks.starts)), config.model.stacks
     dense, tube = mean.dense.published * blocks, mean.tube.published * blocks
     rows = (
         page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -45,7 +44,7 @@ class ClipPage:
     """
 
     view: ClipView
-    track: Mapping[str, NDArray[Any]]
+    track: Mapping[str, NDArray[np.generic]]
     grid: GridLayer
     fps: float
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -76,13 +75,13 @@ def write_clip_page(path: Path, page: ClipPage) -> Path:
     return write_whole(path, text.encode())
 
 
-def _in_script(value: Mapping[str, Any]) -> str:
+def _in_script(value: Mapping[str, object]) -> str:
     """JSON that can stand inside a script element: no character of it ends one."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def page_json(page: ClipPage) -> dict[str, Any]:
+def page_json(page: ClipPage) -> dict[str, object]:
     """What the page's script draws from."""
     view, series = page.view, page.series
     width, height = view.frame_wh

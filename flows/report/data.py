@@ -39,7 +39,7 @@ class MetricValue:
 
 
 @dataclass(frozen=True)
-class Metric:
+class MetricLine:
     """One headline metric on the held-out split.
 
     Attributes:
@@ -303,7 +303,7 @@ class LineageRow:
 
 
 @dataclass(frozen=True)
-class QuarantineRow:
+class SetAsideRow:
     """A clip that was set aside: where, why in one plain sentence, and what to do."""
 
     clip_id: str
@@ -362,7 +362,7 @@ class ReportData:
     facts: Mapping[str, str] = field(default_factory=dict)
     procedural: bool = False
     remarks: tuple[str, ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[MetricLine, ...] = ()
     chosen_on: str | None = None
     stages: tuple[StageRow, ...] = ()
     predictions: Predictions | None = None
@@ -378,7 +378,7 @@ class ReportData:
     settings: str | None = None
     lineage: tuple[LineageRow, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
-    quarantined: tuple[QuarantineRow, ...] = ()
+    quarantined: tuple[SetAsideRow, ...] = ()
     suspicious: tuple[SuspiciousTube, ...] = ()
     suspicious_of: tuple[int, int] = (0, 0)
     command: str | None = None

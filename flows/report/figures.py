@@ -6,7 +6,7 @@ The ink of every plot is `currentColor`, so that a page in light or dark colours
 import io
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +177,7 @@ def _new_figure(size_inches: tuple[float, float]) -> "tuple[Figure, Axes]":
     return figure, axes
 
 
-def _to_svg(figure: Any, prefix: str, label: str, titles: dict[str, list[str]]) -> str:
+def _to_svg(figure: "Figure", prefix: str, label: str, titles: dict[str, list[str]]) -> str:
     """The figure as one `<svg>` element that can stand beside others in a page.
 
     Args:
@@ -205,8 +205,8 @@ def _to_svg(figure: Any, prefix: str, label: str, titles: dict[str, list[str]]) 
     for gid, texts in titles.items():
         group = root.find(f".//*[@id='{gid}']")
         uses = [] if group is None else group.findall(f".//{{{_SVG}}}use")
-        for use, text in zip(uses, texts, strict=False):
-            ET.SubElement(use, f"{{{_SVG}}}title").text = text
+        for use, words in zip(uses, texts, strict=False):
+            ET.SubElement(use, f"{{{_SVG}}}title").text = words
     for element in root.iter():
         for name, value in element.attrib.items():
             element.set(name, _settle(name, value, prefix))

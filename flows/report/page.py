@@ -5,7 +5,7 @@ import io
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from markupsafe import Markup
 from PIL import Image
@@ -41,9 +41,18 @@ def render_report(path: Path, report: ReportData) -> Path:
     return write_whole(path, page.encode())
 
 
-def _plots(report: ReportData) -> dict[str, Any]:
+class Plots(TypedDict):
+    """What matplotlib drew for the page; segments in a wide and a narrow form, curves by panel."""
+
+    scatter: Markup | None
+    segments: list[tuple[Markup, Markup]]
+    curves: list[tuple[str, Markup]]
+    tubes: Markup | None
+
+
+def _plots(report: ReportData) -> Plots:
     """All plots of the page; Markup, since matplotlib wrote them and escaped the text in them."""
-    plots: dict[str, Any] = {"scatter": None, "segments": [], "curves": [], "tubes": None}
+    plots: Plots = {"scatter": None, "segments": [], "curves": [], "tubes": None}
     if report.predictions is not None:
         svg = figures.scatter_svg(report.predictions, "scatter")
         plots["scatter"] = None if svg is None else Markup(svg)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,28 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
 from flows.draw.pair import PairView, pair_sheet, pair_video
 from flows.runs.clip_tube import ClipTube, draw_from
-from flows.tracking.variants import Track, masks_of, tracks_by_clip
+from flows.runs.last import dataset_of
+from flows.tracking.variants import TrackVariant, masks_of, tracks_by_clip
 from models.geometry import polygon_iou
+
+
+class PairRow(TypedDict):
+    """One clip of `tubeflow inspect --compare --json`."""
+
+    clip: str
+    iou: float
+    worst_frame: int
+    worst_iou: float
+
+
+class PairRecord(TypedDict):
+    """What `tubeflow inspect --compare --json` prints: the clips of least overlap first."""
+
+    trackers: list[str]
+    clips: list[PairRow]
+    notes: list[str]
+    sheet: str
+    video: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +44,37 @@ class TubePair:
     """One clip with the tubes of both trackers; `overlap` (L,) is the IoU of their quads, mean over athletes."""
 
     clip_id: str
-    tracks: tuple[Track, Track]
+    tracks: tuple[TrackVariant, TrackVariant]
     overlap: NDArray[np.float64]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> PairRow:
+        """The clip's row, rounded to four decimals."""
         worst = int(np.argmin(self.overlap))
         return {"clip": self.clip_id, "iou": round(float(self.overlap.mean()), 4), "worst_frame": worst,
                 "worst_iou": round(float(self.overlap[worst]), 4)}  # fmt: skip
+
+
+def compare_trackers(
+    workspace: Workspace, names: tuple[str, str], dataset: str | None, clip: str | None, folder: Path
+) -> PairRecord:
+    """How much two trackers agree on each clip; writes one clip's sheet and video, by default of the worst.
+
+    Raises:
+        CatalogError: they can't be compared, or not on this clip.
+    """
+    name = dataset or (dataset_of(workspace, clip) if clip else only_dataset(workspace))
+    pairs, notes = find_pairs(workspace, name, names)
+    chosen = pairs[0] if clip is None else next((pair for pair in pairs if pair.clip_id == clip), None)
+    if chosen is None:
+        raise CatalogError(f"Clip '{clip}' has no tubes of both '{names[0]}' and '{names[1]}' to compare.")
+    sheet, video = draw_pair(workspace, name, chosen, folder)
+    return {
+        "trackers": list(names),
+        "clips": [pair.as_json() for pair in pairs],
+        "notes": notes,
+        "sheet": str(sheet),
+        "video": str(video),
+    }
 
 
 def only_dataset(workspace: Workspace) -> str:
@@ -73,12 +117,12 @@ def find_pairs(workspace: Workspace, dataset: str, names: tuple[str, str]) -> tu
     return sorted(pairs, key=lambda pair: (float(pair.overlap.mean()), pair.clip_id)), notes
 
 
-def _is(track: Track, name: str) -> bool:
+def _is(track: TrackVariant, name: str) -> bool:
     """Whether a name means this track: its tracker, or the tracker with its weights."""
     return name in (track.tracker, track.title)
 
 
-def _require_both(tracks: Mapping[str, Sequence[Track]], names: tuple[str, str], dataset: str) -> None:
+def _require_both(tracks: Mapping[str, Sequence[TrackVariant]], names: tuple[str, str], dataset: str) -> None:
     known = sorted({track.title for found in tracks.values() for track in found})
     for name in names:
         if not any(_is(track, name) for found in tracks.values() for track in found):
@@ -89,7 +133,7 @@ def _require_both(tracks: Mapping[str, Sequence[Track]], names: tuple[str, str],
             )
 
 
-def _overlap(workspace: Workspace, one: Track, other: Track) -> NDArray[np.float64]:
+def _overlap(workspace: Workspace, one: TrackVariant, other: TrackVariant) -> NDArray[np.float64]:
     quads = [workspace.store.read("track", track.key, ["quads"]).arrays["quads"] for track in (one, other)]
     athletes = max(len(side) for side in quads)
     overlap = np.zeros((athletes, quads[0].shape[1]))
@@ -106,7 +150,7 @@ def draw_pair(workspace: Workspace, dataset: str, pair: TubePair, folder: Path) 
     return pair_sheet(view, base.with_suffix(".png")), pair_video(view, base.with_suffix(".mp4"), fps=tubes[0].fps)
 
 
-def _tube(workspace: Workspace, dataset: str, clip_id: str, track: Track) -> ClipTube:
+def _tube(workspace: Workspace, dataset: str, clip_id: str, track: TrackVariant) -> ClipTube:
     masks_key = masks_of(workspace, track.key)
     if masks_key is None:
         raise CatalogError(

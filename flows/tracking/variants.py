@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
+
+from pydantic import JsonValue
 
 from data_catalog.catalog import Workspace
 from data_catalog.indexed_read import find_record, read_artifact
@@ -22,8 +24,16 @@ from tasks.engine.reasons import config_changes
 STAGES_BEFORE = ("normalize", "detect")
 
 
+class StageSettings(TypedDict):
+    """What one stage of a tube was made with; without config where nothing is known of it."""
+
+    config: dict[str, JsonValue] | None
+    weights: NotRequired[list[str]]
+    version: NotRequired[int]
+
+
 @dataclass(frozen=True)
-class Track:
+class TrackVariant:
     """One track artifact and what it was made with.
 
     Attributes:
@@ -34,7 +44,7 @@ class Track:
     """
 
     record: Record
-    made: Mapping[str, Any]
+    made: Mapping[str, StageSettings]
     variant: str
     title: str
 
@@ -50,27 +60,27 @@ class Track:
 
     @property
     def tracker(self) -> str:
-        return str(self.made["track"]["config"].get("tracker", "?"))
+        return str((self.made["track"]["config"] or {}).get("tracker", "?"))
 
 
-def describe_track(workspace: Workspace, record: Record) -> Track:
+def describe_track(workspace: Workspace, record: Record) -> TrackVariant:
     """A track artifact with the settings of everything that led to it."""
     rows, parents = workspace.index.rows, json.loads(record.parents)
-    made: dict[str, Any] = {}
+    made: dict[str, StageSettings] = {}
     for stage in STAGES_BEFORE:
         parent = rows.get((stage, parents.get(stage, "")))
         made[stage] = {"config": None} if parent is None else _settings(parent)
     made["track"] = _settings(record)
     digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]
-    return Track(record, made, digest, _title(made["track"]["config"], json.loads(record.weights)))
+    return TrackVariant(record, made, digest, _title(made["track"]["config"] or {}, json.loads(record.weights)))
 
 
-def _settings(record: Record) -> dict[str, Any]:
+def _settings(record: Record) -> StageSettings:
     config = json.loads(record.config).get(record.stage, {})
     return {"config": config, "weights": sorted(json.loads(record.weights).values()), "version": record.stage_version}
 
 
-def _title(config: Mapping[str, Any], weights: Iterable[str]) -> str:
+def _title(config: Mapping[str, JsonValue], weights: Iterable[str]) -> str:
     """`nano nanotrack_v2`: the tracker, and what the names of its weights files have in common."""
     stems = [Path(name).stem for name in weights]
     alike = itertools.takewhile(lambda signs: len(set(signs)) == 1, zip(*stems, strict=False))
@@ -78,10 +88,10 @@ def _title(config: Mapping[str, Any], weights: Iterable[str]) -> str:
     return " ".join(filter(None, [str(config.get("tracker", "?")), common, str(config.get("preset") or "")]))
 
 
-def tracks_by_clip(workspace: Workspace, dataset: str) -> dict[str, list[Track]]:
+def tracks_by_clip(workspace: Workspace, dataset: str) -> dict[str, list[TrackVariant]]:
     """Every clip's track artifacts that are there, newest first."""
     there = workspace.store.scan("track")
-    found: dict[str, list[Track]] = defaultdict(list)
+    found: dict[str, list[TrackVariant]] = defaultdict(list)
     newest_first = sorted(workspace.index.rows.values(), key=lambda row: row.created, reverse=True)
     for record in newest_first:
         if record.stage == "track" and record.dataset == dataset and record.key in there:
@@ -89,7 +99,7 @@ def tracks_by_clip(workspace: Workspace, dataset: str) -> dict[str, list[Track]]
     return dict(found)
 
 
-def clip_tracks(workspace: Workspace, dataset: str, clip: str, current: str | None) -> list[Track]:
+def clip_tracks(workspace: Workspace, dataset: str, clip: str, current: str | None) -> list[TrackVariant]:
     """One clip's track artifacts, newest first; `current` among them even where another dataset made it."""
     rows = [
         row
@@ -100,7 +110,7 @@ def clip_tracks(workspace: Workspace, dataset: str, clip: str, current: str | No
     return [describe_track(workspace, row) for row in rows if workspace.store.exists("track", row.key)]
 
 
-def changes(track: Track, current: Track) -> list[str]:
+def changes(track: TrackVariant, current: TrackVariant) -> list[str]:
     """What makes a tube another one than the current: settings, weights, the first-frame box."""
     found = []
     for stage in ("normalize", "detect", "track"):
@@ -129,14 +139,14 @@ def masks_of(workspace: Workspace, track_key: str, preferred: str | None = None)
     return max(rows, key=lambda row: row.created).key if rows else None
 
 
-def read_tube(workspace: Workspace, track_key: str, masks_key: str | None = None) -> dict[str, Any]:
+def read_tube(workspace: Workspace, track_key: str, masks_key: str | None = None) -> dict[str, object]:
     """Everything that the pages draw of one tube. Raises NoArtifact."""
     record = find_record(workspace, "track", track_key)
     track = describe_track(workspace, record)
     artifact = read_artifact(workspace, "track", track_key)
     width, height = int(artifact.attrs["width"]), int(artifact.attrs["height"])
     masks_key = masks_of(workspace, track_key, masks_key)
-    found = {
+    found: dict[str, object] = {
         "track_key": track_key,
         "masks_key": masks_key,
         "normalize_key": artifact.lineage.parents["normalize"],
@@ -172,7 +182,7 @@ def _grid_layer(workspace: Workspace, key: str, frame_wh: tuple[int, int]) -> Gr
 SERIES = ("change", "likeness", "inside")
 
 
-def quality_json(workspace: Workspace, track_key: str, masks_key: str | None) -> dict[str, Any] | None:
+def quality_json(workspace: Workspace, track_key: str, masks_key: str | None) -> dict[str, object] | None:
     """What `tube_quality` says of a tube, with the series behind it; None where it was not measured."""
     row = workspace.tube_quality.rows.get((track_key, masks_key or ""))
     if row is None:

@@ -12,19 +12,13 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 CSRF_HEADER = "x-tubeflow-csrf"
@@ -100,7 +94,7 @@ class Access:
             return False
 
 
-class Refused(Exception):
+class Refusal(Exception):
     """A request that goes no further: status and one sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -111,7 +105,7 @@ class Refused(Exception):
 class Guard:
     """ASGI middleware in front of everything."""
 
-    def __init__(self, app: App, access: Access) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,7 +115,7 @@ class Guard:
         if scope["type"] != "http":
             raise RuntimeError(f"this server speaks HTTP only, not {scope['type']}")
 
-        async def send_guarded(message: MutableMapping[str, Any]) -> None:
+        async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -131,7 +125,7 @@ class Guard:
 
         try:
             answer = self._check(scope)
-        except Refused as exc:
+        except Refusal as exc:
             answer = JSONResponse({"error": str(exc)}, exc.status)
         if answer is not None:
             await answer(scope, receive, send_guarded)
@@ -139,16 +133,16 @@ class Guard:
         await self._app(scope, _limited(receive), send_guarded)
 
     def _check(self, scope: Scope) -> Response | None:
-        """None lets the request through; a response answers it. Raises Refused."""
+        """None lets the request through; a response answers it. Raises Refusal."""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._access.knows_host(hosts[0]):
-            raise Refused(421, "This server isn't known by that name; open the address that tubeflow view printed.")
+            raise Refusal(421, "This server isn't known by that name; open the address that tubeflow view printed.")
         if scope["method"] not in ("GET", "HEAD", "POST"):
-            raise Refused(405, "This server answers GET and POST only.")
+            raise Refusal(405, "This server answers GET and POST only.")
         navigation = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not navigation:
-            raise Refused(403, "Requests from pages of another site are refused.")
+            raise Refusal(403, "Requests from pages of another site are refused.")
         entered = self._enter(scope, headers)
         if entered is None and scope["method"] == "POST":
             self._check_write(scope, headers, hosts[0])
@@ -165,7 +159,7 @@ class Guard:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = dict(query).get("token", "")
         if scope["method"] != "GET" or not _same(given, token):
-            raise Refused(401, "This server asks for its token; open the address that tubeflow view printed.")
+            raise Refusal(401, "This server asks for its token; open the address that tubeflow view printed.")
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         # One leading slash, whatever the path was: two would send the browser to another host.
         target = "/" + scope["path"].lstrip("/\\") + (f"?{rest}" if rest else "")
@@ -176,21 +170,21 @@ class Guard:
     def _check_write(self, scope: Scope, headers: Headers, host: str) -> None:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Refused(403, "Only this server's own pages may change something.")
+            raise Refusal(403, "Only this server's own pages may change something.")
         if not _same(headers.get(CSRF_HEADER, ""), self._access.csrf):
-            raise Refused(403, "The page is older than this server; reload it and try again.")
+            raise Refusal(403, "The page is older than this server; reload it and try again.")
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise Refused(415, "Write JSON, with the content type application/json.")
+            raise Refusal(415, "Write JSON, with the content type application/json.")
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
-            raise Refused(413, f"A write is at most {MAX_BODY} bytes long.")
+            raise Refusal(413, f"A write is at most {MAX_BODY} bytes long.")
 
 
 def _limited(receive: Receive) -> Receive:
     """The same body, cut off where it grows beyond what any write needs (a chunked one says no length)."""
     seen = 0
 
-    async def limited() -> MutableMapping[str, Any]:
+    async def limited() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))

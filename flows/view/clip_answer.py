@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+import pandas as pd
+from pydantic import JsonValue
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.indexed_read import read_artifact
 from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError
-from flows.draw.tube_layers import numbers
+from flows.draw.tube_layers import number, numbers
 from flows.runs.clip_tube import true_quads
 from flows.runs.finished import find_run
 from flows.runs.record import read_runs
@@ -31,12 +33,12 @@ SHOWN_RUNS = 20
 USUAL_FPS = 25
 
 
-def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
+def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, object]:
     """The answer of /api/clip. Raises UnknownClip."""
     state, record = snapshot.clip(dataset, clip)
     workspace = snapshot.workspace
     keys = {stage: done_key(state.plans, stage, clip) for stage in ("normalize", "detect", "track", "masks")}
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "dataset": dataset,
         "clip": clip,
         "procedural": state.procedural,
@@ -64,7 +66,7 @@ def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
     }
 
 
-def labels_json(record: ClipRecord) -> dict[str, Any]:
+def labels_json(record: ClipRecord) -> dict[str, object]:
     """A clip's labels, edits included."""
     names = ("split", "action", "score", "difficulty", "label", "start_frame", "end_frame", "bad")
     return {
@@ -77,7 +79,7 @@ def labels_json(record: ClipRecord) -> dict[str, Any]:
     }
 
 
-def _frames_part(workspace: Workspace, state: DatasetState, record: ClipRecord, key: str) -> dict[str, Any]:
+def _frames_part(workspace: Workspace, state: DatasetState, record: ClipRecord, key: str) -> dict[str, object]:
     """Frames, video, first-frame boxes in pixels of the frame, and the truth where a program drew the clip."""
     artifact = read_artifact(workspace, "normalize", key, ["frame_offsets", "source_index"])
     attrs, index = artifact.attrs, artifact.arrays["source_index"]
@@ -124,7 +126,7 @@ def to_source(box: list[float], source: tuple[int, int], frame: tuple[int, int])
     return [round(value, 2) for value in (x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down)]
 
 
-def _detections(workspace: Workspace, state: DatasetState, key: str) -> dict[str, Any]:
+def _detections(workspace: Workspace, state: DatasetState, key: str) -> dict[str, object]:
     artifact = read_artifact(workspace, "detect", key)
     return {
         "key": key,
@@ -136,7 +138,7 @@ def _detections(workspace: Workspace, state: DatasetState, key: str) -> dict[str
     }
 
 
-def variants_json(workspace: Workspace, dataset: str, clip: str, current: str | None) -> list[dict[str, Any]]:
+def variants_json(workspace: Workspace, dataset: str, clip: str, current: str | None) -> list[dict[str, object]]:
     """All tubes of a clip that are there, newest first, each with what makes it another one than the current."""
     tracks = clip_tracks(workspace, dataset, clip, current)
     shown = next((track for track in tracks if track.key == current), tracks[0] if tracks else None)
@@ -162,9 +164,17 @@ def _parents(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text).values())
 
 
-def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, Any]]:
+class RecordedScore(TypedDict):
+    """What a run predicted of a clip, and the label that it had then."""
+
+    score: float | None
+    true: float | None
+    segments: JsonValue
+
+
+def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, object]]:
     """The dataset's runs that trained and evaluated a network, newest first, with what each predicted of this clip."""
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     for run in reversed(read_runs(workspace)):
         if run.dataset != dataset or not run.evaluated or len(found) >= SHOWN_RUNS:
             continue
@@ -189,7 +199,7 @@ def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, A
 
 
 @functools.lru_cache(maxsize=KEPT_RUNS)
-def _predictions(root: Path, run_id: str) -> Any:
+def _predictions(root: Path, run_id: str) -> pd.DataFrame | None:
     """A run's table of predictions; a finished run doesn't change. None where it has none."""
     try:
         return find_run(Workspace(root), run_id).predictions()
@@ -197,7 +207,7 @@ def _predictions(root: Path, run_id: str) -> Any:
         return None
 
 
-def recorded(workspace: Workspace, run_id: str, clip: str) -> dict[str, dict[str, Any]]:
+def recorded(workspace: Workspace, run_id: str, clip: str) -> dict[str, RecordedScore]:
     """What a run itself predicted of a clip: weights → score, segments, true; empty where it wasn't evaluated."""
     table = _predictions(workspace.root, run_id)
     if table is None:
@@ -206,28 +216,28 @@ def recorded(workspace: Workspace, run_id: str, clip: str) -> dict[str, dict[str
     segments = [name for name in table.columns if name.startswith("segment_")]
     return {
         str(row["weights"]): {
-            "score": numbers(row["predicted"], 4),
-            "true": numbers(row["true"], 4),
+            "score": number(row["predicted"], 4),
+            "true": number(row["true"], 4),
             "segments": numbers(row[segments].to_numpy(np.float64), 4),
         }
         for _, row in mine.iterrows()
     }
 
 
-def history_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, Any]]:
+def history_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, object]]:
     """Who corrected what of this clip, oldest first."""
     edits = workspace.datasets.edits(dataset).read()
     return [asdict(edit) for edit in edits if edit.clip_id == clip]
 
 
-def lineage_json(workspace: Workspace, stage: str, key: str) -> dict[str, Any] | None:
+def lineage_json(workspace: Workspace, stage: str, key: str) -> dict[str, object] | None:
     """Where an artifact comes from and where its file is; None where it is gone meanwhile."""
     path = workspace.store.path(stage, key)
     try:
         lineage, size = workspace.store.lineage(stage, key), path.stat().st_size
     except (FileNotFoundError, ArtifactDamaged):
         return None
-    told: Mapping[str, Any] = asdict(lineage)
+    told: Mapping[str, object] = asdict(lineage)
     wanted = ("stage", "key", "config", "inputs", "weights", "parents", "libraries", "seconds", "host", "created")
     return {
         **{name: told[name] for name in wanted},

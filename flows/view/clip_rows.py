@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 StageState = Literal["hit", "missing", "quarantined", "waiting"]
 State = Literal["done", "missing", "quarantined", "bad"]
@@ -168,8 +168,8 @@ def _unknown_last(value: float | None, sign: int, row: ClipRow) -> tuple[int, fl
     return {"quarantined": 1, "missing": 2}.get(row.state, 3), 0.0
 
 
-def row_json(row: ClipRow, thumb: str | None, page: str) -> dict[str, Any]:
-    """A row as the API gives it."""
+def row_json(row: ClipRow, thumb: str | None, page: str) -> dict[str, object]:
+    """A row as the API returns it."""
     wrong, missing = row.problem, row.missing
     return {
         "dataset": row.dataset,

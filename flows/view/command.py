@@ -6,9 +6,9 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
+from pydantic import JsonValue
 
 from flows.config import PipelineConfig, load_config, preset_names
 from flows.stages import STAGE_NAMES
@@ -62,9 +62,9 @@ def nearest_preset(config: PipelineConfig) -> tuple[str, list[str]]:
     return name, overrides
 
 
-def _differences(prefix: str, preset: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _differences(prefix: str, preset: Mapping[str, JsonValue], wanted: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """`section.field` → value, for every leaf in which two configs differ."""
-    found: dict[str, Any] = {}
+    found: dict[str, JsonValue] = {}
     for name, value in wanted.items():
         given = preset.get(name)
         if isinstance(value, dict) and isinstance(given, dict) and value and given:
@@ -74,7 +74,7 @@ def _differences(prefix: str, preset: Mapping[str, Any], wanted: Mapping[str, An
     return found
 
 
-def _yaml_value(value: Any) -> str:
+def _yaml_value(value: JsonValue) -> str:
     """What an override says so that the same value is read from it."""
     if value is None:
         return ""

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from data_catalog.catalog import CatalogError
 from flows.console import PROGRESS, PROGRESS_LINES
@@ -32,7 +32,7 @@ PROGRAM = "import sys; sys.argv[0] = 'tubeflow'; from flows.cli import app; app(
 
 
 @dataclass
-class Job:
+class RerunJob:
     """One run under way or ended.
 
     Attributes:
@@ -59,7 +59,7 @@ class Job:
     began: float = field(default_factory=time.monotonic)
     ended: float | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """What the pages poll."""
         names = ("id", "via", "dataset", "clip", "scope", "command", "state", "started", "stage", "done", "total")
         seconds = (self.ended or time.monotonic()) - self.began
@@ -82,15 +82,15 @@ class Jobs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._jobs: collections.OrderedDict[str, Job] = collections.OrderedDict()
+        self._jobs: collections.OrderedDict[str, RerunJob] = collections.OrderedDict()
         self._processes: dict[str, subprocess.Popen[str]] = {}
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[RerunJob]:
         """Newest first."""
         with self._lock:
             return list(reversed(self._jobs.values()))
 
-    def get(self, name: str) -> Job:
+    def get(self, name: str) -> RerunJob:
         """Raises NoJob."""
         with self._lock:
             job = self._jobs.get(name)
@@ -98,7 +98,7 @@ class Jobs:
             raise NoJob("This run isn't known to the server, which was started after it.")
         return job
 
-    def add(self, job: Job) -> None:
+    def add(self, job: RerunJob) -> None:
         """Remember a job. Raises CatalogError where one of its dataset is under way."""
         with self._lock:
             for other in self._jobs.values():
@@ -108,7 +108,7 @@ class Jobs:
             while len(self._jobs) > KEPT_JOBS:
                 self._jobs.popitem(last=False)
 
-    def start_local(self, job: Job, words: Sequence[str], finished: Callable[[], None]) -> Job:
+    def start_local(self, job: RerunJob, words: Sequence[str], finished: Callable[[], None]) -> RerunJob:
         """Run `tubeflow …` in a process of its own; `finished` is called before its end is told."""
         job.command = shown(list(words))
         self.add(job)
@@ -131,7 +131,7 @@ class Jobs:
         threading.Thread(target=self._follow, args=(job, process, finished), daemon=True).start()
         return job
 
-    def _follow(self, job: Job, process: subprocess.Popen[str], finished: Callable[[], None]) -> None:
+    def _follow(self, job: RerunJob, process: subprocess.Popen[str], finished: Callable[[], None]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             _read_line(job, line)
@@ -149,7 +149,7 @@ class Jobs:
             last = next((line for line in reversed(job.lines) if line.strip()), "")
             job.end("failed", last or f"The run ended with status {status}.")
 
-    def cancel(self, name: str) -> Job:
+    def cancel(self, name: str) -> RerunJob:
         """Ask a local run to stop, and make it after ten seconds. Raises NoJob, CatalogError."""
         job = self.get(name)
         with self._lock:
@@ -187,7 +187,7 @@ def _stop(process: subprocess.Popen[str], how: signal.Signals) -> None:
             os.killpg(process.pid, how)
 
 
-def _read_line(job: Job, line: str) -> None:
+def _read_line(job: RerunJob, line: str) -> None:
     """A line of the child's output: progress, or something that a person reads."""
     if line.startswith('{"progress"'):
         with contextlib.suppress(ValueError, KeyError, TypeError):

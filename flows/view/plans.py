@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.runs.last import last_whole_run
 from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, section
+from flows.view.clip_rows import StageState
 from flows.view.command import run_words, shown
 from flows.view.rows import stage_state
 from flows.view.state import DatasetState, Snapshot
@@ -19,12 +20,38 @@ ABOUT = {
 }
 
 
-def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
+class StageRow(TypedDict):
+    """Where a clip, or the whole dataset, stands in one stage, and why."""
+
+    stage: str
+    state: StageState
+    why: str | None
+
+
+class CommandRow(TypedDict):
+    """A command that has something to do: for one clip's tube (`clip`), or for everything that follows (`all`)."""
+
+    scope: str
+    command: str
+    title: str
+    about: str
+
+
+class PlanRecord(TypedDict):
+    """The answer of /api/plan: stages of the clip and of its dataset, and the commands."""
+
+    stages: list[StageRow]
+    dataset: list[StageRow]
+    commands: list[CommandRow]
+    note: str | None
+
+
+def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> PlanRecord:
     """The state of every stage for one clip and its dataset, and the commands. Raises UnknownClip."""
     state, record = snapshot.clip(dataset, clip)
     if state.config is None:
         return {"stages": [], "dataset": [], "commands": [], "note": state.note}
-    stages = [
+    stages: list[StageRow] = [
         {
             "stage": name,
             "state": stage_state(plan, clip),
@@ -46,13 +73,13 @@ def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, Any]:
     }
 
 
-def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> list[dict[str, Any]]:
+def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> list[StageRow]:
     """pack, train and evaluate as they are planned for all clips that aren't marked bad."""
     assert state.config is not None
     good = [record for record in state.records.values() if not record.bad]
     planner = Planner(workspace, state.name, good)
     plans: dict[str, StagePlan] = {name: without_bad(state, plan) for name, plan in state.plans.items()}
-    found: list[dict[str, Any]] = []
+    found: list[StageRow] = []
     for stage in DATASET_STAGES[: max(0, STAGE_NAMES.index(until) + 1 - len(CLIP_STAGES))]:
         try:
             plan = planner.dataset_stage(stage, section(stage, state.config), plans)
@@ -74,7 +101,7 @@ def without_bad(state: DatasetState, plan: StagePlan) -> StagePlan:
 
 
 def _wanted(
-    snapshot: Snapshot, state: DatasetState, clip: str, following: list[dict[str, Any]]
+    snapshot: Snapshot, state: DatasetState, clip: str, following: list[StageRow]
 ) -> list[tuple[str, str, list[str]]]:
     """Scope, title and words of each command that has something to do."""
     found = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TypedDict
 from uuid import UUID
 
 import httpx
@@ -14,14 +14,22 @@ from prefect.settings import get_current_settings
 
 from data_catalog.catalog import CatalogError
 from flows.execution.prefect_setup import TAG, own_server
-from flows.view.jobs import Job, State
+from flows.view.jobs import RerunJob, State
 
 FLOW = "pipeline"
 POLL_SECONDS = 1.0
 ASK_SECONDS = 3.0
 
 
-def prefect_json() -> dict[str, Any]:
+class PrefectState(TypedDict):
+    """Address of the configured server, its deployment of the pipeline, or what is lacking; all None without one."""
+
+    server: str | None
+    deployment: str | None
+    note: str | None
+
+
+def prefect_json() -> PrefectState:
     """Whether runs can go through a Prefect server: its address, the deployment, or a sentence on what is lacking."""
     if own_server():
         return {"server": None, "deployment": None, "note": None}
@@ -56,8 +64,8 @@ def _deployment() -> tuple[UUID, str]:
     return first.id, f"{FLOW}/{first.name}"
 
 
-def start_prefect(job: Job, parameters: dict[str, Any]) -> UUID:
-    """Start the deployment with these parameters; gives the flow run's id.
+def start_prefect(job: RerunJob, parameters: dict[str, object]) -> UUID:
+    """Start the deployment with these parameters; returns the flow run's id.
 
     Raises:
         CatalogError: no server, no deployment, or it refuses.
@@ -74,7 +82,7 @@ def start_prefect(job: Job, parameters: dict[str, Any]) -> UUID:
     return run.id
 
 
-def follow_prefect(job: Job, run_id: UUID) -> None:
+def follow_prefect(job: RerunJob, run_id: UUID) -> None:
     """Ask the server how the run is until it has ended; a server that is away is asked again."""
     while job.state == "running":
         time.sleep(POLL_SECONDS)

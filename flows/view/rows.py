@@ -80,7 +80,7 @@ def done_key(plans: Mapping[str, StagePlan], stage: str, clip: str) -> str | Non
 
 
 def row_answer(row: ClipRow) -> dict[str, object]:
-    """A row as the API gives it, with its addresses."""
+    """A row as the API returns it, with its addresses."""
     return row_json(row, thumb_url(row.normalize_key, row.track_key, row.frame), clip_url(row.dataset, row.clip))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +22,7 @@ from flows.view.api.clip import clip_routes
 from flows.view.api.disagreements import disagreement_routes
 from flows.view.api.gallery import gallery_routes
 from flows.view.api.media import media_routes
-from flows.view.api.scores import score_routes
+from flows.view.api.network_scores import score_routes
 from flows.view.api.writes import write_routes
 from flows.view.jobs import Jobs, NoJob
 from flows.view.pages import page_routes
@@ -66,7 +65,7 @@ def _tell_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def wrong_request(request: Request, exc: RequestValidationError) -> JSONResponse:
-        faults = [f"{_field(error)}: {error['msg']}" for error in exc.errors()]
+        faults = [f"{_field(error['loc'])}: {error['msg']}" for error in exc.errors()]
         return tell(422, f"This can't be used: {'; '.join(faults)}")
 
     @app.exception_handler(CatalogError)
@@ -86,5 +85,5 @@ def _tell_errors(app: FastAPI) -> None:
         return tell(500, "The server failed at this; its terminal says more")
 
 
-def _field(error: Any) -> str:
-    return ".".join(str(part) for part in error["loc"] if part not in ("query", "body", "path")) or "request"
+def _field(location: Sequence[str | int]) -> str:
+    return ".".join(str(part) for part in location if part not in ("query", "body", "path")) or "request"

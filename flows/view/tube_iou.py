@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.indexed_read import read_artifact
@@ -12,8 +11,8 @@ from flows.draw.tube_layers import numbers
 from models.geometry import polygon_iou
 
 
-def overlap(workspace: Workspace, a: str, b: str) -> dict[str, Any]:
-    """IoU of two tubes over time; an athlete that only one of them has overlaps with nothing.
+def tube_iou(workspace: Workspace, a: str, b: str) -> NDArray[np.float64]:
+    """IoU (A, L) of two tubes over time; an athlete that only one of them has overlaps with nothing.
 
     Raises:
         NoArtifact: one of them isn't there.
@@ -27,9 +26,14 @@ def overlap(workspace: Workspace, a: str, b: str) -> dict[str, Any]:
     athletes = np.zeros((max(len(one), len(other)), one.shape[1]))
     both = min(len(one), len(other))
     athletes[:both] = polygon_iou(one[:both], other[:both])
+    return athletes
+
+
+def tube_iou_json(athletes: NDArray[np.float64]) -> dict[str, object]:
+    """The answer of /api/iou: each athlete's, their mean over time, and the frame where they agree least."""
     mean = athletes.mean(axis=0)
     return {
-        "count": int(one.shape[1]),
+        "count": int(athletes.shape[1]),
         "iou": numbers(mean, 4),
         "athletes": numbers(athletes, 4),
         "mean": round(float(mean.mean()), 4),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -243,8 +242,3 @@ METRICS = {
     "mse": ResampledMetric(mse_many, pooled_mean_many),
     "accuracy": ResampledMetric(accuracy_many, pooled_mean_many),
 }
-
-
-def as_plain(figure: Interval | PairedTest) -> dict[str, Any]:
-    """A figure as JSON holds it."""
-    return dict(figure.__dict__)

@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import numpy as np
@@ -20,19 +20,19 @@ from fastapi import APIRouter, Query
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.indexed_read import NoArtifact
 from data_catalog.tables.tube_overlap import Overlap, TubeOverlapTable, pair
-from flows.tracking.variants import Track, changes, tracks_by_clip
+from flows.tracking.variants import TrackVariant, changes, tracks_by_clip
 from flows.view.rows import thumb_url
 from flows.view.state import ViewState
-from flows.view.tube_iou import overlap
+from flows.view.tube_iou import tube_iou
 
 logger = logging.getLogger(__name__)
 
 SAVE_EVERY = 500
-Tracks = Mapping[str, list[Track]]
+Tracks = Mapping[str, list[TrackVariant]]
 
 
 @dataclass
-class Comparison:
+class VariantComparison:
     """Two variants of one dataset.
 
     Attributes:
@@ -41,7 +41,7 @@ class Comparison:
         failed: clips whose tubes can't be compared.
     """
 
-    pairs: dict[str, tuple[Track, Track]]
+    pairs: dict[str, tuple[TrackVariant, TrackVariant]]
     known: dict[tuple[str, str], Overlap]
     done: int = 0
     failed: set[str] = field(default_factory=set)
@@ -55,7 +55,7 @@ class Comparisons:
         self._state, self._lock = state, threading.Lock()
         self._generation = -1
         self._tracks: dict[str, Tracks] = {}
-        self._found: dict[tuple[str, str, str], Comparison] = {}
+        self._found: dict[tuple[str, str, str], VariantComparison] = {}
 
     def tracks(self, dataset: str) -> Tracks:
         """Every clip's tubes, read once for each state of the workspace. Raises UnknownClip."""
@@ -68,7 +68,7 @@ class Comparisons:
                 self._tracks[dataset] = tracks_by_clip(snapshot.workspace, dataset)
             return self._tracks[dataset]
 
-    def get(self, dataset: str, a: str, b: str) -> Comparison:
+    def get(self, dataset: str, a: str, b: str) -> VariantComparison:
         """The comparison of two variants, begun where it isn't there. Raises CatalogError where one is unknown."""
         tracks = self.tracks(dataset)
         with self._lock:
@@ -76,13 +76,13 @@ class Comparisons:
             if name not in self._found:
                 workspace = self._state.workspace
                 table = TubeOverlapTable(workspace.catalog / "tube_overlap.parquet", workspace.notice)
-                found = Comparison(_pairs(tracks, a, b), table.read())
+                found = VariantComparison(_pairs(tracks, a, b), table.read())
                 self._found[name] = found
                 threading.Thread(target=_compute, args=(workspace, table, found), daemon=True).start()
             return self._found[name]
 
 
-def _pairs(tracks: Tracks, a: str, b: str) -> dict[str, tuple[Track, Track]]:
+def _pairs(tracks: Tracks, a: str, b: str) -> dict[str, tuple[TrackVariant, TrackVariant]]:
     known = {track.variant for found in tracks.values() for track in found}
     if a not in known or b not in known or a == b:
         raise CatalogError("Choose two different ways of tracking that this dataset has tubes of.")
@@ -94,7 +94,7 @@ def _pairs(tracks: Tracks, a: str, b: str) -> dict[str, tuple[Track, Track]]:
     return pairs
 
 
-def _compute(workspace: Workspace, table: TubeOverlapTable, comparison: Comparison) -> None:
+def _compute(workspace: Workspace, table: TubeOverlapTable, comparison: VariantComparison) -> None:
     """All overlaps that aren't known, saved now and then."""
     fresh: list[Overlap] = []
     try:
@@ -102,12 +102,13 @@ def _compute(workspace: Workspace, table: TubeOverlapTable, comparison: Comparis
             keys = pair(one.key, other.key)
             if keys not in comparison.known:
                 try:
-                    told = overlap(workspace, *keys)
+                    over_time = tube_iou(workspace, *keys).mean(axis=0)
                 except (CatalogError, NoArtifact):
                     comparison.failed.add(clip)
                 else:
-                    worst = int(told["worst"])
-                    row = Overlap(*keys, told["mean"], told["iou"][worst], worst)
+                    worst = int(over_time.argmin())
+                    mean, least = round(float(over_time.mean()), 4), round(float(over_time[worst]), 4)
+                    row = Overlap(*keys, mean, least, worst)
                     comparison.known[keys] = row
                     fresh.append(row)
             comparison.done += 1
@@ -127,13 +128,13 @@ def disagreement_routes(state: ViewState) -> APIRouter:
     router, comparisons = APIRouter(), Comparisons(state)
 
     @router.get("/variants")
-    def variants(dataset: str) -> list[dict[str, Any]]:
+    def variants(dataset: str) -> list[dict[str, object]]:
         tracks = comparisons.tracks(dataset)
         shown = state.current().dataset(dataset)
         plan = shown.plans.get("track")
         current = {job.key for clip, job in plan.jobs.items() if clip in plan.hits} if plan else set()
         counts = Counter(variant for found in tracks.values() for variant in {track.variant for track in found})
-        kinds: dict[str, Track] = {}
+        kinds: dict[str, TrackVariant] = {}
         in_use: set[str] = set()
         for found in tracks.values():
             for track in found:
@@ -158,7 +159,7 @@ def disagreement_routes(state: ViewState) -> APIRouter:
         b: str,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         found = comparisons.get(dataset, a, b)
         kinds = [track for tracks in comparisons.tracks(dataset).values() for track in tracks]
         first = {track.variant: track for track in reversed(kinds)}
@@ -176,14 +177,14 @@ def disagreement_routes(state: ViewState) -> APIRouter:
     return router
 
 
-def _rows(comparison: Comparison) -> list[tuple[str, Overlap]]:
+def _rows(comparison: VariantComparison) -> list[tuple[str, Overlap]]:
     """Clips whose overlap is known, those that agree least first."""
     known = dict(comparison.known)
     found = [(clip, known[keys]) for clip, (a, b) in comparison.pairs.items() if (keys := pair(a.key, b.key)) in known]
     return sorted(found, key=lambda item: (item[1].mean, item[0]))
 
 
-def _row_json(dataset: str, clip: str, tracks: tuple[Track, Track], row: Overlap) -> dict[str, Any]:
+def _row_json(dataset: str, clip: str, tracks: tuple[TrackVariant, TrackVariant], row: Overlap) -> dict[str, object]:
     thumbs = [thumb_url(track.normalize_key, track.key, row.worst_frame) for track in tracks]
     query = {"dataset": dataset, "clip": clip, "a": tracks[0].key, "b": tracks[1].key, "frame": row.worst_frame}
     return {
@@ -199,7 +200,7 @@ def _row_json(dataset: str, clip: str, tracks: tuple[Track, Track], row: Overlap
     }
 
 
-def _told_apart(track: Track, others: list[Track]) -> str:
+def _told_apart(track: TrackVariant, others: list[TrackVariant]) -> str:
     """The tracker's title, with what else differs where another one has the same title."""
     alike = [other for other in others if other.title == track.title and other.variant != track.variant]
     if not alike:

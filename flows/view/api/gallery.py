@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from importlib.metadata import version
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypedDict
 
 from fastapi import APIRouter, Depends, Query
 
@@ -17,6 +17,14 @@ from flows.view.rows import clip_url, row_answer
 from flows.view.state import ViewState
 
 MAX_ROWS = 500
+
+
+class Neighbour(TypedDict):
+    """The clip before or after another one, and the address of its page."""
+
+    dataset: str
+    clip: str
+    page: str
 
 
 def row_query(
@@ -42,7 +50,7 @@ def gallery_routes(state: ViewState, access: Access) -> APIRouter:
     router = APIRouter()
 
     @router.get("/session")
-    def session() -> dict[str, Any]:
+    def session() -> dict[str, object]:
         snapshot = state.current()
         datasets = [
             {
@@ -69,7 +77,7 @@ def gallery_routes(state: ViewState, access: Access) -> APIRouter:
         filters: Filters,
         offset: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=MAX_ROWS)] = 100,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         snapshot = state.current()
         found = snapshot.choose(filters)
         return {
@@ -82,19 +90,21 @@ def gallery_routes(state: ViewState, access: Access) -> APIRouter:
         }
 
     @router.get("/neighbours")
-    def neighbours(dataset: str, clip: str, filters: Filters, within: str | None = None) -> dict[str, Any]:
+    def neighbours(dataset: str, clip: str, filters: Filters, within: str | None = None) -> dict[str, object]:
         # `dataset` says whose clip it is; the gallery's own filter of datasets is `within`.
         found = state.current().choose(replace(filters, dataset=within or None))
         position = next((i for i, row in enumerate(found) if (row.dataset, row.clip) == (dataset, clip)), None)
-        near = [None, None]
-        if position is not None:
-            near = [_near(found, position - 1), _near(found, position + 1)]
-        return {"position": position, "total": len(found), "previous": near[0], "next": near[1]}
+        return {
+            "position": position,
+            "total": len(found),
+            "previous": None if position is None else _near(found, position - 1),
+            "next": None if position is None else _near(found, position + 1),
+        }
 
     return router
 
 
-def _near(rows: list[ClipRow], position: int) -> Any:
+def _near(rows: list[ClipRow], position: int) -> Neighbour | None:
     if not 0 <= position < len(rows):
         return None
     row = rows[position]

@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from numpy.typing import NDArray
 
 from data_catalog.indexed_read import ClipFrames, NoArtifact, artifact_file, open_artifact
 from flows.draw.thumbs import filmstrip, thumbnail
@@ -105,9 +107,7 @@ def _jpeg_name(name: str) -> str:
     return name.removesuffix(".jpg")
 
 
-def _as_bytes(streams: memoryview) -> object:
-    import numpy as np
-
+def _as_bytes(streams: memoryview) -> NDArray[np.uint8]:
     return np.frombuffer(streams, np.uint8)
 
 

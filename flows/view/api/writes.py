@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +16,7 @@ from flows.datasets.labels import set_labels
 from flows.runs.last import last_whole_run
 from flows.stages import CLIP_STAGES
 from flows.view.clip_answer import to_source
-from flows.view.jobs import Job, Jobs
+from flows.view.jobs import Jobs, RerunJob
 from flows.view.plans import command_words, plan_json
 from flows.view.prefect_runs import follow_prefect, start_prefect
 from flows.view.rows import done_key
@@ -74,7 +74,7 @@ def write_routes(state: ViewState, jobs: Jobs) -> APIRouter:
     router = APIRouter()
 
     @router.post("/labels")
-    def labels(body: LabelWrite) -> dict[str, Any]:
+    def labels(body: LabelWrite) -> dict[str, object]:
         snapshot = state.current()
         snapshot.clip(body.dataset, body.clip)
         before = fingerprint(state.root)
@@ -83,12 +83,12 @@ def write_routes(state: ViewState, jobs: Jobs) -> APIRouter:
         return {"edits": [asdict(edit) for edit in edits], "plan": plan_json(after, body.dataset, body.clip)}
 
     @router.post("/rerun", status_code=202)
-    def rerun(body: RerunWrite) -> dict[str, Any]:
+    def rerun(body: RerunWrite) -> dict[str, object]:
         snapshot = state.current()
         snapshot.clip(body.dataset, body.clip)
         clip = body.clip if body.scope == "clip" else None
         words = command_words(snapshot, body.dataset, clip)
-        job = Job(body.via, body.dataset, body.clip, body.scope, "")
+        job = RerunJob(body.via, body.dataset, body.clip, body.scope, "")
 
         def finished() -> None:
             state.clip_changed(body.dataset, body.clip)
@@ -108,15 +108,15 @@ def write_routes(state: ViewState, jobs: Jobs) -> APIRouter:
         return job.as_json()
 
     @router.get("/jobs")
-    def every_job() -> list[dict[str, Any]]:
+    def every_job() -> list[dict[str, object]]:
         return [job.as_json() for job in jobs.all()]
 
     @router.get("/jobs/{name}")
-    def one_job(name: str) -> dict[str, Any]:
+    def one_job(name: str) -> dict[str, object]:
         return jobs.get(name).as_json()
 
     @router.post("/jobs/{name}/cancel")
-    def cancel(name: str, body: Nothing) -> dict[str, Any]:
+    def cancel(name: str, body: Nothing) -> dict[str, object]:
         return jobs.cancel(name).as_json()
 
     return router
@@ -177,13 +177,13 @@ def _chosen(snapshot: Snapshot, body: LabelWrite) -> list[list[float]]:
     return [[float(value) for value in boxes[number]] for number in wanted]
 
 
-def parameters(snapshot: Snapshot, dataset: str, clip: str | None) -> dict[str, Any]:
+def parameters(snapshot: Snapshot, dataset: str, clip: str | None) -> dict[str, object]:
     """The same run as `command_words`, as parameters of the flow `pipeline`."""
     state = snapshot.dataset(dataset)
     if state.config is None:
         raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
     run = last_whole_run(snapshot.workspace, dataset)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "dataset": dataset,
         "config": state.config.model_dump(mode="json"),
         "overrides": [],

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from data_catalog.synthetic.sport import make_dataset
 from flows.cli.main import app
-from models.detectors import Detections
+from flows.tracking.detector_choices import measure_detectors
+from models.detectors import Detections, build_detector
 from tasks.assessment.detector_accuracy import best_overlaps, find_athlete_clips
 
 TENNIS = "tennis=306,113,162,247"  # the player in frame 0, which NanoDet is sure of; this clip has no truth
@@ -37,6 +38,16 @@ def test_procedural_clips_are_read_from_their_labels(tmp_path: Path) -> None:
     right = evaluate(str(tmp_path))
     assert right["athlete-n"]["followed"]["clips"] == 2
     assert right["athlete-n"]["followed"]["roughly"] >= 1
+    told = json.loads(CliRunner().invoke(app, ["detect", "evaluate", str(tmp_path), "--json"]).stdout)
+    clips = find_athlete_clips(tmp_path, {})
+    built = {"athlete-n": build_detector("athlete-n", device="cpu", min_score=0.05)}
+    record = json.loads(json.dumps(measure_detectors(clips, built).as_json()))
+    for row in (*record["found"], *told["found"]):
+        del row["seconds"]  # each measures its own
+    assert {name: told[name] for name in ("choices", "found", "right")} == {
+        name: record[name] for name in ("choices", "found", "right")
+    }
+    assert told.keys() == record.keys()
     text = CliRunner().invoke(app, ["detect", "evaluate", str(tmp_path), "--limit", "1"]).stdout
     assert "Right on 1 clips" in text
     assert "diving_0000" in text

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
 from flows.cli.main import app
-from flows.tracking.pairs import find_pairs
+from flows.tracking.pairs import compare_trackers, find_pairs
 from models.geometry import polygon_iou
 from models.trackers import TRACKERS, FrameLoopTracker, TrackerEntry, TrackStep
 from models.trackers.base import rectangle
@@ -125,6 +125,7 @@ def test_the_page_holds_the_artifacts(page: tuple[Page, str], finished_workspace
 def test_comparing_finds_where_two_trackers_disagree(compared: Path, tmp_path: Path) -> None:
     answer = call("inspect", "--compare", "mil", "still", "-w", str(compared), "--out", str(tmp_path), "--json")
     found = json.loads(answer)
+    assert found == compare_trackers(Workspace(compared), ("mil", "still"), None, None, tmp_path)
     assert sorted(one["clip"] for one in found["clips"]) == [f"diving_{n:04d}" for n in range(4)]
     overlaps = [one["iou"] for one in found["clips"]]
     assert overlaps == sorted(overlaps)

@@ -1,6 +1,7 @@
 """Commands that look at a workspace and change nothing: inspect, explain, flops, status."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import av
@@ -12,6 +13,9 @@ from typer.testing import CliRunner
 from data_catalog.catalog import Workspace
 from flows import console
 from flows.cli.main import app
+from flows.maintenance.explain import explain
+from flows.maintenance.status import read_status
+from flows.report.attention_cost import count_flops
 from flows.stages import STAGE_NAMES
 
 CLIP = "diving_0003"
@@ -48,6 +52,8 @@ def test_explain_prints_the_chain_to_the_source(finished_workspace: Path, tiny_v
     asked = {"clip": CLIP, "key": path.stem, "path": str(path)}[name]
     chains = json.loads(call("explain", asked, "-w", str(finished_workspace), "--json"))
     assert [one["stage"] for one in chains[0]] == ["masks", "track", "detect", "normalize"]
+    record = explain(Workspace(finished_workspace), asked)
+    assert chains == json.loads(json.dumps([[asdict(one) for one in chain] for chain in record]))
     source = Workspace(finished_workspace).sources
     clip = tiny_videos / "videos" / f"{CLIP}.mp4"
     normalized = next(one for one in chains[0] if one["stage"] == "normalize")
@@ -69,6 +75,7 @@ def test_explain_of_nothing_is_a_sentence(finished_workspace: Path) -> None:
 def test_flops_counts_the_real_tubes(finished_workspace: Path) -> None:
     rows = json.loads(call("flops", "tiny", "-w", str(finished_workspace), "--json"))
     assert [row["clips"] for row in rows] == [4]
+    assert rows == [asdict(row) for row in count_flops(Workspace(finished_workspace), "tiny", None, [])]
     positions = []
     for path in finished_workspace.glob("artifacts/masks/*/*.h5"):
         with h5py.File(path) as file:
@@ -81,6 +88,7 @@ def test_flops_counts_the_real_tubes(finished_workspace: Path) -> None:
 
 def test_status_shows_what_is_done(finished_workspace: Path) -> None:
     status = json.loads(call("status", "-w", str(finished_workspace), "--json"))
+    assert status == json.loads(json.dumps(read_status(Workspace(finished_workspace))))
     stages = status["datasets"]["tiny"]["stages"]
     assert {name: (one["done"], one["wanted"]) for name, one in stages.items()} == {
         **dict.fromkeys(("normalize", "detect", "track", "masks"), (4, 4)),

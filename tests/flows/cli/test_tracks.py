@@ -9,12 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
+from data_catalog.tracks.benchmarks import find_tracking_clips
 from data_catalog.tracks.files import read_tracks
 from flows.cli.main import app
 from flows.config import load_config
 from flows.datasets.clips import dataset_clips
 from flows.datasets.ingest import ingest
 from flows.stages import CLIP_STAGES, section
+from flows.tracking.evaluation import evaluate, parse_candidate, summarise
+from tasks.assessment.one_pass import EvaluationConfig
 from tasks.engine.job import Context
 from tasks.engine.plan import Planner, resolve_sources
 from tasks.engine.run import run_jobs
@@ -91,6 +94,9 @@ def test_evaluate_tables_and_spread(clips):
 def test_the_truth_can_stand_in_a_trackers_place(clips):
     """What a perfect tracker reaches: everything, so that whatever is less is the tracker's doing."""
     whole = json.loads(tubeflow("evaluate", clips, "-t", "truth", "--length", "6", "--json"))
+    config = EvaluationConfig(length=6)
+    found = evaluate([parse_candidate("truth")], find_tracking_clips(clips), config, "cpu")
+    assert whole == json.loads(json.dumps(summarise(found, config).as_json()))
     mean = whole["trackers"]["truth"]["mean"]
     assert (mean["overlap"], mean["rotated"], mean["grid"]) == pytest.approx((1, 1, 1), abs=1e-5)
     assert mean["mask_grid"] is None

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import Listing
 from flows import console
+from flows.cli import models as model_cli
 from flows.cli.main import app
 from flows.config import ConfigError, PipelineConfig
 from flows.datasets.clips import dataset_clips
@@ -191,6 +192,7 @@ def test_what_another_tracker_did_is_one_table(
     first = next(path.parent.name for path in sorted(workspace.runs.glob("2*/run.json")))
     words = ["compare", first, standing, "-w", str(workspace.root), "--repetitions", "100"]
     record = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    assert record == json.loads(json.dumps(compare(workspace, [first, standing], Question(repetitions=100))))
     shown = CliRunner().invoke(app, words).output
     assert f"{standing} against {first}" in shown
     cells = {
@@ -353,3 +355,20 @@ def test_matrix_files(tmp_path: Path) -> None:
     assert "not YAML" in fails("a: [")
     with pytest.raises(ConfigError, match="no matrix or file 'seven'"):
         load_matrix("seven")
+
+
+def test_the_experiment_command_prints_its_record(
+    workspace: Workspace, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run_cell = runner(workspace, TWO)
+    monkeypatch.setattr(model_cli, "_run", lambda config, *_: run_cell(config))
+    matrix = tmp_path / "mine.yaml"
+    matrix.write_text(yaml.safe_dump(MATRIX))
+    words = ["experiment", str(matrix), "--dataset", TWO, "-w", str(workspace.root)]
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
+    kept = workspace.runs / told["experiment_id"] / "experiment.json"
+    assert told == json.loads(kept.read_text())
+    assert {row["contender"] for row in told["rows"]} == {row["contender"] for row in record["rows"]}
+    shown = CliRunner().invoke(app, words).stdout
+    assert all(row["contender"] in shown for row in told["rows"])
+    assert "compare     tubeflow compare exp-" in shown

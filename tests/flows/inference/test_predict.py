@@ -15,7 +15,7 @@ from flows.cli.main import app
 from flows.config import ConfigError, PipelineConfig
 from flows.datasets.clips import dataset_clips
 from flows.execution.execute import RunOptions, execute
-from flows.inference.predict import Request, parse_boxes, predict_videos
+from flows.inference.predict_videos import Request, parse_boxes, predict_videos
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
@@ -42,11 +42,17 @@ def test_a_test_clip_gets_the_score_of_the_run_from_the_cache(workspace: Workspa
     expected = run.predictions().query("weights == 'best' and clip_id == @clip.clip_id").iloc[0]
     request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty, weights="best")
 
-    [score], summary = predict_videos(workspace, run, request, [], tmp_path, preprocess)
+    summaries: list[RunSummary] = []
+
+    def watched(*given: Any) -> RunSummary:
+        summaries.append(preprocess(*given))
+        return summaries[-1]
+
+    [score] = predict_videos(workspace, run, request, [], tmp_path, watched).videos
 
     assert score.score == pytest.approx(expected["predicted"], abs=1e-5)
     assert score.segments == pytest.approx([expected["segment_0"], expected["segment_1"]], abs=1e-5)
-    made = {name: count.computed for name, count in summary.stages.items()}
+    made = {name: count.computed for name, count in summaries[0].stages.items()}
     assert made == {"normalize": 0, "detect": 0, "track": 0, "masks": 0, "pack": 1}
     with av.open(score.overlay) as video:
         assert sum(1 for _ in video.decode(video=0)) == run.config.normalize.length
@@ -57,7 +63,7 @@ def test_another_box_gives_another_tube_and_score(workspace: Workspace, tmp_path
     x, y, w, h = clip.boxes[0]
     boxes = (((x, y, w, h),), ((x / 2, y / 2, w * 2, h * 2),))
     request = Request((Path(clip.video),) * 2, boxes, difficulty=clip.difficulty)
-    scores, _ = predict_videos(workspace, run, request, [], tmp_path, preprocess)
+    scores = predict_videos(workspace, run, request, [], tmp_path, preprocess).videos
     assert [score.clip_id for score in scores] == [clip.clip_id, f"{clip.clip_id}-2"]
     assert scores[0].segments != scores[1].segments
 
@@ -67,13 +73,13 @@ def test_a_video_that_cannot_be_read_does_not_stop_the_other(workspace: Workspac
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(Path(clip.video).read_bytes()[:300])
     request = Request((broken, Path(clip.video)), (clip.boxes, clip.boxes), difficulty=2.0)
-    scores, summary = predict_videos(workspace, run, request, [], tmp_path, preprocess)
-    assert [score.clip_id for score in scores] == [clip.clip_id]
-    assert [row.clip_id for row in summary.failures] == ["broken"]
+    found = predict_videos(workspace, run, request, [], tmp_path, preprocess)
+    assert [score.clip_id for score in found.videos] == [clip.clip_id]
+    assert [row.clip_id for row in found.failures] == ["broken"]
 
     alone = Request((broken,), (clip.boxes,), difficulty=2.0)
-    scores, summary = predict_videos(workspace, run, alone, [], tmp_path, preprocess)
-    assert (scores, summary.failed) == ([], 1)
+    found = predict_videos(workspace, run, alone, [], tmp_path, preprocess)
+    assert (found.videos, [row.clip_id for row in found.failures]) == ((), ["broken"])
 
 
 def test_what_must_be_said_is_asked_for(workspace: Workspace, tmp_path: Path) -> None:
@@ -138,6 +144,9 @@ def test_the_command_prints_one_json_object(
     ]
     shown = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     assert [video["clip_id"] for video in shown["videos"]] == [clip.clip_id]
+    request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
+    found = predict_videos(workspace, find_run(workspace, "last"), request, [], tmp_path, preprocess)
+    assert shown == json.loads(json.dumps(found.as_json()))
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0
     assert f"{shown['videos'][0]['score']:.2f}" in result.output

@@ -1,5 +1,6 @@
 """`tubeflow gc` removes what older runs left behind, and nothing that somebody may still need."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -94,3 +95,12 @@ def test_trying_other_masks_keeps_the_trained_network(finished_workspace: Path, 
     root = copy_workspace(finished_workspace, tmp_path / "ws")
     run(root, "masks.tau=0.3", selected=("masks",))
     assert find_garbage(Workspace(root), keep=1, grace_hours=0) == []
+
+
+def test_the_command_prints_the_record(two_taus: Path) -> None:
+    result = CliRunner().invoke(app, ["gc", "-w", str(two_taus), "--json"])
+    told = json.loads(result.stdout)
+    assert told == [one.as_json() for one in find_garbage(Workspace(two_taus), keep=1)]
+    assert sum(row["bytes"] for row in told) > 0
+    shown = CliRunner().invoke(app, ["gc", "-w", str(two_taus)]).stdout
+    assert f"{len(told)} artifacts, {sum(row['bytes'] for row in told):,} bytes" in shown.replace("\n", " ")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from data_catalog.synthetic.materials import load_manifest
 from flows.cli.main import app
-from flows.pretrain.tracker import CLASSIFIER, PEOPLE, PICTURES
+from flows.pretrain.tracker_flow import CLASSIFIER, PEOPLE, PICTURES
 from models.trackers import build_tracker
 from tests.support.material_packages import serve_materials
 from tests.support.weight_server import Server

@@ -18,14 +18,14 @@ from flows.report.data import (
     CostTable,
     Curve,
     LineageRow,
-    Metric,
+    MetricLine,
     MetricValue,
     Misjudged,
     Picture,
     Predictions,
-    QuarantineRow,
     ReportData,
     SegmentScores,
+    SetAsideRow,
     StageRow,
     TubeOverlaps,
     TubeQualityRow,
@@ -103,10 +103,10 @@ def full_report(**changes: object) -> ReportData:
         "facts": {"model": "i3d_small"},
         "procedural": True,
         "metrics": (
-            Metric(
+            MetricLine(
                 "Spearman", MetricValue(0.7123, epoch=3, interval=(0.5, 0.8)), MetricValue(0.8456, epoch=2)
             ),
-            Metric("Accuracy", MetricValue(None, "the clips have no classes")),
+            MetricLine("Accuracy", MetricValue(None, "the clips have no classes")),
         ),
         "chosen_on": "test",
         "stages": (StageRow("normalize", 60, 59, 0, 1, 21.25), StageRow("train", 1, 1, 0, 0, 141.4)),
@@ -134,7 +134,7 @@ def full_report(**changes: object) -> ReportData:
         "settings": "masks:\n  tau: 0.5\n",
         "lineage": (LineageRow("masks", 1, "60 clips", "0123abcd" * 8),),
         "versions": {"torch": "2.14.1"},
-        "quarantined": (QuarantineRow("d", "detect", "No person was found.", "Give a box."),),
+        "quarantined": (SetAsideRow("d", "detect", "No person was found.", "Give a box."),),
         "command": "tubeflow run demo",
     }
     return ReportData(**{**parts, **changes})  # type: ignore[arg-type]
@@ -319,7 +319,7 @@ def test_names_are_text_not_markup(tmp_path: Path) -> None:
     predictions = Predictions((name, "b"), np.array([1.0, 2.0]), np.array([3.0, 2.0]))
     data = full_report(
         title=name, predictions=predictions, clip_sheets={name: picture()},
-        quarantined=(QuarantineRow(name, "detect", name, name),),
+        quarantined=(SetAsideRow(name, "detect", name, name),),
         segment_scores=(SegmentScores(name, (0,), 16, (1.0,)),),
         curves=(Curve(name, name, (1,), (0.5,)),),
     )  # fmt: skip
@@ -388,7 +388,7 @@ def test_no_sideways_scrolling_in_a_real_browser(tmp_path: Path, width: int) -> 
     chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs a Chromium on the PATH")
-    four = tuple(Metric(f"Metric {n}", MetricValue(-0.4567, epoch=12), MetricValue(0.4, epoch=9)) for n in range(4))
+    four = tuple(MetricLine(f"Metric {n}", MetricValue(-0.4567, epoch=12), MetricValue(0.4, epoch=9)) for n in range(4))
     long = "tubeflow run demo " + "-o train.epochs=3 " * 20
     render_report(
         tmp_path / "report.html", full_report(title="A_title_without_any_blank_" * 4, metrics=four, command=long)

@@ -15,7 +15,7 @@ from flows.console import progress_lines
 from flows.datasets.ingest import ingest
 from flows.execution.prefect_setup import TAG
 from flows.runs.last import last_config
-from flows.view.jobs import STOPPED, Job, Jobs
+from flows.view.jobs import STOPPED, Jobs, RerunJob
 from flows.view.prefect_runs import FLOW
 from tasks.engine import progress
 from tests.support.prefect_server import PrefectServer
@@ -137,7 +137,7 @@ def test_a_job_is_the_command_itself(tmp_path: Path, finished_workspace: Path) -
     """A quick command stands for a run: its words, its output, its end."""
     jobs, called = Jobs(), []
     words = ["tubeflow", "datasets", "list", "--json", "--workspace", str(finished_workspace)]
-    job = jobs.start_local(Job("local", DATASET, "", "all", ""), words, lambda: called.append(True))
+    job = jobs.start_local(RerunJob("local", DATASET, "", "all", ""), words, lambda: called.append(True))
     assert job.command == " ".join(words)
     told = ended(job.as_json)
     assert (told["state"], called) == ("done", [True])
@@ -147,7 +147,7 @@ def test_a_job_is_the_command_itself(tmp_path: Path, finished_workspace: Path) -
 def test_a_job_that_fails_says_why(tmp_path: Path) -> None:
     jobs = Jobs()
     words = ["tubeflow", "plan", "demo", "--dataset", "none", "--workspace", str(tmp_path)]
-    told = ended(jobs.start_local(Job("local", "none", "", "all", ""), words, lambda: None).as_json)
+    told = ended(jobs.start_local(RerunJob("local", "none", "", "all", ""), words, lambda: None).as_json)
     assert told["state"] == "failed"
     assert "has no dataset 'none'" in told["message"]
 

@@ -18,7 +18,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.json_file import write_json
 from data_catalog.pack.file import PackReader
 from flows.config import ConfigError
-from flows.inference.predict import choose_action
+from flows.inference.predict_videos import choose_action
 from flows.runs.finished import FinishedRun, trained_state
 from tasks.trained import action_range, build_scorer, needs_difficulty, read_batch
 
@@ -32,7 +32,7 @@ TOLERANCE = 1e-4
 CHECKED_CLIPS = 3
 INPUTS, OUTPUTS = ("frames", "mask", "difficulty"), ("score", "segments", "raw")
 
-Arrays = tuple[NDArray[Any], ...]
+Arrays = tuple[NDArray[np.floating], ...]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Exported:
     difference: float
     clips: int
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """What `tubeflow export --json` prints."""
         return {**self.__dict__, "path": str(self.path), "description": str(self.description)}
 
@@ -203,7 +203,7 @@ def describe(
     example: Arrays,
     difference: float,
     clips: int,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What a program that uses the file must know."""
     config, g = run.config, reader.geometry
     meanings = (

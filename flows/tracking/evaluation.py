@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from data_catalog.tracks.benchmarks import TrackingClip
 from data_catalog.tracks.files import TrackFile, fill_absent, read_tracks, write_tracks
@@ -49,6 +46,71 @@ LEGEND = (
     "g/m, m/m: cells against those of the true mask, by quad and by mask (masks.source)."
 )
 COMPARED = ("auc", "overlap", "rotated", "grid", "grid_mask", "mask_grid", "precision20", "norm_precision20")
+
+
+class Difference(TypedDict):
+    """Mean of first minus second over clips, its 95 % interval, and on how many of the clips the first is better."""
+
+    mean: float
+    low: float
+    high: float
+    clips: int
+    wins: int
+
+
+class Spread(TypedDict):
+    """A figure from the true first boxes, then of `runs` runs from moved ones."""
+
+    exact: float
+    runs: float
+    mean: float
+    deviation: float
+    least: float
+    most: float
+
+
+@dataclass(frozen=True)
+class TrackerFigures:
+    """What came out for one candidate.
+
+    Attributes:
+        mean: over clips, by figure; None where no clip has it.
+        spread: how figures move with the first box; empty without runs from moved boxes.
+        attributes: the mean over the clips of each attribute.
+        clips: the figures of each clip.
+    """
+
+    mean: Mapping[str, float | None]
+    spread: Mapping[str, Spread]
+    attributes: Mapping[str, Mapping[str, float | None]]
+    clips: tuple[ClipFigures, ...]
+
+
+class EvaluationRecord(TypedDict):
+    """What `tubeflow tracks evaluate --json` prints; `trackers` are rows of `TrackerFigures`."""
+
+    config: dict[str, object]
+    trackers: dict[str, dict[str, object]]
+    difference: NotRequired[dict[str, Difference]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All candidates on all clips; `difference` of the first minus the second where there are two."""
+
+    config: EvaluationConfig
+    trackers: Mapping[str, TrackerFigures]
+    difference: Mapping[str, Difference] | None
+
+    def as_json(self) -> EvaluationRecord:
+        """What `tubeflow tracks evaluate --json` prints."""
+        record: EvaluationRecord = {
+            "config": self.config.model_dump(mode="json"),
+            "trackers": {label: asdict(one) for label, one in self.trackers.items()},
+        }
+        if self.difference is not None:
+            record["difference"] = dict(self.difference)
+        return record
 
 
 @dataclass(frozen=True)
@@ -202,96 +264,52 @@ def by_attribute(figures: Sequence[ClipFigures]) -> dict[str, list[ClipFigures]]
     return {name: [one for one in figures if name in one.attributes] for name in names}
 
 
-def differences(first: Sequence[ClipFigures], second: Sequence[ClipFigures]) -> dict[str, dict[str, Any]]:
+def differences(first: Sequence[ClipFigures], second: Sequence[ClipFigures]) -> dict[str, Difference]:
     """Mean of first minus second over clips for each figure, with the 95 % bootstrap interval."""
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Difference] = {}
     for name in COMPARED:
         pairs = [(getattr(a, name), getattr(b, name)) for a, b in zip(first, second, strict=True)]
         whole = [(a, b) for a, b in pairs if a is not None and b is not None]
         if (interval := paired_difference([a for a, _ in whole], [b for _, b in whole])) is not None:
             wins = sum(a > b for a, b in whole)
-            rows[name] = dict(zip(("mean", "low", "high"), interval, strict=True)) | {"clips": len(whole), "wins": wins}
+            mean, low, high = interval
+            rows[name] = {"mean": mean, "low": low, "high": high, "clips": len(whole), "wins": wins}
     return rows
 
 
-def clip_table(label: str, figures: Sequence[ClipFigures]) -> Table:
-    """One row a clip, one for each attribute, and the mean; columns that nobody has a figure for are left out."""
-    means = mean_figures(figures)
-    shown = [name for name in COLUMNS if means[name] is not None]
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, title=label, title_justify="left")
-    table.add_column("clip", no_wrap=True)
-    for name in shown:
-        table.add_column(COLUMNS[name], justify="right", no_wrap=True)
-    for one in figures:
-        table.add_row(one.clip, *(_cell(name, getattr(one, name)) for name in shown))
-    table.add_section()
-    for attribute, members in by_attribute(figures).items():
-        of_members = mean_figures(members)
-        table.add_row(f"{attribute} ({len(members)})", *(_cell(name, of_members[name]) for name in shown))
-    table.add_section()
-    table.add_row("mean", *(_cell(name, means[name]) for name in shown))
-    return table
-
-
-def difference_table(first: str, second: str, rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Paired differences."""
-    columns = ("", "mean", "95 % interval", "better on")
-    table = Table(*columns, box=SIMPLE_HEAD, title=f"{first} minus {second}", title_justify="left")
-    for name, row in rows.items():
-        interval = f"{row['low']:+.3f} … {row['high']:+.3f}"
-        table.add_row(COLUMNS[name], f"{row['mean']:+.3f}", interval, f"{row['wins']} of {row['clips']} clips")
-    return table
-
-
-def spread(figures: Sequence[ClipFigures]) -> dict[str, dict[str, float]]:
+def spread(figures: Sequence[ClipFigures]) -> dict[str, Spread]:
     """How far figures, means over clips, move with the first box: from the true ones, then mean, deviation, extremes.
 
     Empty where there were no runs from moved boxes.
     """
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, Spread] = {}
     for name in SPREAD:
         having = [one for one in figures if name in one.jitter]
         if having:
             runs = np.asarray([one.jitter[name] for one in having]).mean(axis=0)   # of the clips, one a run
             exact = float(np.mean([getattr(one, name) for one in having]))
-            moved = {"mean": runs.mean(), "deviation": runs.std(), "least": runs.min(), "most": runs.max()}
-            rows[name] = {"exact": exact, "runs": float(len(runs))} | {key: float(v) for key, v in moved.items()}
+            rows[name] = {
+                "exact": exact,
+                "runs": float(len(runs)),
+                "mean": float(runs.mean()),
+                "deviation": float(runs.std()),
+                "least": float(runs.min()),
+                "most": float(runs.max()),
+            }
     return rows
 
 
-def spread_table(label: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
-    """`spread` for reading."""
-    count = int(next(iter(rows.values()))["runs"])
-    columns = ("", "true boxes", f"{count} moved ones", "", "least", "most")
-    table = Table(*columns, box=SIMPLE_HEAD, title=f"{label}, first boxes moved", title_justify="left")
-    for name, row in rows.items():
-        exact, mean, least, most = (_cell(name, row[key]) for key in ("exact", "mean", "least", "most"))
-        table.add_row(COLUMNS[name], exact, mean, f"± {_cell(name, row['deviation'])}", least, most)
-    return table
-
-
-def as_json(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig) -> dict[str, Any]:
-    """Everything, as one object."""
+def summarise(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig) -> Evaluation:
+    """Means, spread and figures by attribute of every candidate; with two candidates their paired differences."""
     figures = {label: [result.figures for result in results] for label, results in found.items()}
-    labels = list(figures)
-    whole: dict[str, Any] = {
-        "config": config.model_dump(mode="json"),
-        "trackers": {
-            label: {
-                "mean": mean_figures(ones),
-                "spread": spread(ones),
-                "attributes": {name: mean_figures(some) for name, some in by_attribute(ones).items()},
-                "clips": [dataclasses.asdict(one) for one in ones],
-            }
-            for label, ones in figures.items()
-        },
+    trackers = {
+        label: TrackerFigures(
+            mean=mean_figures(ones),
+            spread=spread(ones),
+            attributes={name: mean_figures(some) for name, some in by_attribute(ones).items()},
+            clips=tuple(ones),
+        )
+        for label, ones in figures.items()
     }
-    if len(labels) == 2:
-        whole["difference"] = differences(figures[labels[0]], figures[labels[1]])
-    return whole
-
-
-def _cell(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.0f}" if name == "fps" else f"{value:.3f}".replace("0.", ".", 1)
+    difference = differences(*figures.values()) if len(figures) == 2 else None
+    return Evaluation(config, trackers, difference)

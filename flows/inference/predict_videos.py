@@ -6,19 +6,20 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, TypedDict
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing
 from data_catalog.pack.file import PackReader
 from flows.config import ConfigError, PipelineConfig, apply_overrides
-from flows.console import out
 from flows.datasets.clips import PREDICTED, dataset_clips
+from flows.draw.overlay import overlay_video
+from flows.runs.clip_tube import read_clip, scored_starts
 from flows.runs.finished import FinishedRun, trained_state
+from flows.stages import CLIP_STAGES, section
+from tasks import pack as pack_stage
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.engine.job import Context
 from tasks.engine.plan import Planner
@@ -38,6 +39,25 @@ CHANGEABLE = ("detect.", "track.", "engine.")
 
 
 @dataclass(frozen=True)
+class NotScored:
+    """A video without a score: at which stage it failed, why, and what to do."""
+
+    clip_id: str
+    stage: str
+    reason: str
+    remedy: str
+
+
+class PredictionRecord(TypedDict):
+    """What `tubeflow predict --json` prints: rows of `VideoScore` and of `NotScored`."""
+
+    run_id: str
+    weights: str
+    videos: list[dict[str, object]]
+    quarantined: list[dict[str, object]]
+
+
+@dataclass(frozen=True)
 class VideoScore:
     """What a run says of one video.
 
@@ -54,9 +74,33 @@ class VideoScore:
     empty_segments: int
     overlay: str
 
-    def as_json(self) -> dict[str, Any]:
-        """What `tubeflow predict --json` prints of a video."""
-        return {**self.__dict__, "segments": list(self.segments)}
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run says of some videos.
+
+    Attributes:
+        classifies: scores are probabilities of label 1, no points.
+        segments: first and last frame of each segment that is scored, from 0.
+        videos: those with a score.
+        failures: the others.
+    """
+
+    run_id: str
+    weights: str
+    classifies: bool
+    segments: tuple[tuple[int, int], ...]
+    videos: tuple[VideoScore, ...]
+    failures: tuple[NotScored, ...]
+
+    def as_json(self) -> PredictionRecord:
+        """What `tubeflow predict --json` prints."""
+        return {
+            "run_id": self.run_id,
+            "weights": self.weights,
+            "videos": [asdict(one) for one in self.videos],
+            "quarantined": [asdict(one) for one in self.failures],
+        }
 
 
 @dataclass(frozen=True)
@@ -126,7 +170,7 @@ def prediction_config(run: FinishedRun, request: Request, overrides: Sequence[st
 
 
 def add_videos(workspace: Workspace, request: Request, action: str) -> tuple[str, list[ClipRecord]]:
-    """Enter the videos as a dataset of their own, named by a digest of what is asked; gives its name and clips.
+    """Enter the videos as a dataset of their own, named by a digest of what is asked; returns its name and clips.
 
     Raises:
         CatalogError: a file isn't there.
@@ -176,10 +220,8 @@ def predict_videos(
     overrides: Sequence[str],
     folder: Path,
     preprocess: Preprocess,
-) -> tuple[list[VideoScore], RunSummary]:
-    """Score videos and write `<clip_id>.mp4` of each into `folder`.
-
-    Videos that can't be used are in the summary's `failures`; the others are scored.
+) -> Predictions:
+    """Score videos and write `<clip_id>.mp4` of each into `folder`; those that can't be used are in `failures`.
 
     Raises:
         CatalogError, ConfigError: nothing can be scored; the message is for the user.
@@ -192,30 +234,36 @@ def predict_videos(
     config = prediction_config(run, request, overrides)
     dataset, records = add_videos(workspace, request, action)
     summary = preprocess(config, dataset, workspace.root)
+    starts = scored_starts(config.masks, config.normalize.length, config.train.eval_shift)
+    found = Predictions(
+        run_id=run.run_id,
+        weights=request.weights,
+        classifies=config.model.head == "classification",
+        segments=tuple((start, start + config.masks.segment_length - 1) for start in starts),
+        videos=(),
+        failures=tuple(NotScored(row.clip_id, row.stage, row.reason, row.remedy) for row in summary.failures),
+    )
     if summary.failed == len(records):
-        return [], summary
+        return found
     workspace = Workspace(workspace.root)  # the run has changed index and quarantine
     failed = frozenset(row.clip_id for row in summary.failures)
     plans = _plans(workspace, dataset, config, failed)
     job = plans["pack"].jobs[""]
-    if not workspace.store.exists("pack", job.key):  # a full disk, say; the summary's failures tell
-        return [], summary
+    if not workspace.store.exists("pack", job.key):  # a full disk, say; the failures tell
+        return found
     pack = workspace.store.path("pack", job.key)
     device = Context(workspace, config.engine.device).resolved_device
     span = action_range(reader.labels, config.train, action)
     table = score_pack(pack, state, config.model, config.train, span, device)
-    return _scores(workspace, dataset, config, plans, records, table, folder), summary
+    return replace(found, videos=_scores(workspace, dataset, config, plans, records, table, folder))
 
 
 def _plans(
     workspace: Workspace, dataset: str, config: PipelineConfig, failed: frozenset[str]
 ) -> Mapping[str, StagePlan]:
-    from flows.stages import CLIP_STAGES, section
-    from tasks import pack
-
     planner = Planner(workspace, dataset, dataset_clips(workspace, dataset))
     plans = planner.plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    plans["pack"] = planner.dataset_stage(pack.STAGE, section(pack.STAGE, config), plans, failed)
+    plans["pack"] = planner.dataset_stage(pack_stage.STAGE, section(pack_stage.STAGE, config), plans, failed)
     return plans
 
 
@@ -227,10 +275,7 @@ def _scores(
     records: Sequence[ClipRecord],
     table: pd.DataFrame,
     folder: Path,
-) -> list[VideoScore]:
-    from flows.draw.overlay import overlay_video
-    from flows.runs.clip_tube import read_clip
-
+) -> tuple[VideoScore, ...]:
     videos = {record.clip_id: record.video for record in records}
     segments = [name for name in table.columns if name.startswith("segment_")]
     scores = []
@@ -242,26 +287,4 @@ def _scores(
         empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())
         values = tuple(float(row[name]) for name in segments)
         scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path)))
-    return scores
-
-
-def print_scores(scores: Sequence[VideoScore], summary: RunSummary, config: PipelineConfig) -> None:
-    """One table a command: a row a segment, a column a video; then the overlays and what could not be scored."""
-    from flows.runs.clip_tube import scored_starts
-
-    what = "probability of label 1" if config.model.head == "classification" else "score"
-    table = Table("", *(score.clip_id for score in scores))
-    table.add_row(what, *(f"[bold]{score.score:.2f}[/]" for score in scores), end_section=True)
-    starts = scored_starts(config.masks, config.normalize.length, config.train.eval_shift)
-    for number, start in enumerate(starts):
-        last = start + config.masks.segment_length - 1
-        table.add_row(f"frames {start}–{last}", *(f"{score.segments[number]:.2f}" for score in scores))
-    if scores:
-        out.print(f"{what.capitalize()} of the video, and of each segment by itself:")
-        out.print(table)
-    for score in scores:
-        if score.empty_segments:
-            out.print(f"{score.clip_id}: the tube is empty in {score.empty_segments} segments; look at the overlay.")
-        out.print(f"overlay  {score.overlay}", markup=False, soft_wrap=True)
-    for row in summary.failures:
-        out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)
+    return tuple(scores)

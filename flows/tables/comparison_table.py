@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from rich.table import Column, Table
 from rich.text import Text
 
 from flows.console import out
+from flows.experiments.comparison_record import (
+    ComparisonRecord,
+    IntervalRecord,
+    MetricRow,
+    PairedTestRecord,
+    PublishedFigure,
+    TubesRow,
+)
 from tasks.training.score_table import OVERALL
 
 
-def print_comparison(record: Mapping[str, Any]) -> None:
+def print_comparison(record: ComparisonRecord) -> None:
     """Per metric every contender with intervals, published figures below; differences from the baseline; notes."""
     clips = ", ".join(f"{action or 'clips'} {count}" for action, count in record["clips"].items())
     out.print(
@@ -39,7 +46,7 @@ def print_comparison(record: Mapping[str, Any]) -> None:
         out.print(note, markup=False, soft_wrap=True)
 
 
-def _print_figures(metric: str, rows: list[dict[str, Any]], published: list[dict[str, Any]]) -> None:
+def _print_figures(metric: str, rows: Sequence[MetricRow], published: Sequence[PublishedFigure]) -> None:
     actions = list(rows[0]["figures"])
     shown = actions if len(actions) > 2 else [OVERALL]
     # Names of actions are folded: cut off, sync_diving_3m and sync_diving_10m would be one.
@@ -54,7 +61,7 @@ def _print_figures(metric: str, rows: list[dict[str, Any]], published: list[dict
     out.print(table)
 
 
-def _print_differences(record: Mapping[str, Any], place: int) -> None:
+def _print_differences(record: ComparisonRecord, place: int) -> None:
     """One contender against the baseline: what happened to the score, and where the tubes differ, to them."""
     baseline, contender = (record["contenders"][number]["label"] for number in (0, place))
     table = Table("", "before", "after", "difference", "permutation p", "Wilcoxon p")
@@ -62,7 +69,7 @@ def _print_differences(record: Mapping[str, Any], place: int) -> None:
     reasons = []
     for metric, rows in record["metrics"].items():
         before, after = (value(rows[number]["figures"][OVERALL]) for number in (0, place))
-        tests = [rows[place].get(name) for name in ("permutation_test", "wilcoxon_test")]
+        tests = (rows[place].get("permutation_test"), rows[place].get("wilcoxon_test"))
         reasons += [f"no test of {metric}: {test['reason']}." for test in tests if test and test["reason"]]
         change = figure(rows[place]["differences"][OVERALL], sign=True)
         table.add_row(metric, before, after, change, *(_p(test) for test in tests))
@@ -75,11 +82,11 @@ def _print_differences(record: Mapping[str, Any], place: int) -> None:
         out.print(reason, markup=False, soft_wrap=True)
 
 
-def _p(test: Mapping[str, Any] | None) -> str:
+def _p(test: PairedTestRecord | None) -> str:
     return "" if test is None else "–" if test["p"] is None else f"{test['p']:.3g}"
 
 
-def _add_tubes(table: Table, row: Mapping[str, Any]) -> None:
+def _add_tubes(table: Table, row: TubesRow) -> None:
     table.add_row("IoU of the two tubes", "", "", figure(row["iou"]))
     before, after = (f"{size:.0f}" for size in row["size"])
     table.add_row("tube size, positions", before, after, figure(row["size_difference"], sign=True, digits=1))
@@ -91,18 +98,18 @@ def _add_tubes(table: Table, row: Mapping[str, Any]) -> None:
     table.caption, table.caption_justify = Text(caption), "left"
 
 
-def value(interval: Mapping[str, Any]) -> str:
+def value(interval: IntervalRecord) -> str:
     """`0.8476`; a dash where there is no value."""
     return "–" if interval["value"] is None else f"{interval['value']:.4f}"
 
 
-def figure(interval: Mapping[str, Any], sign: bool = False, digits: int = 4) -> str:
+def figure(interval: IntervalRecord, sign: bool = False, digits: int = 4) -> str:
     """`0.8476 [0.8012, 0.8820]`; a dash where there is no value."""
     form = f"{'+' if sign else ''}.{digits}f"
     if interval["value"] is None:
         return "–"
     if interval["low"] is None:
         return format(interval["value"], form)
-    low, high = (format(interval[end], form) for end in ("low", "high"))
+    low, high = (format(end, form) for end in (interval["low"], interval["high"]))
     left_out = f", {interval['undefined']} draws without value" if interval["undefined"] else ""
     return f"{interval['value']:{form}} [{low}, {high}{left_out}]"

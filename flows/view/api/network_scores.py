@@ -14,18 +14,19 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Generic, Literal, TypedDict, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Query
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.indexed_read import read_artifact
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.pack.file import PackLabels, PackReader
-from flows.draw.tube_layers import as_base64, numbers
+from flows.draw.tube_layers import as_base64, number, numbers
 from flows.runs.finished import NEWEST, FinishedRun, find_run, trained_state
 from flows.runs.record import read_runs
 from flows.view.clip_answer import recorded
@@ -65,7 +66,7 @@ class Kept(Generic[T]):
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedNetwork:
     """A run's network on its device, and the labels that it was trained with."""
 
     run: FinishedRun
@@ -80,7 +81,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class ScoredClip:
     """A clip with its tube as it is now: the artifacts that a network is given."""
 
     state: DatasetState
@@ -89,16 +90,23 @@ class Subject:
     masks_key: str
 
 
+class ClipScore(TypedDict):
+    """What a network says of a clip, and of each segment by itself."""
+
+    score: float | None
+    segments: JsonValue
+
+
 class Networks:
     """Answers about clips, one at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._networks: Kept[Loaded] = Kept(KEPT_NETWORKS)
+        self._networks: Kept[LoadedNetwork] = Kept(KEPT_NETWORKS)
         self._features: Kept[tuple[Tensor, Tensor]] = Kept(KEPT_FEATURES)
-        self._scores: Kept[dict[str, Any]] = Kept(KEPT_SCORES)
+        self._scores: Kept[ClipScore] = Kept(KEPT_SCORES)
 
-    def score(self, workspace: Workspace, subject: Subject, run_id: str, weights: str) -> dict[str, Any]:
+    def score(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> ClipScore:
         """Score of the clip and of its segments by a run's weights. Raises CatalogError."""
         record = subject.record
         name = (run_id, weights, subject.normalize_key, subject.masks_key, record.action, record.difficulty)
@@ -106,8 +114,8 @@ class Networks:
             return self._scores.get(name, lambda: self._score(workspace, subject, run_id, weights))
 
     def attention(
-        self, workspace: Workspace, subject: Subject, run_id: str, weights: str, position: tuple[int, int, int, int]
-    ) -> dict[str, Any]:
+        self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str, position: tuple[int, int, int, int]
+    ) -> dict[str, object]:
         """What a position (segment, step, row, column) attends to, in each block. Raises CatalogError."""
         name = (run_id, weights, subject.normalize_key, subject.masks_key)
         with self._lock, _plainly():
@@ -122,10 +130,10 @@ class Networks:
                 "blocks": [_signed(one[0].float().cpu().numpy()) for one in maps],
             }
 
-    def _load(self, workspace: Workspace, run_id: str, weights: str) -> Loaded:
+    def _load(self, workspace: Workspace, run_id: str, weights: str) -> LoadedNetwork:
         return self._networks.get((run_id, weights), lambda: load_run(workspace, run_id, weights))
 
-    def _score(self, workspace: Workspace, subject: Subject, run_id: str, weights: str) -> dict[str, Any]:
+    def _score(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> ClipScore:
         loaded = self._load(workspace, run_id, weights)
         run = loaded.run
         with packed(workspace, subject, run) as reader:
@@ -135,11 +143,11 @@ class Networks:
         segments = [name for name in table.columns if name.startswith("segment_")]
         row = table.iloc[0]
         return {
-            "score": numbers(row["predicted"], 4),
+            "score": number(row["predicted"], 4),
             "segments": numbers(row[segments].to_numpy(np.float64), 4),
         }
 
-    def _make_features(self, loaded: Loaded, workspace: Workspace, subject: Subject) -> tuple[Tensor, Tensor]:
+    def _make_features(self, loaded: LoadedNetwork, workspace: Workspace, subject: ScoredClip) -> tuple[Tensor, Tensor]:
         run = loaded.run
         with packed(workspace, subject, run) as reader:
             span = action_range(loaded.labels, run.config.train, subject.record.action)
@@ -149,7 +157,7 @@ class Networks:
             return loaded.network.attention_features(scorer.video(batch["frames"].to(loaded.device)), mask), mask
 
 
-def load_run(workspace: Workspace, run_id: str, weights: str) -> Loaded:
+def load_run(workspace: Workspace, run_id: str, weights: str) -> LoadedNetwork:
     """A run's network with its weights. Raises CatalogError, ValueError where they don't fit each other."""
     run = find_run(workspace, run_id)
     state = trained_state(workspace, run, weights)
@@ -157,11 +165,11 @@ def load_run(workspace: Workspace, run_id: str, weights: str) -> Loaded:
         labels = reader.labels
         scorer = build_scorer(reader, state, run.config.model, run.config.train, (0.0, 1.0))
     device = Context(workspace, run.config.engine.device).resolved_device
-    return Loaded(run, scorer.network.to(device), labels, device)
+    return LoadedNetwork(run, scorer.network.to(device), labels, device)
 
 
 @contextlib.contextmanager
-def packed(workspace: Workspace, subject: Subject, run: FinishedRun) -> Iterator[PackReader]:
+def packed(workspace: Workspace, subject: ScoredClip, run: FinishedRun) -> Iterator[PackReader]:
     """The clip alone in a pack as the run's network reads it."""
     record, config = subject.record, subject.state.config
     if config is None:
@@ -199,7 +207,7 @@ def _plainly() -> Iterator[None]:
         raise CatalogError(f"The run's network can't be asked about this clip: {exc}") from exc
 
 
-def _signed(weights: NDArray[np.float32]) -> dict[str, Any]:
+def _signed(weights: NDArray[np.float32]) -> dict[str, object]:
     """A map as one signed byte a position, in shares of its largest magnitude."""
     largest = float(np.abs(weights).max()) if weights.size else 0.0
     scaled = np.rint(weights / largest * SIGNED) if largest > 0 else np.zeros_like(weights)
@@ -211,7 +219,7 @@ def score_routes(state: ViewState) -> APIRouter:
     router, networks = APIRouter(), Networks()
 
     @router.get("/score")
-    def score(dataset: str, clip: str, run: str = NEWEST, weights: Weights = "last") -> dict[str, Any]:
+    def score(dataset: str, clip: str, run: str = NEWEST, weights: Weights = "last") -> dict[str, object]:
         snapshot = state.current()
         workspace = snapshot.workspace
         subject, run_id = find_subject(snapshot, dataset, clip), find_run_id(workspace, dataset, run)
@@ -230,7 +238,7 @@ def score_routes(state: ViewState) -> APIRouter:
             "starts": list(found.config.masks.starts),
             "true": subject.record.label if classifies else subject.record.score,
             "recorded": before,
-            "difference": None if known is None else round(told["score"] - known, 4),
+            "difference": None if known is None or told["score"] is None else round(told["score"] - known, 4),
         }
 
     @router.get("/attention")
@@ -243,7 +251,7 @@ def score_routes(state: ViewState) -> APIRouter:
         column: Index,
         run: str = NEWEST,
         weights: Weights = "last",
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         snapshot = state.current()
         subject, run_id = (
             find_subject(snapshot, dataset, clip),
@@ -254,13 +262,13 @@ def score_routes(state: ViewState) -> APIRouter:
     return router
 
 
-def find_subject(snapshot: Snapshot, dataset: str, clip: str) -> Subject:
+def find_subject(snapshot: Snapshot, dataset: str, clip: str) -> ScoredClip:
     """The clip with its tube as it is now. Raises CatalogError where it isn't made yet."""
     state, record = snapshot.clip(dataset, clip)
     normalize, masks = (done_key(state.plans, stage, clip) for stage in ("normalize", "masks"))
     if normalize is None or masks is None:
         raise CatalogError(f"Clip '{clip}' has no tube mask yet, so there is nothing to score; run it first.")
-    return Subject(state, record, normalize, masks)
+    return ScoredClip(state, record, normalize, masks)
 
 
 def find_run_id(workspace: Workspace, dataset: str, name: str) -> str:

@@ -1,0 +1,112 @@
+"""What `tubeflow compare --json` prints, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
+
+from models.metrics.comparison import Interval, PairedTest
+
+
+class IntervalRecord(TypedDict):
+    """A figure with its bootstrap interval, see `Interval`; None where it has no value."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    undefined: int
+    level: float
+
+
+class PairedTestRecord(TypedDict):
+    """A paired test: its p-value, or the reason why it can't be made."""
+
+    p: float | None
+    reason: str | None
+
+
+class ContenderRecord(TypedDict):
+    """One row of a comparison: per seed the runs that it stands for."""
+
+    label: str
+    seeds: list[list[str]]
+
+
+class MetricRow(TypedDict):
+    """One contender's figures of one metric, by action and over `all`; against the baseline where it isn't that."""
+
+    contender: str
+    figures: dict[str, IntervalRecord]
+    differences: NotRequired[dict[str, IntervalRecord]]
+    permutation_test: NotRequired[PairedTestRecord]
+    wilcoxon_test: NotRequired[PairedTestRecord]
+
+
+class UndefinedRow(TypedDict):
+    """Why a figure has no value."""
+
+    contender: str
+    action: str
+    metric: str
+    reason: str
+
+
+class PublishedFigure(TypedDict):
+    """One figure that a paper prints."""
+
+    method: str
+    metric: str
+    action: str
+    value: float
+    table: str
+    source: str
+
+
+class TubesRow(TypedDict):
+    """Two contenders' tubes: overlap, positions selected, and where the truth is known, IoU with it."""
+
+    baseline: str
+    contender: str
+    trackers: list[str]
+    clips: int
+    iou: IntervalRecord
+    size: list[float]
+    size_difference: IntervalRecord
+    truth_iou: NotRequired[list[float]]
+    truth_iou_difference: NotRequired[IntervalRecord]
+
+
+class ComparisonRecord(TypedDict):
+    """The whole comparison.
+
+    `metrics` by metric, a row a contender; `undefined` says why a figure has no value; `missing` are published figures
+    that this program doesn't know; `tubes` where trackers or masks differ.
+    """
+
+    dataset: str
+    weights: str
+    split: str
+    clips: dict[str, int]
+    contenders: list[ContenderRecord]
+    metrics: dict[str, list[MetricRow]]
+    undefined: list[UndefinedRow]
+    published: list[PublishedFigure]
+    missing: Mapping[str, tuple[str, ...]]
+    tubes: list[TubesRow]
+    notes: list[str]
+
+
+def interval_record(interval: Interval) -> IntervalRecord:
+    """A figure as JSON holds it."""
+    return {
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "undefined": interval.undefined,
+        "level": interval.level,
+    }
+
+
+def paired_test_record(test: PairedTest) -> PairedTestRecord:
+    """A test as JSON holds it."""
+    return {"p": test.p, "reason": test.reason}

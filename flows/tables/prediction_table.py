@@ -1,0 +1,26 @@
+"""How `tubeflow predict` is shown on a terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from flows.console import out
+from flows.inference.predict_videos import Predictions
+
+
+def print_predictions(found: Predictions) -> None:
+    """One table a command: a row a segment, a column a video; then the overlays and what could not be scored."""
+    what = "probability of label 1" if found.classifies else "score"
+    table = Table("", *(video.clip_id for video in found.videos))
+    table.add_row(what, *(f"[bold]{video.score:.2f}[/]" for video in found.videos), end_section=True)
+    for number, (first, last) in enumerate(found.segments):
+        table.add_row(f"frames {first}–{last}", *(f"{video.segments[number]:.2f}" for video in found.videos))
+    if found.videos:
+        out.print(f"{what.capitalize()} of the video, and of each segment by itself:")
+        out.print(table)
+    for video in found.videos:
+        if video.empty_segments:
+            out.print(f"{video.clip_id}: the tube is empty in {video.empty_segments} segments; look at the overlay.")
+        out.print(f"overlay  {video.overlay}", markup=False, soft_wrap=True)
+    for row in found.failures:
+        out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)
