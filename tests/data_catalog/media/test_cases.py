@@ -1,10 +1,6 @@
-"""Videos of kinds that people really have (`tests/data/video`), each with what is right for it.
-
-`python tests/data_catalog/media/test_cases.py` prints the table that the docs have.
-"""
+"""Videos of kinds that people really have (`tests/data/video`), each with what is right for it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +9,7 @@ from data_catalog.media.video import probe, read_frames
 from tasks.engine.errors import BadClip
 from tasks.normalize import NormalizeConfig, normalize_clip
 from tests.support.drawn_numbers import CORNERS, corners, shown
-
-VIDEOS = Path(__file__).resolve().parents[2] / "data" / "video"
+from tests.support.video_cases import VIDEOS, WHOLE
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,6 @@ CASES = {
     "rot.mp4": Case(refused="damaged after 92 decoded frames"),
 }
 USED = [name for name, case in CASES.items() if not case.refused]
-WHOLE = NormalizeConfig(length=103)
 
 
 def test_every_file_has_its_case() -> None:
@@ -124,20 +118,3 @@ def test_new_fields_enter_keys_only_when_they_change_something() -> None:
     before = {"length", "width", "height", "window", "jpeg_quality"}
     assert set(NormalizeConfig().key_view()) == before
     assert set(NormalizeConfig(damaged="skip").key_view()) == before | {"damaged"}
-
-
-def now(name: str) -> str:
-    """One sentence on what becomes of a case."""
-    try:
-        clip = normalize_clip(VIDEOS / name, WHOLE)
-    except BadClip as exc:
-        return f"set aside: {exc.reason.partition(name)[2].strip()}"
-    done = [f"used, {clip.source_frames} frames"]
-    done += [f"{clip.missing_frames} missing, noted"] * bool(clip.missing_frames)
-    done += [f"{clip.tone_mapped} tone-mapped"] * bool(clip.tone_mapped) + ["deinterlaced"] * clip.deinterlaced
-    return "; ".join(done)
-
-
-if __name__ == "__main__":
-    for case_name in CASES:
-        print(f"| {case_name} | {now(case_name)} |")  # noqa: T201
