@@ -79,7 +79,7 @@ def locked(path: Path) -> Iterator[None]:
         while try_lock(file) is False:
             if silent and time.monotonic() - started > SILENT_SECONDS:
                 silent = False
-                logger.warning("Waiting for another process that holds %s …", path)
+                logger.warning("Waiting for another process, which holds %s …", path)
             time.sleep(LOOK_SECONDS)
         yield
 
@@ -93,4 +93,4 @@ def _remember(device: int, folder: Path) -> None:
             f"The file system of {folder} has no locks: two runs at once in this workspace are not kept apart; "
             "run one at a time."
         )
-    logger.warning("%s", _sentences[-1])
+    logger.info("%s", _sentences[-1])  # who asks for `notices` shows it

@@ -33,6 +33,18 @@ def test_another_process_waits_until_the_owner_is_killed(tmp_path: Path) -> None
         assert try_lock(file) is False  # ours now, through another handle
 
 
+def test_on_the_command_line_a_wait_of_seconds_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    script = f"import flows.cli.quiet; import prefect\n{HOLD}"
+    with locked(path):
+        command = [sys.executable, "-c", script, str(path)]
+        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        waiting = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == f"Waiting for another process, which holds {path} …\n"
+    assert waiting.communicate()[0] == "held\n"
+
+
 def test_threads_of_one_process_take_turns(tmp_path: Path) -> None:
     inside, most = 0, 0
 
