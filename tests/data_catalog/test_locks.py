@@ -38,7 +38,7 @@ def test_on_the_command_line_a_wait_of_seconds_is_reported(tmp_path: Path) -> No
     script = f"import flows.cli.quiet; import prefect\n{HOLD}"
     with locked(path):
         command = [sys.executable, "-c", script, str(path)]
-        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         waiting = subprocess.Popen(command, text=True, **pipes)  # type: ignore[call-overload]
         assert waiting.stderr is not None
         assert waiting.stderr.readline() == f"Waiting for another process, which holds {path} …\n"
