@@ -76,7 +76,7 @@ class VideoScore:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class VideoScores:
     """What a run says of some videos.
 
     Attributes:
@@ -220,7 +220,7 @@ def predict_videos(
     overrides: Sequence[str],
     folder: Path,
     preprocess: Preprocess,
-) -> Predictions:
+) -> VideoScores:
     """Score videos and write `<clip_id>.mp4` of each into `folder`; those that can't be used are in `failures`.
 
     Raises:
@@ -235,7 +235,7 @@ def predict_videos(
     dataset, records = add_videos(workspace, request, action)
     summary = preprocess(config, dataset, workspace.root)
     starts = scored_starts(config.masks, config.normalize.length, config.train.eval_shift)
-    found = Predictions(
+    found = VideoScores(
         run_id=run.run_id,
         weights=request.weights,
         classifies=config.model.head == "classification",

@@ -34,7 +34,7 @@ class SetAside(TypedDict):
     remedy: str
 
 
-class SuspiciousTube(TypedDict):
+class TubeWarning(TypedDict):
     """A tube to be looked at: from 0, nothing odd, to 1, and what is odd, worst first."""
 
     clip_id: str
@@ -51,7 +51,7 @@ class DatasetStatus(TypedDict):
     clips: int
     stages: dict[str, StageShare]
     quarantined: list[SetAside]
-    suspicious: list[SuspiciousTube]
+    suspicious: list[TubeWarning]
     left_out: list[str]
     rejected: list[str]
     judged: NotRequired[int]

@@ -23,7 +23,7 @@ SAVE_EVERY = 500  # clips, so that a killed run keeps most of what it measured
 
 
 @dataclass(frozen=True)
-class Tube:
+class PlannedTube:
     """What a clip's tubes are judged by: keys of its artifacts, and the crop that the network sees."""
 
     subject: TubeKeys
@@ -34,7 +34,7 @@ class Tube:
 Plans = Mapping[str, StagePlan]
 
 
-def _tubes(workspace: Workspace, plans: Plans, crop: int) -> dict[str, Tube]:
+def _tubes(workspace: Workspace, plans: Plans, crop: int) -> dict[str, PlannedTube]:
     """The tubes of a plan that are in the store, by clip."""
     if not {"normalize", "track", "masks"} <= plans.keys():
         return {}
@@ -42,7 +42,7 @@ def _tubes(workspace: Workspace, plans: Plans, crop: int) -> dict[str, Tube]:
     for clip, masks in plans["masks"].jobs.items():
         if all(_there(workspace, plans[name], clip) for name in ("normalize", "track", "masks")):
             subject = TubeKeys(plans["track"].jobs[clip].key, masks.key, masks.dataset, clip)
-            tubes[clip] = Tube(subject, plans["normalize"].jobs[clip].key, crop)
+            tubes[clip] = PlannedTube(subject, plans["normalize"].jobs[clip].key, crop)
     return tubes
 
 
@@ -61,7 +61,7 @@ def known_quality(workspace: Workspace, plans: Plans, crop: int, config: Quality
     return _judged(workspace, _tubes(workspace, plans, crop), config)
 
 
-def _judged(workspace: Workspace, tubes: Mapping[str, Tube], config: QualityConfig) -> dict[str, TubeQuality]:
+def _judged(workspace: Workspace, tubes: Mapping[str, PlannedTube], config: QualityConfig) -> dict[str, TubeQuality]:
     rows, wanted = workspace.tube_quality.rows, config.digest()
     found = {clip: rows[pair] for clip, tube in tubes.items() if (pair := pair_of(tube)) in rows}
     found = {clip: row for clip, row in found.items() if row.version == MEASURE_VERSION}
@@ -76,7 +76,7 @@ def _judged(workspace: Workspace, tubes: Mapping[str, Tube], config: QualityConf
     return found
 
 
-def pair_of(tube: Tube) -> Pair:
+def pair_of(tube: PlannedTube) -> Pair:
     """The row of the table that judges a tube."""
     return tube.subject.track_key, tube.subject.masks_key
 
@@ -125,7 +125,7 @@ def _remember_again(workspace: Workspace, known: Mapping[str, TubeQuality]) -> N
         table.add(row, series[row.pair])
 
 
-def _measured(workspace: Workspace, tube: Tube) -> TubeSeries | str:
+def _measured(workspace: Workspace, tube: PlannedTube) -> TubeSeries | str:
     """What was measured, or why it could not be."""
     store, subject = workspace.store, tube.subject
     try:

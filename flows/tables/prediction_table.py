@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.table import Table
 
 from flows.console import out
-from flows.inference.predict_videos import Predictions
+from flows.inference.predict_videos import VideoScores
 
 
-def print_predictions(found: Predictions) -> None:
+def print_predictions(found: VideoScores) -> None:
     """One table a command: a row a segment, a column a video; then the overlays and what could not be scored."""
     what = "probability of label 1" if found.classifies else "score"
     table = Table("", *(video.clip_id for video in found.videos))

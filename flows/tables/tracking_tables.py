@@ -8,10 +8,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from flows.console import out, print_whole
-from flows.tracking.evaluation import COLUMNS, LEGEND, Difference, Evaluation, Spread, TrackerFigures
+from flows.tracking.evaluation import COLUMNS, LEGEND, Difference, Spread, TrackerEvaluation, TrackerFigures
 
 
-def print_evaluation(found: Evaluation, difference: bool) -> None:
+def print_evaluation(found: TrackerEvaluation, difference: bool) -> None:
     """A table a candidate, and how it moves with the first box; with `difference` the first minus the second."""
     for label, one in found.trackers.items():
         print_whole(clip_table(label, one))

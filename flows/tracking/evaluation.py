@@ -95,7 +95,7 @@ class EvaluationRecord(TypedDict):
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class TrackerEvaluation:
     """All candidates on all clips; `difference` of the first minus the second where there are two."""
 
     config: EvaluationConfig
@@ -299,7 +299,7 @@ def spread(figures: Sequence[ClipFigures]) -> dict[str, Spread]:
     return rows
 
 
-def summarise(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig) -> Evaluation:
+def summarise(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfig) -> TrackerEvaluation:
     """Means, spread and figures by attribute of every candidate; with two candidates their paired differences."""
     figures = {label: [result.figures for result in results] for label, results in found.items()}
     trackers = {
@@ -312,4 +312,4 @@ def summarise(found: Mapping[str, Sequence[ClipResult]], config: EvaluationConfi
         for label, ones in figures.items()
     }
     difference = differences(*figures.values()) if len(figures) == 2 else None
-    return Evaluation(config, trackers, difference)
+    return TrackerEvaluation(config, trackers, difference)

@@ -20,7 +20,7 @@ ABOUT = {
 }
 
 
-class StageRow(TypedDict):
+class PlannedStage(TypedDict):
     """Where a clip, or the whole dataset, stands in one stage, and why."""
 
     stage: str
@@ -40,8 +40,8 @@ class CommandRow(TypedDict):
 class PlanRecord(TypedDict):
     """The answer of /api/plan: stages of the clip and of its dataset, and the commands."""
 
-    stages: list[StageRow]
-    dataset: list[StageRow]
+    stages: list[PlannedStage]
+    dataset: list[PlannedStage]
     commands: list[CommandRow]
     note: str | None
 
@@ -51,7 +51,7 @@ def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> PlanRecord:
     state, record = snapshot.clip(dataset, clip)
     if state.config is None:
         return {"stages": [], "dataset": [], "commands": [], "note": state.note}
-    stages: list[StageRow] = [
+    stages: list[PlannedStage] = [
         {
             "stage": name,
             "state": stage_state(plan, clip),
@@ -73,13 +73,13 @@ def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> PlanRecord:
     }
 
 
-def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> list[StageRow]:
+def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> list[PlannedStage]:
     """pack, train and evaluate as they are planned for all clips that aren't marked bad."""
     assert state.config is not None
     good = [record for record in state.records.values() if not record.bad]
     planner = Planner(workspace, state.name, good)
     plans: dict[str, StagePlan] = {name: without_bad(state, plan) for name, plan in state.plans.items()}
-    found: list[StageRow] = []
+    found: list[PlannedStage] = []
     for stage in DATASET_STAGES[: max(0, STAGE_NAMES.index(until) + 1 - len(CLIP_STAGES))]:
         try:
             plan = planner.dataset_stage(stage, section(stage, state.config), plans)
@@ -101,7 +101,7 @@ def without_bad(state: DatasetState, plan: StagePlan) -> StagePlan:
 
 
 def _wanted(
-    snapshot: Snapshot, state: DatasetState, clip: str, following: list[StageRow]
+    snapshot: Snapshot, state: DatasetState, clip: str, following: list[PlannedStage]
 ) -> list[tuple[str, str, list[str]]]:
     """Scope, title and words of each command that has something to do."""
     found = []

@@ -66,7 +66,7 @@ class Kept(Generic[T]):
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedNetwork:
+class RunNetwork:
     """A run's network on its device, and the labels that it was trained with."""
 
     run: FinishedRun
@@ -102,7 +102,7 @@ class Networks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._networks: Kept[LoadedNetwork] = Kept(KEPT_NETWORKS)
+        self._networks: Kept[RunNetwork] = Kept(KEPT_NETWORKS)
         self._features: Kept[tuple[Tensor, Tensor]] = Kept(KEPT_FEATURES)
         self._scores: Kept[ClipScore] = Kept(KEPT_SCORES)
 
@@ -130,7 +130,7 @@ class Networks:
                 "blocks": [_signed(one[0].float().cpu().numpy()) for one in maps],
             }
 
-    def _load(self, workspace: Workspace, run_id: str, weights: str) -> LoadedNetwork:
+    def _load(self, workspace: Workspace, run_id: str, weights: str) -> RunNetwork:
         return self._networks.get((run_id, weights), lambda: load_run(workspace, run_id, weights))
 
     def _score(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> ClipScore:
@@ -147,7 +147,7 @@ class Networks:
             "segments": numbers(row[segments].to_numpy(np.float64), 4),
         }
 
-    def _make_features(self, loaded: LoadedNetwork, workspace: Workspace, subject: ScoredClip) -> tuple[Tensor, Tensor]:
+    def _make_features(self, loaded: RunNetwork, workspace: Workspace, subject: ScoredClip) -> tuple[Tensor, Tensor]:
         run = loaded.run
         with packed(workspace, subject, run) as reader:
             span = action_range(loaded.labels, run.config.train, subject.record.action)
@@ -157,7 +157,7 @@ class Networks:
             return loaded.network.attention_features(scorer.video(batch["frames"].to(loaded.device)), mask), mask
 
 
-def load_run(workspace: Workspace, run_id: str, weights: str) -> LoadedNetwork:
+def load_run(workspace: Workspace, run_id: str, weights: str) -> RunNetwork:
     """A run's network with its weights. Raises CatalogError, ValueError where they don't fit each other."""
     run = find_run(workspace, run_id)
     state = trained_state(workspace, run, weights)
@@ -165,7 +165,7 @@ def load_run(workspace: Workspace, run_id: str, weights: str) -> LoadedNetwork:
         labels = reader.labels
         scorer = build_scorer(reader, state, run.config.model, run.config.train, (0.0, 1.0))
     device = Context(workspace, run.config.engine.device).resolved_device
-    return LoadedNetwork(run, scorer.network.to(device), labels, device)
+    return RunNetwork(run, scorer.network.to(device), labels, device)
 
 
 @contextlib.contextmanager
