@@ -7,14 +7,22 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/tubeflow
-# For a GPU: --build-arg TORCH_INDEX=…/whl/cuXYZ, the one of pytorch.org that fits your driver.
+COPY requirements/run.txt requirements/run.txt
+# Wheels whose bytes requirements/run.txt names, without torch's block of them.
+RUN awk '/^[a-z]/ { torch = /^(torch|torchvision|triton)==|^(cuda-|nvidia-[^m])/ } !torch' requirements/run.txt > /tmp/locked.txt \
+ && pip install --no-cache-dir --no-deps --require-hashes --only-binary=:all: --requirement /tmp/locked.txt
+# Torch comes without hashes, from its own index, which builds the same version anew for each kind of machine: for the
+# CPU here, a tenth of the size. For a GPU: --build-arg TORCH_INDEX=…/whl/cuXYZ, the one of pytorch.org that fits your
+# driver. The versions are those of run.txt; what torch needs beside them (CUDA's libraries) is that index's own.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY pyproject.toml constraints.txt README.md LICENSE tubeflow.py ./
+RUN pip install --no-cache-dir --only-binary=:all: --index-url "$TORCH_INDEX" \
+      $(grep --only-matching --extended-regexp '^torch(vision)?==[0-9.]+' requirements/run.txt)
+COPY pyproject.toml README.md LICENSE tubeflow.py ./
 COPY flows flows
 COPY tasks tasks
 COPY models models
 COPY data_catalog data_catalog
-RUN pip install --no-cache-dir --constraint constraints.txt --extra-index-url "$TORCH_INDEX" .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index . && pip check
 COPY prefect.yaml ./
 
 RUN useradd --create-home --uid 1000 tubeflow \

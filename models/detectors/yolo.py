@@ -141,7 +141,7 @@ def load_network(file: Path) -> Any:
     if "safe_only" not in inspect.signature(ultralytics.torch_safe_load).parameters:
         raise ValueError(
             f"weights {file} cannot be read safely, for this ultralytics loads weights as programs; "
-            "install the version that constraints.txt names"
+            "install the version that requirements/run.txt names"
         )
     try:
         checkpoint, _ = ultralytics.torch_safe_load(str(file.absolute()), safe_only=True)

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,10 @@ class PrefectServer:
     def _answer(self, method: str, path: str, **settings: Any) -> Any:
         """Asks again, as Prefect's own client does, where SQLite is busy: the server says 503 and has done nothing."""
         limit = time.monotonic() + BUSY_SECONDS
+        user, _, password = self.environment.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        auth = httpx.BasicAuth(user, password) if user else None
         while True:
-            response = httpx.request(method, self.url + path, timeout=30, **settings)
+            response = httpx.request(method, self.url + path, timeout=30, auth=auth, **settings)
             if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > limit:
                 response.raise_for_status()
                 return response.json()
@@ -73,11 +75,16 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(name: str, words: list[str], environment: dict[str, str], folder: Path) -> Iterator[psutil.Popen]:
-    """A process `python -m words…` that writes to `folder/name.log`; at the end it and its descendants are gone."""
+def running(
+    name: str, words: list[str], environment: dict[str, str], folder: Path, before: Sequence[str] = ()
+) -> Iterator[psutil.Popen]:
+    """A process `python -m words…` that writes to `folder/name.log`; at the end it and its descendants are gone.
+
+    `before` is a command that starts another one, such as `nice`.
+    """
     with (folder / f"{name}.log").open("w") as log:
         process = psutil.Popen(
-            [sys.executable, "-m", *words],
+            [*before, sys.executable, "-m", *words],
             cwd=REPO,
             env=environment,
             stdin=subprocess.DEVNULL,
