@@ -29,7 +29,7 @@ from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
-from tasks.training.config import EpochRow
+from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     from flows.runs.summary import RunSummary
@@ -77,7 +77,7 @@ def write_report(
     write_json(folder / "metrics.json", metrics)
     summary.metrics = metrics
     history = training_history(training)
-    if chosen_on(history, config) == "validation":
+    if chosen_on(history, config.train) == "validation":
         best = int(training.attrs["best_epoch"]) + 1
         summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
     shared = known_remark(workspace, summary.dataset)
@@ -109,9 +109,9 @@ def training_history(training: Artifact) -> list[EpochRow]:
     return [json.loads(row) for row in training.arrays["history"]]
 
 
-def chosen_on(history: Sequence[EpochRow], config: PipelineConfig) -> str | None:
+def chosen_on(history: Sequence[EpochRow], train: TrainConfig) -> str | None:
     """Split whose metric chose the best epoch; None where there was nothing to choose by."""
-    split = config.train.selecting
+    split = train.selecting
     return split if any(name.startswith(f"{split}/") for name in history[-1]) else None
 
 
@@ -179,7 +179,7 @@ def build_report(
         )
     picture = None if sheet is None else load_picture(sheet, "Tubes of some clips, one row a clip")
     return page.ReportData(
-        title=f"{config.model.backbone} + {config.model.attention} on {trained_on(summary.dataset, config)}",
+        title=f"{config.model.backbone} + {config.model.attention} on {trained_on(summary.dataset, config.train)}",
         run_id=summary.run_id,
         dataset=summary.dataset,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -188,12 +188,12 @@ def build_report(
             "tracker": config.track.tracker,
             "parameters": f"{int(training.attrs['parameters']):,}",
             "held-out clips": str(len(shown)),
-            **difficulty_alone(workspace, summary.dataset, config, shown),
+            **difficulty_alone(workspace, summary.dataset, config.train, shown),
         },
         procedural=info.procedural,
         remarks=remarks(workspace, summary.dataset, shown),
         metrics=metric_table(metrics, predictions, split, (len(history), int(training.attrs["best_epoch"]) + 1)),
-        chosen_on=chosen_on(history, config),
+        chosen_on=chosen_on(history, config.train),
         stages=tuple(
             page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
             for name, count in summary.stages.items()
@@ -207,7 +207,9 @@ def build_report(
         tube_quality=tube_quality(config.track.tracker, truth),
         tube_overlaps=tube_overlaps(truth),
         tube_truth="pixel masks" if config.masks.source == "mask" else "rotated boxes",
-        cost=cost_table(workspace, config, plans["masks"], int(training.attrs["parameters"])),
+        cost=cost_table(
+            workspace, config.model, len(config.masks.starts), plans["masks"], int(training.attrs["parameters"])
+        ),
         settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         lineage=lineage_rows(plans),
         versions=library_versions(),
@@ -224,16 +226,16 @@ def build_report(
     )
 
 
-def trained_on(dataset: str, config: PipelineConfig) -> str:
+def trained_on(dataset: str, train: TrainConfig) -> str:
     """The dataset, and which of its actions, where not all."""
-    return dataset if config.train.actions is None else f"{dataset}: {', '.join(config.train.actions)}"
+    return dataset if train.actions is None else f"{dataset}: {', '.join(train.actions)}"
 
 
 def difficulty_alone(
-    workspace: Workspace, dataset: str, config: PipelineConfig, shown: pd.DataFrame
+    workspace: Workspace, dataset: str, train: TrainConfig, shown: pd.DataFrame
 ) -> dict[str, str]:
     """What the known difficulty by itself would reach, where predictions are multiplied with it."""
-    if not config.train.difficulty or not len(shown):
+    if not train.difficulty or not len(shown):
         return {}
     known = {clip.clip_id: clip.difficulty for clip in workspace.datasets.clips(dataset)}
     factors = shown["clip_id"].map(known).to_numpy(float)
@@ -378,16 +380,16 @@ def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None
 
 
 def cost_table(
-    workspace: Workspace, config: PipelineConfig, masks: StagePlan, parameters: int
+    workspace: Workspace, model: ModelConfig, segments: int, masks: StagePlan, parameters: int
 ) -> page.CostTable | None:
     """MACs of the attention blocks on these tubes against dense ones, counted as the paper's Table 3 does."""
-    if config.model.attention != "tsa":
+    if model.attention != "tsa":
         return None
     positions = mask_positions(workspace, masks)
     if not positions:
         return None
-    mean = cost_rows(positions, attention_channels(config.model), config.model.affinity or "dot")[-1]
-    rest, blocks = backbone_macs(config.model, len(config.masks.starts)), config.model.stacks
+    mean = cost_rows(positions, attention_channels(model), model.affinity or "dot")[-1]
+    rest, blocks = backbone_macs(model, segments), model.stacks
     dense, tube = mean.dense.published * blocks, mean.tube.published * blocks
     rows = (
         page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),

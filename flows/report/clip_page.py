@@ -41,7 +41,7 @@ def clip_page(
         track=track.arrays,
         grid=grid,
         fps=float(tube.fps),
-        facts=facts(tube, config),
+        facts=facts(tube, config.track.tracker),
         lineage=[LineageRow(name, plans[name].stage.version, view.clip_id, job.key) for name, job in jobs.items()],
         files={name: str(workspace.store.path(name, job.key)) for name, job in jobs.items()},
         quality=quality,
@@ -50,12 +50,12 @@ def clip_page(
     )
 
 
-def facts(tube: ClipTube, config: PipelineConfig) -> dict[str, str]:
+def facts(tube: ClipTube, tracker: str) -> dict[str, str]:
     """What stands below the title."""
     view = tube.view
     return {
         "score": "none" if view.score is None else f"{view.score:g}",
-        "tracker": config.track.tracker,
+        "tracker": tracker,
         "frames": f"{len(view.frames)} of {view.frame_wh[0]}×{view.frame_wh[1]} px",
         "athletes": str(view.athletes),
         "selected positions": f"{int(tube.mask.sum()):,} of {tube.mask.size:,}",

@@ -36,5 +36,3 @@ def _grow(branch: Tree, store: Store, lineage: Lineage, known: Mapping[str, Line
             _grow(branch.add(_title(known[key])), store, known[key], known)
         else:
             branch.add(f"{stage} {key} is not in the store any more")
-
-
