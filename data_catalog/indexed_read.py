@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.self_contained import open_self_contained
 from data_catalog.store import Artifact, ArtifactDamaged
 from data_catalog.tables.index import Record
 
@@ -75,7 +76,7 @@ def open_artifact(workspace: Workspace, stage: str, key: str) -> Iterator[h5py.F
     """
     path = artifact_file(workspace, stage, key)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_self_contained(path) as file:
             yield file
     except (OSError, KeyError) as exc:
         raise NoArtifact(f"{path} can't be read; run the dataset again.") from exc

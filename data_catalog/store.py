@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from data_catalog.atomic import sync_folder
 from data_catalog.locks import hold_lock, try_lock
+from data_catalog.self_contained import NotSelfContained, open_self_contained
 
 USERBLOCK = 512
 MAGIC = "tubeflow-artifact 1"
@@ -181,10 +182,10 @@ class Store:
         except PermissionError as exc:
             raise ArtifactDamaged(path, "can't be read: permission denied") from exc
         check_bytes(path, data)
-        with h5py.File(io.BytesIO(data), "r") as file:
+        with _readable(path), open_self_contained(io.BytesIO(data)) as file:
             attrs = dict(file.attrs)
             arrays = {name: read_array(file[name]) for name in (names or dataset_names(file)) if name in file}
-        lineage = Lineage.from_attributes(attrs)
+            lineage = Lineage.from_attributes(attrs)
         check_name(path, lineage, stage, key)
         return Artifact(arrays, attrs, lineage)
 
@@ -379,21 +380,29 @@ def check_name(path: Path, lineage: Lineage, stage: str, key: str) -> None:
 
 def read_lineage(path: Path) -> Lineage:
     """The lineage attributes of an artifact file. Raises ArtifactDamaged, FileNotFoundError."""
-    try:
+    with _readable(path, "has no readable lineage"):
         return Lineage.from_attributes(read_attributes(path))
-    except (KeyError, ValueError) as exc:
-        raise ArtifactDamaged(path, "has no readable lineage") from exc
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
     """The root attributes of an artifact file. Raises ArtifactDamaged, FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(path)
+    with _readable(path, "has no readable lineage"), open_self_contained(path) as file:
+        return dict(file.attrs)
+
+
+@contextlib.contextmanager
+def _readable(path: Path, otherwise: str = "can't be read as HDF5") -> Iterator[None]:
+    """A sealed file may still be none of ours: what HDF5 makes of it is damage. Raises ArtifactDamaged."""
     try:
-        with h5py.File(path, "r", locking=False) as file:  # immutable, and network file systems often have no locks
-            return dict(file.attrs)
-    except (OSError, KeyError, ValueError) as exc:
-        raise ArtifactDamaged(path, "has no readable lineage") from exc
+        yield
+    except FileNotFoundError:
+        raise
+    except NotSelfContained as exc:
+        raise ArtifactDamaged(path, str(exc)) from exc
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as exc:
+        raise ArtifactDamaged(path, otherwise) from exc
 
 
 def content_digest(path: Path) -> str:
@@ -402,7 +411,7 @@ def content_digest(path: Path) -> str:
     Two runs that computed the same thing give files with the same content digest.
     """
     digest = hashlib.sha256()
-    with h5py.File(path, "r", locking=False) as file:  # immutable, and network file systems often have no locks
+    with open_self_contained(path) as file:
         for name in dataset_names(file):
             array = read_array(file[name])
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

@@ -30,6 +30,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.self_contained import NotSelfContained, open_self_contained
 from data_catalog.store import ArtifactDamaged, create_file
 
 logger = logging.getLogger(__name__)
@@ -264,8 +265,7 @@ class PackReader:
 
     def _open(self) -> h5py.File:
         if self._file is None or self._pid != os.getpid():
-            # locking=False: a pack is immutable, and network file systems often have no locks.
-            self._file, self._pid = h5py.File(self.path, "r", locking=False), os.getpid()
+            self._file, self._pid = open_self_contained(self.path), os.getpid()
             self._verified = set()
         return self._file
 
@@ -303,6 +303,8 @@ class PackReader:
             yield
         except PermissionError:
             raise
+        except NotSelfContained as exc:
+            raise DamagedPack(self.path, str(exc)) from exc
         except (OSError, KeyError, RuntimeError) as exc:
             logger.debug("reading %s", self.path, exc_info=exc)
             raise DamagedPack(self.path, f"is damaged ({part} cannot be read)") from exc

@@ -24,6 +24,7 @@ from tests.support import REPO
 
 SECONDS_A_FILE = 10
 MEMORY = 2**30
+STATUS = "/proc/self/status"
 ADDRESS_SPACE = 6 * 2**30  # libraries reserve far more than they use; `MEMORY` is what is measured
 
 
@@ -102,16 +103,31 @@ def _pickle(path: Path) -> None:
         raise Refusal(str(exc)) from exc
 
 
+def _hdf5(path: Path) -> None:
+    from data_catalog.store import USERBLOCK, ArtifactDamaged, Store, seal
+    from tests.support.artifact_files import KEY
+
+    store = Store(path.parent)
+    kept = store.path("track", KEY)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(path, kept)
+    if kept.stat().st_size > USERBLOCK:
+        seal(kept)  # or the digest would keep every mutant from HDF5
+    try:
+        store.verify("track", KEY)
+        store.read("track", KEY)
+    except ArtifactDamaged as exc:
+        raise Refusal(str(exc)) from exc
+
+
 class Refusal(Exception):
     """The one way in which a hostile file may fail: with a sentence."""
 
 
-READERS: dict[str, Callable[[Path], None]] = {"pickle": _pickle}
-FINISHERS: dict[str, Callable[[Path], None]] = {}
-"""What makes a mutant worth reading, such as the seal of an artifact."""
+READERS: dict[str, Callable[[Path], None]] = {"pickle": _pickle, "hdf5": _hdf5}
 
 
-def _watch(folder: Path) -> int:
+def watch(folder: Path) -> int:
     """An inotify descriptor that can be read when a file of `folder` was opened, by whatever library."""
     opened = 0x20
     libc = ctypes.CDLL(None, use_errno=True)
@@ -121,17 +137,30 @@ def _watch(folder: Path) -> int:
     return descriptor
 
 
+def peak_memory() -> int:
+    """Bytes that this process held at most (`ru_maxrss` also counts what its parent held)."""
+    words = Path(STATUS).read_text().split()
+    return int(words[words.index("VmHWM:") + 1]) * 1024
+
+
+def was_opened(watched: int) -> bool:
+    """Whether a file of the folder that `watch` watches was opened since."""
+    try:
+        return bool(os.read(watched, 4096))
+    except BlockingIOError:
+        return False
+
+
 def main(kind: str, folder: Path, count: int, seed: int) -> None:
     """The child's work; prints an `Outcome` as JSON."""
     corpus = [path.read_bytes() for path in sorted((folder / "corpus").iterdir())]
-    read, finish, rng = READERS[kind], FINISHERS.get(kind, lambda path: None), random.Random(seed)
+    read, rng = READERS[kind], random.Random(seed)
     mutant = folder / "inside" / f"mutant.{kind}"
     outcome = Outcome(0, 0, 0.0, 0, 0, [])
     numbers = {"read": 0, "refused": 0}
 
     def attempt(content: bytes) -> float:
         mutant.write_bytes(content)
-        finish(mutant)
         signal.alarm(SECONDS_A_FILE)  # its default is to end the process, also inside a library
         start = time.monotonic()
         try:
@@ -146,9 +175,10 @@ def main(kind: str, folder: Path, count: int, seed: int) -> None:
         attempt(content)
     numbers.update(read=0, refused=0)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    watched = _watch(folder / "outside")
-    own = (str(folder / "inside"), sys.prefix, sys.base_prefix)  # the interpreter loads modules when it needs them
+    before = peak_memory()
+    watched = watch(folder / "outside")
+    # The interpreter loads modules when it needs them.
+    own = (str(folder / "inside"), sys.prefix, sys.base_prefix, STATUS)
 
     def listen(event: str, args: tuple[object, ...]) -> None:
         if event == "open" and isinstance(args[0], str | bytes) and not os.fsdecode(args[0]).startswith(own):
@@ -156,13 +186,9 @@ def main(kind: str, folder: Path, count: int, seed: int) -> None:
 
     sys.addaudithook(listen)
     slowest = max(attempt(mutate(rng.choice(corpus), rng, corpus)) for _ in range(count))
-    try:
-        os.read(watched, 1)
-    except BlockingIOError:
-        pass
-    except OSError:  # EINVAL: something is there, longer than what was asked for
+    if was_opened(watched):
         outcome.opened.append(str(folder / "outside"))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    memory = peak_memory()
     figures = {**numbers, "slowest": slowest, "memory": memory, "before": before}
     sys.stdout.write(json.dumps({**outcome.__dict__, **figures}))
 
