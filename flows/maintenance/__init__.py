@@ -1,0 +1,1 @@
+"""What a workspace holds, where it comes from, and what may go."""

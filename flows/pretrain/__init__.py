@@ -1,0 +1,1 @@
+"""Flows that make the weights of our own tracker and detector."""

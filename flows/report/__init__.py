@@ -1,0 +1,1 @@
+"""report.html, and a clip as one HTML file."""

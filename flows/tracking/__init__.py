@@ -1,0 +1,1 @@
+"""Trackers and detectors evaluated, tubes compared, tracks exported."""

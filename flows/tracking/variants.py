@@ -50,6 +50,7 @@ class TrackVariant:
 
     @property
     def key(self) -> str:
+        """Key of the artifact."""
         return self.record.key
 
     @property
@@ -60,6 +61,7 @@ class TrackVariant:
 
     @property
     def tracker(self) -> str:
+        """Its tracker's name, `?` where nothing is known of its config."""
         return str((self.made["track"]["config"] or {}).get("tracker", "?"))
 
 

@@ -109,6 +109,7 @@ class Guard:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what is refused, and pass everything else on with the headers of every answer."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return

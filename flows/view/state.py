@@ -69,6 +69,7 @@ class Snapshot:
 
     @property
     def rows(self) -> list[ClipRow]:
+        """Of all datasets."""
         return [row for dataset in self.datasets.values() for row in dataset.rows.values()]
 
     def dataset(self, name: str) -> DatasetState:
@@ -225,7 +226,7 @@ class ViewState:
 def plan_clip_stages(
     workspace: Workspace, dataset: str, clips: Sequence[ClipRecord], config: PipelineConfig
 ) -> dict[str, StagePlan]:
-    """normalize … masks of some clips."""
+    """Plan normalize … masks of some clips."""
     planner = Planner(workspace, dataset, clips)
     return planner.plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
 
