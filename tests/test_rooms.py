@@ -33,9 +33,7 @@ SAME_FILE_NAME: dict[str, str] = {
     "text.py": "text of label files, and of tracks",
 }
 """Name → why several modules have it."""
-SAME_CLASS_NAME: dict[str, str] = {
-    "Look": "what is seen in a frame's packet, and how a drawn figure looks: to be parted by the owner of either",
-}
+SAME_CLASS_NAME: dict[str, str] = {}
 """Name → why several classes have it."""
 FULL: dict[tuple[str, str], str] = {
     ("flows/cli", ".py"): "a file for each word of the command line, which is the index of this room",

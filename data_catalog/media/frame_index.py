@@ -62,7 +62,7 @@ class DamagedVideo(BadVideo):
 
 
 @dataclass(frozen=True)
-class Look:
+class PictureKind:
     """What the first frame of a video is like.
 
     Attributes:
@@ -101,7 +101,7 @@ class FrameIndex:
     time_base: Fraction
     fps: Fraction | None
     seekable: bool
-    look: Look
+    look: PictureKind
     counted: bool = False
     damaged_packets: int = 0
 
@@ -292,7 +292,7 @@ def _list_frames(path: Path, _size: int, _mtime_ns: int, root: Path | None) -> _
         time_base=time_base,
         fps=Fraction(rate) if rate else None,
         seekable=seekable,
-        look=Look(
+        look=PictureKind(
             first.width, first.height, orientation(first), TRANSFERS.get(first.color_trc, ""),
             bool(first.interlaced_frame),
         ),

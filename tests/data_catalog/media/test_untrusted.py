@@ -30,7 +30,7 @@ PLAYLISTS = {
     "dash.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period><AdaptationSet>'
     "<Representation><BaseURL>{secret}</BaseURL></Representation></AdaptationSet></Period></MPD>",
     "meta.mp4": ";FFMETADATA1\ntitle=x\n",
-    "terminal.ans": "\x1b[31mroot\n" * 50,
+    "terminal.txt": "\x1b[31mroot\n" * 50,
 }
 
 
