@@ -1,4 +1,7 @@
-"""The command line: one file a group of commands, each with its own Typer; `main` puts them together."""
+"""The command line: one file a group of commands, each with its own Typer; `main` puts them together.
+
+What the commands print is in `flows.tables`.
+"""
 
 from flows.execution.stopping import stop_cleanly
 

@@ -6,20 +6,8 @@ import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that impo
 
 import typer
 
-from flows.cli import (
-    catalog,
-    datasets,
-    detect,
-    inspect,
-    labels,
-    models,
-    pretrain,
-    run,
-    tracks,
-    view,
-    weights,
-    workspace,
-)
+from flows.cli import catalog, datasets, inspect, labels, models, run, view, workspace
+from flows.cli.networks import detect, pretrain, tracks, weights
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from data_catalog.catalog import Workspace
-from flows.cli.config_help import print_config_help
 from flows.cli.local import run_pipeline
 from flows.cli.options import (
     NO_CLIPS,
@@ -26,13 +25,14 @@ from flows.cli.options import (
     WorkspaceOption,
     plain_errors,
 )
-from flows.cli.run_tables import print_plan, print_summary
 from flows.config import PipelineConfig, load_config, preset_names
 from flows.datasets.clips import left_out, wanted_clips
 from flows.datasets.ingest import procedural_spec
 from flows.execution.run_options import RunOptions
 from flows.runs.summary import RunSummary
 from flows.stages import Selection, make_plan
+from flows.tables.config_table import print_config_help
+from flows.tables.run_tables import print_plan, print_summary
 from tasks.engine.plan import Planner, StagePlan
 
 app = typer.Typer()

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_catalog.catalog import Workspace
-from flows.cli.run_tables import truth_sentence
 from flows.datasets.ingest import ingest
 from flows.runs import against_truth as tube_truth
+from flows.tables.run_tables import truth_sentence
 from tasks.assessment.truth_figures import TruthMeans
 from tests.support.tiny_workspace import copy_workspace, new_workspace, run
 

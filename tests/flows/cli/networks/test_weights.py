@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.weights.registry import Weights, load_registry
 from data_catalog.weights.resolve import resolve_weights
-from flows.cli import weights as weights_cli
 from flows.cli.main import app
+from flows.cli.networks import weights as weights_cli
 from flows.config import load_config, preset_names
 from flows.stages import CLIP_STAGES, DATASET_STAGES, section
 from tasks.detect import DetectConfig

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import tasks
-from flows.cli.config_help import config_fields
 from flows.cli.main import app
 from flows.config import EngineConfig, PipelineConfig, apply_overrides
+from flows.tables.config_table import config_fields
 from tasks.engine.config import StageConfig
 
 
