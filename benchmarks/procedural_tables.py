@@ -60,7 +60,7 @@ def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> 
     model = contender.first.config.model
     if model.attention == "none":
         return AttentionCost(0, 0, 0, 0)
-    channels = attention_channels(contender.first.config.model)
+    channels = attention_channels(model.backbone, model.split)
     floor = int(model.attention_options.get("min_positions", 0))
     affinity = model.affinity or ("softmax" if model.compat == "released" else "dot")
     costs = []

@@ -126,6 +126,11 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     return apply_overrides(values, overrides)
 
 
+def config_text(config: PipelineConfig) -> str:
+    """The whole config as YAML, with every default; `load_config` reads it back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
 def not_yaml(path: Path, exc: Exception) -> str:
     """Where a file stops being YAML, in a sentence."""
     mark = getattr(exc, "problem_mark", None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from flows.config import ConfigError, PipelineConfig
 from tasks import detect, evaluate, masks, normalize, pack, track, train
@@ -13,6 +13,7 @@ from tasks.engine.plan import Planner, StagePlan
 from tasks.engine.stage import Stage
 
 StageName = Literal["normalize", "detect", "track", "masks", "pack", "train", "evaluate"]  # a choice in the form
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
 AnyStage = Stage[Any]  # each has a config class of its own
 CLIP_STAGES: tuple[AnyStage, ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
 DATASET_STAGES: tuple[AnyStage, ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
@@ -66,10 +67,9 @@ def make_plan(
 ) -> dict[str, StagePlan]:
     """The plan of all stages up to the last selected one; what comes later needs no weights yet."""
     needed = STAGE_NAMES[: 1 + max(STAGE_NAMES.index(name) for name in selected)]
-    return planner.plan(
-        [(stage, section(stage, config)) for stage in CLIP_STAGES if stage.name in needed],
-        [(stage, section(stage, config)) for stage in DATASET_STAGES if stage.name in needed],
-    )
+    clip_stages = [(stage, section(stage, config)) for stage in CLIP_STAGES if stage.name in needed]
+    dataset_stages = [(stage, section(stage, config)) for stage in DATASET_STAGES if stage.name in needed]
+    return planner.plan(clip_stages, dataset_stages)
 
 
 def plan_clips(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]:
@@ -84,6 +84,14 @@ def section(stage: AnyStage, config: PipelineConfig) -> StageConfig:
         return own
     composed: type[StageConfig] = stage.composed
     return composed(**{name: getattr(config, name) for name in composed.model_fields})
+
+
+def planned_config(plans: Mapping[str, StagePlan], name: StageName, kind: type[ConfigT]) -> ConfigT:
+    """What a stage's artifacts of a plan are made with."""
+    config = plans[name].config
+    if not isinstance(config, kind):
+        raise TypeError(f"stage '{name}' is planned with {type(config).__name__}, not {kind.__name__}")
+    return config
 
 
 def runnable_clips(plans: dict[str, StagePlan], selected: Sequence[str]) -> list[str]:

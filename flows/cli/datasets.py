@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from data_catalog.catalog import Workspace
-from data_catalog.datasets.records import Check, Listing
-from data_catalog.foreign_text import visible
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out, stage_bars
-from flows.datasets.ingest import check_dataset, ingest, make_procedural, procedural_spec
-from flows.datasets.shared_content import MOST_AT_INGEST, compare_splits
+from flows.datasets.dataset_records import check_and_compare, ingest_and_compare, list_datasets
+from flows.datasets.ingest import make_procedural, procedural_spec
+from flows.tables.dataset_tables import print_checks, print_datasets, print_ingested
 
 app = typer.Typer()
 datasets_app = typer.Typer(no_args_is_help=True, help="List datasets, or make a procedural one.")
@@ -40,18 +37,12 @@ def ingest_command(
     Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv`
     """
     opened = Workspace.open(workspace)
-    listing = ingest(opened, name, adapter, root, labels)
     with stage_bars():
-        splits = compare_splits(opened, name, MOST_AT_INGEST)
+        record = ingest_and_compare(opened, name, adapter, root, labels)
     if as_json:
-        rows = [dataclasses.asdict(row) for row in listing.rejected]
-        shared = [dataclasses.asdict(row) for row in splits.rows]
-        answer = {"dataset": name, "clips": len(listing.records), "rejected": rows, "shared_content": shared}
-        typer.echo(json.dumps(answer))
+        typer.echo(json.dumps(record.as_json()))
         return
-    for sentence in [*listing.notes, *listing.warnings, *map(str, listing.rejected), *splits.sentences]:
-        out.print(visible(sentence), markup=False, soft_wrap=True)
-    out.print(f"Dataset '{name}': {len(listing.records)} clips, {len(listing.rejected)} rows left out.")
+    print_ingested(record)
 
 
 @datasets_app.command("list")
@@ -61,19 +52,11 @@ def datasets_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonO
 
     Example: `tubeflow datasets list`
     """
-    opened = Workspace(workspace)
-    rows = []
-    for name in opened.datasets.names():
-        info = opened.datasets.info(name)
-        clips = opened.datasets.count(name)
-        rows.append({"name": name, "adapter": info.adapter, "clips": clips, "root": info.root})
+    rows = list_datasets(Workspace(workspace))
     if as_json:
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps(list(map(dataclasses.asdict, rows))))
         return
-    for row in rows:
-        out.print(f"{row['name']}: {row['clips']} clips, {row['adapter']}, {row['root']}", markup=False, soft_wrap=True)
-    if not rows:
-        out.print("No datasets yet; add one with: tubeflow ingest, or tubeflow datasets make procedural")
+    print_datasets(rows)
 
 
 @datasets_app.command("check")
@@ -87,22 +70,13 @@ def datasets_check(
 
     Example: `tubeflow datasets check mtl`
     """
-    opened = Workspace(workspace)
-    checks, listing = check_dataset(opened, name)
     with stage_bars():
-        splits = compare_splits(opened, name)
+        record = check_and_compare(Workspace(workspace), name)
     if as_json:
-        answer = {
-            "checks": [dataclasses.asdict(check) for check in checks],
-            "without_video": len(listing.missing),
-            "shared_content": [dataclasses.asdict(row) for row in splits.rows],
-        }
-        typer.echo(json.dumps(answer))
+        typer.echo(json.dumps(record.as_json()))
     else:
-        print_checks(name, checks, listing)
-        for sentence in splits.sentences:
-            out.print(visible(sentence), markup=False, soft_wrap=True)
-    if not all(check.ok for check in checks):
+        print_checks(record)
+    if not record.ok:
         raise typer.Exit(1)
 
 
@@ -133,15 +107,3 @@ def datasets_make(
     with stage_bars():
         listing = make_procedural(Workspace.open(workspace), name or kind, spec, out_folder)
     out.print(f"Dataset '{name or kind}': {len(listing.records)} clips.")
-
-
-def print_checks(name: str, checks: Sequence[Check], listing: Listing) -> None:
-    """Published figures beside the ones found, then what the adapter warns of."""
-    table = Table(f"{name}", "published", "found", "")
-    for check in checks:
-        table.add_row(check.name, check.expected, check.found, "✓" if check.ok else "✗ differs")
-    out.print(table)
-    for sentence in listing.warnings:
-        out.print(visible(sentence), markup=False, soft_wrap=True)
-    differ = sum(not check.ok for check in checks)
-    out.print(f"{len(checks) - differ} of {len(checks)} figures agree.")

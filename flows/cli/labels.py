@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.tables.edits import Edit
+from data_catalog.catalog import Workspace
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
-from flows.console import out
-from flows.datasets.labels import set_labels
+from flows.datasets.labels import label_history, set_labels
 from flows.runs.last import dataset_of
+from flows.tables.label_tables import print_edits, print_history
 
 app = typer.Typer(no_args_is_help=True, help="Correct the labels of clips; everything is kept with its history.")
 
@@ -49,9 +47,7 @@ def labels_set(
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(edit) for edit in edits]))
         return
-    for edit in edits:
-        out.print(f"{clip}: {edit.field} {shown(edit.old)} → {shown(edit.new)}", markup=False, soft_wrap=True)
-    out.print(f"What follows from it: tubeflow plan … --dataset {name}" if edits else "Nothing changed: it is so.")
+    print_edits(name, clip, edits)
 
 
 @app.command("history")
@@ -67,26 +63,10 @@ def labels_history(
     Example: `tubeflow labels history dive_0003`
     """
     opened = Workspace(workspace)
-    if dataset is not None and dataset not in opened.datasets.names():
-        raise CatalogError(f"This workspace has no dataset '{dataset}'; list them with: tubeflow datasets list")
-    found: list[tuple[str, Edit]] = []
-    for name in [dataset] if dataset else opened.datasets.names():
-        edits = opened.datasets.edits(name).read()
-        found += [(name, edit) for edit in edits if clip is None or edit.clip_id == clip]
-    if clip is not None and not found and dataset is None:
+    rows = label_history(opened, dataset, clip)
+    if clip is not None and not rows and dataset is None:
         dataset_of(opened, clip)  # a name that no dataset has is not one whose labels were never touched
     if as_json:
-        typer.echo(json.dumps([{"dataset": name, **dataclasses.asdict(edit)} for name, edit in found]))
+        typer.echo(json.dumps(list(map(dataclasses.asdict, rows))))
         return
-    table = Table("when", "who", "dataset", "clip", "field", "old", "new")
-    table.columns[0].no_wrap = table.columns[3].no_wrap = True
-    for name, edit in found:
-        table.add_row(edit.when, edit.who, name, edit.clip_id, edit.field, shown(edit.old), shown(edit.new))
-    out.print(table if found else "No label was edited.")
-    for notice in opened.notices:
-        out.print(notice, markup=False, soft_wrap=True)
-
-
-def shown(value: object) -> str:
-    """A label's value as a person reads it."""
-    return "none" if value in (None, []) else value if isinstance(value, str) else json.dumps(value)
+    print_history(rows, opened.notices)

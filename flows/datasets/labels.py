@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from data_catalog.catalog import CatalogError, Workspace
@@ -40,6 +41,36 @@ def set_labels(
     if edits:
         workspace.datasets.edits(dataset).append(edits)
     return edits
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """One correction of one dataset; see `Edit`."""
+
+    dataset: str
+    clip_id: str
+    field: str
+    old: object
+    new: object
+    who: str
+    when: str
+
+
+def label_history(workspace: Workspace, dataset: str | None = None, clip_id: str | None = None) -> list[HistoryRow]:
+    """Who corrected what, oldest first: of one dataset or of all, of one clip or of every clip.
+
+    Raises:
+        CatalogError: the workspace has no such dataset.
+    """
+    names = workspace.datasets.names()
+    if dataset is not None and dataset not in names:
+        raise CatalogError(f"This workspace has no dataset '{dataset}'; list them with: tubeflow datasets list")
+    return [
+        HistoryRow(name, **vars(edit))
+        for name in (names if dataset is None else [dataset])
+        for edit in workspace.datasets.edits(name).read()
+        if clip_id in (None, edit.clip_id)
+    ]
 
 
 def person() -> str:

@@ -12,17 +12,17 @@ from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
 from data_catalog.locks import notices as lock_notices
 from data_catalog.store import ArtifactDamaged, Store
-from flows.config import PipelineConfig
+from flows.config import PipelineConfig, config_text
 from flows.datasets.clips import left_out, wanted_clips
 from flows.execution.run_options import RunOptions
 from flows.execution.scheduler import collect, make_shards, run_clip_stages, submit_shard
 from flows.execution.task_runners import ShardRunner, task_runner, worker_count
 from flows.runs.against_truth import against_truth
-from flows.runs.quality import known_quality, measure_tubes, suspicious, worst_first
+from flows.runs.quality import Judgement, judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
-from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips, section
-from tasks.assessment.truth_figures import means
+from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips
+from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine import progress
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import Planner, StagePlan, resolve_sources
@@ -39,9 +39,10 @@ class _Run:
 
     planner: Planner
     plans: dict[str, StagePlan]
-    config: PipelineConfig
     context: Context
     runner: ShardRunner
+    workers: int
+    shard_clips: int | None
     selected: Sequence[str]
     summary: RunSummary
 
@@ -85,11 +86,14 @@ def execute(
     plans = make_plan(planner, config, selected)
     _report_damage(workspace.store, plans, selected, summary)
     context = Context(workspace, config.engine.device)
+    selected_tubes = {"track", "masks"} & set(selected)
     try:
         with runner or task_runner(config.engine) as started_runner:
-            run = _Run(planner, plans, config, context, started_runner, selected, summary)
+            workers, shard_clips = worker_count(config.engine), config.engine.shard_clips
+            run = _Run(planner, plans, context, started_runner, workers, shard_clips, selected, summary)
             failed = _run_clips(run)
-            _judge_tubes(run)
+            judged = judge_tubes(workspace, plans, config.quality, workers if selected_tubes else 0, _measured_so_far)
+            _enter(judged, summary)
             _run_dataset_stages(run, failed)
     finally:
         workspace.index.save()
@@ -99,7 +103,9 @@ def execute(
     summary.notes += [*workspace.notices, *lock_notices()]
     summary.seconds = time.perf_counter() - started
     summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
-    _report(run)
+    truth = _compare_tubes(workspace, summary, plans)
+    if "evaluate" in selected and "evaluate" in summary.stages:
+        _report(workspace, summary, plans, truth, config_text(config))
     write_record(workspace, summary, config, plans, selected)
     return summary
 
@@ -133,7 +139,7 @@ def _remove_if_damaged(store: Store, stage: str, key: str) -> None:
 
 
 def _run_clips(run: _Run) -> set[str]:
-    """Run the selected clip stages; gives the clips that failed."""
+    """Run the selected clip stages; returns the clips that failed."""
     chosen = [run.plans[stage.name] for stage in CLIP_STAGES if stage.name in run.selected]
     clips = runnable_clips(run.plans, run.selected)
     for plan in chosen:
@@ -145,39 +151,29 @@ def _run_clips(run: _Run) -> set[str]:
         progress.report(plan.stage.name, 0, len(mine))
     if not chosen:
         return set()
-    workers = worker_count(run.config.engine)
-    shards = make_shards(chosen, clips, workers, run.config.engine.shard_clips)
+    shards = make_shards(chosen, clips, run.workers, run.shard_clips)
     done: dict[str, int] = {}
 
     def advance(stage: str, clips: int) -> None:
         done[stage] = done.get(stage, 0) + clips
         progress.report(stage, done[stage], None)
 
-    reports = run_clip_stages(chosen, shards, run.context, run.runner, workers + 1, advance)
+    reports = run_clip_stages(chosen, shards, run.context, run.runner, run.workers + 1, advance)
     for report in reports:
         run.count(report)
     return {clip for report in reports for clip in report.failed}
 
 
-def _judge_tubes(run: _Run) -> None:
-    """Which tubes are to be looked at; those that a run was asked for are measured, of others what is known is told."""
-    workspace = run.context.workspace
-    if {"track", "masks"} & set(run.selected):
-        workers = worker_count(run.config.engine)
-        rows, notes = measure_tubes(
-            workspace,
-            run.plans,
-            run.config.masks.crop,
-            run.config.quality,
-            workers,
-            lambda done, total: progress.report("quality", done, total),
-        )
-        run.summary.notes += notes
-    else:
-        rows = known_quality(workspace, run.plans, run.config.masks.crop, run.config.quality)
-    run.summary.judged = len(rows)
-    run.summary.suspicious = suspicious(rows.values(), run.config.quality)
-    run.summary.worst = worst_first(rows.values())[:SHOWN_TUBES]
+def _measured_so_far(done: int, total: int) -> None:
+    progress.report("quality", done, total)
+
+
+def _enter(judged: Judgement, summary: RunSummary) -> None:
+    """Which tubes are to be looked at, into the run's summary."""
+    summary.notes += judged.notes
+    summary.judged = len(judged.rows)
+    summary.suspicious = judged.suspicious
+    summary.worst = worst_first(judged.rows.values())[:SHOWN_TUBES]
 
 
 def _count_waiting(plan: StagePlan, summary: RunSummary) -> None:
@@ -193,7 +189,7 @@ def _run_dataset_stages(run: _Run, failed: set[str]) -> None:
     """Run pack, train and evaluate where selected, each only if the one before is there."""
     planner, plans, summary = run.planner, run.plans, run.summary
     for stage in [plans[one.name].stage for one in DATASET_STAGES if one.name in plans]:
-        plan = planner.dataset_stage(stage, section(stage, run.config), plans, frozenset(failed))
+        plan = planner.dataset_stage(stage, plans[stage.name].config, plans, frozenset(failed))
         plans[stage.name] = plan
         if stage.name not in run.selected:
             continue
@@ -221,17 +217,28 @@ def _parents_there(workspace: Workspace, parent: StagePlan, job: Job, name: str)
     return all(workspace.store.exists(parent.stage.name, key) for key in keys)
 
 
-def _report(run: _Run) -> None:
-    """Compare the tubes with the ground truth, where there is one; write the report where an evaluation is there."""
-    workspace, summary = run.context.workspace, run.summary
+def _compare_tubes(
+    workspace: Workspace, summary: RunSummary, plans: dict[str, StagePlan]
+) -> dict[str, TruthFigures]:
+    """Compare the tubes with the ground truth, where there is one, and enter the means in the summary."""
     noticed = len(workspace.notices)
-    truth = against_truth(workspace, summary.dataset, run.plans, run.config.masks)
+    truth = against_truth(workspace, summary.dataset, plans)
     summary.notes += workspace.notices[noticed:]
     summary.truth = means(list(truth.values())) if truth else None
-    if "evaluate" in run.selected and "evaluate" in summary.stages:
-        # Loads torch, seconds that a run without an evaluation doesn't need.
-        from flows.report.build import write_report
+    return truth
 
-        folder = workspace.runs / summary.run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        write_report(folder, workspace, summary, run.config, run.plans, truth)
+
+def _report(
+    workspace: Workspace,
+    summary: RunSummary,
+    plans: dict[str, StagePlan],
+    truth: dict[str, TruthFigures],
+    settings: str,
+) -> None:
+    """Write the report of a run that evaluated a network."""
+    # Loads torch, seconds that a run without an evaluation doesn't need.
+    from flows.report.build import write_report
+
+    folder = workspace.runs / summary.run_id
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(folder, workspace, summary, plans, truth, settings)

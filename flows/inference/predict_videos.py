@@ -255,7 +255,7 @@ def predict_videos(
     device = Context(workspace, config.engine.device).resolved_device
     span = action_range(reader.labels, config.train, action)
     table = score_pack(pack, state, config.model, config.train, span, device)
-    return replace(found, videos=_scores(workspace, dataset, config, plans, records, table, folder))
+    return replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
 
 
 def _plans(
@@ -270,7 +270,6 @@ def _plans(
 def _scores(
     workspace: Workspace,
     dataset: str,
-    config: PipelineConfig,
     plans: Mapping[str, StagePlan],
     records: Sequence[ClipRecord],
     table: pd.DataFrame,
@@ -281,7 +280,7 @@ def _scores(
     scores = []
     for _, row in table.iterrows():
         clip_id, score = str(row["clip_id"]), float(row["predicted"])
-        tube = read_clip(workspace, dataset, clip_id, plans, (config.masks.crop, config.masks.tau))
+        tube = read_clip(workspace, dataset, clip_id, plans)
         view = replace(tube.view, score=round(score, 2))
         path = overlay_video(view, folder / f"{clip_id}.mp4", fps=tube.fps)
         empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())

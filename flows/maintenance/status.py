@@ -10,7 +10,7 @@ from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError
 from flows.datasets.clips import clip_count, dataset_clips, left_out
 from flows.runs.last import last_config, last_where
-from flows.runs.quality import known_quality, suspicious
+from flows.runs.quality import judge_tubes
 from flows.runs.record import read_runs
 from flows.stages import make_plan
 from tasks.engine.plan import Planner, StagePlan
@@ -113,11 +113,11 @@ def _dataset_status(workspace: Workspace, name: str) -> DatasetStatus:
     except (CatalogError, ConfigError) as exc:
         status["note"] = str(exc)
         return status
-    rows = known_quality(workspace, plans, config.masks.crop, config.quality)
-    status["judged"] = len(rows)
+    judged = judge_tubes(workspace, plans, config.quality)
+    status["judged"] = len(judged.rows)
     status["suspicious"] = [
         {"clip_id": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
-        for row in suspicious(rows.values(), config.quality)
+        for row in judged.suspicious
     ]
     status["sources"] = count_sources(workspace, plans["normalize"])
     for stage, plan in plans.items():

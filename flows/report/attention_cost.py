@@ -14,7 +14,6 @@ from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
 from models.attention.cost import AttentionCost, attention_cost, total_cost
 from tasks.engine.plan import Planner, StagePlan
-from tasks.training.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,17 @@ class GroupCost:
     dense: AttentionCost
 
 
-def attention_channels(model: ModelConfig) -> int:
+def attention_channels(backbone: str, split: str | None) -> int:
     """Channels of the feature map that attention works on, derived from the network without computing anything."""
     import torch
 
     from models.backbones import build_backbone
 
     with torch.device("meta"):
-        return build_backbone(model.backbone, model.split).channels
+        return build_backbone(backbone, split).channels
 
 
-def backbone_macs(model: ModelConfig, segments: int) -> int:
+def backbone_macs(backbone: str, split: str | None, segments: int) -> int:
     """Multiply-accumulates of a clip's segments through the network around the attention; nothing is computed."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -45,7 +44,7 @@ def backbone_macs(model: ModelConfig, segments: int) -> int:
     from models.backbones import build_backbone
 
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net = build_backbone(model.backbone, model.split).eval()
+        net = build_backbone(backbone, split).eval()
         before = counter.get_total_flops()  # of the dry run that finds the network's sizes
         net(torch.empty(1, 3, net.frames, net.input_size, net.input_size))
         flops = counter.get_total_flops() - before
@@ -108,4 +107,5 @@ def count_flops(workspace: Workspace, name: str, preset: str | None, overrides: 
     dataset = name if is_dataset else dataset_of(workspace, name)
     config = load_config(preset, overrides) if preset else last_config(workspace, dataset, overrides)
     positions = tube_positions(workspace, dataset, config, None if is_dataset else name)
-    return cost_rows(positions, attention_channels(config.model), config.model.affinity or "dot")
+    model = config.model
+    return cost_rows(positions, attention_channels(model.backbone, model.split), model.affinity or "dot")

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets import fr_fs
 from data_catalog.json_file import write_json
 from data_catalog.store import Artifact
-from flows.config import PipelineConfig
 from flows.datasets.shared_content import known_remark
 from flows.draw.sheet import contact_sheet, dataset_sheet, segment_strip
 from flows.report import data as page
 from flows.report.attention_cost import attention_channels, backbone_macs, cost_rows, mask_positions
+from flows.report.facts import ReportFacts
 from flows.report.page import load_picture, render_report
-from flows.runs.clip_tube import ClipTube, read_clip, scored_starts
+from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
+from flows.runs.summary import RunSummary
 from models.metrics.comparison import METRICS, ActionPredictions, bootstrap
 from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
-from tasks.training.config import EpochRow, ModelConfig, TrainConfig
-
-if TYPE_CHECKING:
-    from flows.runs.summary import RunSummary
+from tasks.training.config import EpochRow, ModelConfig
 
 SHEET_CLIPS = 6
 WORST_SHEETS = 6
@@ -58,18 +55,25 @@ def write_report(
     folder: Path,
     workspace: Workspace,
     summary: RunSummary,
-    config: PipelineConfig,
     plans: Mapping[str, StagePlan],
     truth: Mapping[str, TruthFigures],
+    settings: str,
 ) -> None:
     """Write predictions.parquet, metrics.json, the contact sheets and report.html, and enter them in the summary.
 
-    `truth`: clip → its tubes against the ground truth, empty where the dataset has none.
+    Args:
+        folder: the run's.
+        workspace: the workspace.
+        summary: what the run did; receives metrics, notes and where the files are.
+        plans: of all stages.
+        truth: clip → its tubes against the ground truth, empty where the dataset has none.
+        settings: the run's config as YAML.
     """
     job = plans["evaluate"].jobs.get("")
     if job is None or not workspace.store.exists("evaluate", job.key):
         return
     evaluation = workspace.store.read("evaluate", job.key)
+    facts = ReportFacts.of(plans)
     training = workspace.store.read("train", job.parents["train"], ["history"])
     metrics: Metrics = json.loads(str(evaluation.arrays["metrics"]))
     predictions = predictions_frame(evaluation)
@@ -77,19 +81,19 @@ def write_report(
     write_json(folder / "metrics.json", metrics)
     summary.metrics = metrics
     history = training_history(training)
-    if chosen_on(history, config.train) == "validation":
+    if chosen_on(history, facts.chosen_by) == "validation":
         best = int(training.attrs["best_epoch"]) + 1
         summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
     shared = known_remark(workspace, summary.dataset)
     summary.notes += [shared] if shared else []
-    tubes = chosen_tubes(workspace, summary.dataset, config, plans, predictions)
+    tubes = chosen_tubes(workspace, summary.dataset, plans, predictions)
     sheet = None
     if tubes:
-        title = f"{summary.dataset}: tubes of tracker '{config.track.tracker}'"
+        title = f"{summary.dataset}: tubes of tracker '{facts.tracker}'"
         sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
         summary.contact_sheet = str(sheet)
-    data = build_report(folder, workspace, summary, config, plans, metrics, predictions, training, tubes, sheet, truth)
-    summary.report = str(render_report(folder / "report.html", data))
+    data = build_report(folder, workspace, summary, facts, plans, metrics, predictions, training, tubes, sheet, truth)
+    summary.report = str(render_report(folder / "report.html", replace(data, settings=settings)))
 
 
 def remarks(workspace: Workspace, dataset: str, shown: pd.DataFrame) -> tuple[str, ...]:
@@ -109,9 +113,8 @@ def training_history(training: Artifact) -> list[EpochRow]:
     return [json.loads(row) for row in training.arrays["history"]]
 
 
-def chosen_on(history: Sequence[EpochRow], train: TrainConfig) -> str | None:
-    """Split whose metric chose the best epoch; None where there was nothing to choose by."""
-    split = train.selecting
+def chosen_on(history: Sequence[EpochRow], split: str) -> str | None:
+    """The split, where its metric chose the best epoch; None where there was nothing to choose by."""
     return split if any(name.startswith(f"{split}/") for name in history[-1]) else None
 
 
@@ -135,7 +138,6 @@ def shown_predictions(predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 def chosen_tubes(
     workspace: Workspace,
     dataset: str,
-    config: PipelineConfig,
     plans: Mapping[str, StagePlan],
     predictions: pd.DataFrame,
 ) -> dict[str, ClipTube]:
@@ -149,15 +151,14 @@ def chosen_tubes(
         for clip in order
         if clip in plans["masks"].jobs and workspace.store.exists("masks", plans["masks"].jobs[clip].key)
     ]
-    grid = config.masks.crop, config.masks.tau
-    return {clip: read_clip(workspace, dataset, clip, plans, grid) for clip in ready[:SHEET_CLIPS]}
+    return {clip: read_clip(workspace, dataset, clip, plans) for clip in ready[:SHEET_CLIPS]}
 
 
 def build_report(
     folder: Path,
     workspace: Workspace,
     summary: RunSummary,
-    config: PipelineConfig,
+    facts: ReportFacts,
     plans: Mapping[str, StagePlan],
     metrics: Metrics,
     predictions: pd.DataFrame,
@@ -169,48 +170,45 @@ def build_report(
     """Fill the page's tree."""
     info = workspace.datasets.info(summary.dataset)
     split, shown = shown_predictions(predictions)
-    classification = config.model.head == "classification"
+    model = facts.model
     history = training_history(training)
     scatter = None
-    if len(shown) and not classification:
+    if len(shown) and not facts.classifies:
         scatter = page.Predictions(
             tuple(shown["clip_id"]), shown["true"].to_numpy(float), shown["predicted"].to_numpy(float), split,
             WORST_SHEETS,
         )
     picture = None if sheet is None else load_picture(sheet, "Tubes of some clips, one row a clip")
     return page.ReportData(
-        title=f"{config.model.backbone} + {config.model.attention} on {trained_on(summary.dataset, config.train)}",
+        title=facts.title(summary.dataset),
         run_id=summary.run_id,
         dataset=summary.dataset,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         facts={
-            "model": f"{config.model.backbone}, {config.model.attention} ×{config.model.stacks}, {config.model.head}",
-            "tracker": config.track.tracker,
+            "model": f"{model.backbone}, {model.attention} ×{model.stacks}, {model.head}",
+            "tracker": facts.tracker,
             "parameters": f"{int(training.attrs['parameters']):,}",
             "held-out clips": str(len(shown)),
-            **difficulty_alone(workspace, summary.dataset, config.train, shown),
+            **(difficulty_alone(workspace, summary.dataset, shown) if facts.multiplied and len(shown) else {}),
         },
         procedural=info.procedural,
         remarks=remarks(workspace, summary.dataset, shown),
         metrics=metric_table(metrics, predictions, split, (len(history), int(training.attrs["best_epoch"]) + 1)),
-        chosen_on=chosen_on(history, config.train),
+        chosen_on=chosen_on(history, facts.chosen_by),
         stages=tuple(
             page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
             for name, count in summary.stages.items()
         ),
         predictions=scatter,
-        confusion=confusion(shown, split, CLASSES.get(info.adapter)) if classification and len(shown) else None,
+        confusion=confusion(shown, split, CLASSES.get(info.adapter)) if facts.classifies and len(shown) else None,
         curves=learning_curves(history),
-        segment_scores=segment_scores(folder, shown, tubes, config),
+        segment_scores=segment_scores(folder, shown, tubes, facts),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
-        tube_quality=tube_quality(config.track.tracker, truth),
+        tube_quality=tube_quality(facts.tracker, truth),
         tube_overlaps=tube_overlaps(truth),
-        tube_truth="pixel masks" if config.masks.source == "mask" else "rotated boxes",
-        cost=cost_table(
-            workspace, config.model, len(config.masks.starts), plans["masks"], int(training.attrs["parameters"])
-        ),
-        settings=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        tube_truth=facts.truth,
+        cost=cost_table(workspace, model, plans["masks"], len(facts.starts), int(training.attrs["parameters"])),
         lineage=lineage_rows(plans),
         versions=library_versions(),
         quarantined=tuple(
@@ -226,17 +224,8 @@ def build_report(
     )
 
 
-def trained_on(dataset: str, train: TrainConfig) -> str:
-    """The dataset, and which of its actions, where not all."""
-    return dataset if train.actions is None else f"{dataset}: {', '.join(train.actions)}"
-
-
-def difficulty_alone(
-    workspace: Workspace, dataset: str, train: TrainConfig, shown: pd.DataFrame
-) -> dict[str, str]:
+def difficulty_alone(workspace: Workspace, dataset: str, shown: pd.DataFrame) -> dict[str, str]:
     """What the known difficulty by itself would reach, where predictions are multiplied with it."""
-    if not train.difficulty or not len(shown):
-        return {}
     known = {clip.clip_id: clip.difficulty for clip in workspace.datasets.clips(dataset)}
     factors = shown["clip_id"].map(known).to_numpy(float)
     alone = spearman(factors, shown["true"].to_numpy(float))
@@ -310,12 +299,11 @@ def confusion(shown: pd.DataFrame, split: str, names: tuple[str, str] | None) ->
 
 
 def segment_scores(
-    folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], config: PipelineConfig
+    folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], facts: ReportFacts
 ) -> tuple[page.SegmentScores, ...]:
     """Each segment's own score of the drawn clips that have a prediction, in their order (Figure 7 of the paper)."""
-    starts = scored_starts(config.masks, config.normalize.length, config.train.eval_shift)
-    length = config.masks.segment_length
-    measure = "probability of label 1" if config.model.head == "classification" else "score"
+    starts, length = facts.starts, facts.segment_length
+    measure = "probability of label 1" if facts.classifies else "score"
     found = []
     for clip, row in ((clip, shown[shown["clip_id"] == clip]) for clip in tubes):
         if not len(row):
@@ -332,7 +320,7 @@ def segment_scores(
         true = float(values["true"])
         known = true if np.isfinite(true) else None
         found.append(
-            page.SegmentScores(clip, tuple(starts), length, scores, known, float(values["predicted"]), strip, measure)
+            page.SegmentScores(clip, starts, length, scores, known, float(values["predicted"]), strip, measure)
         )
     return tuple(found)
 
@@ -380,7 +368,7 @@ def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None
 
 
 def cost_table(
-    workspace: Workspace, model: ModelConfig, segments: int, masks: StagePlan, parameters: int
+    workspace: Workspace, model: ModelConfig, masks: StagePlan, segments: int, parameters: int
 ) -> page.CostTable | None:
     """MACs of the attention blocks on these tubes against dense ones, counted as the paper's Table 3 does."""
     if model.attention != "tsa":
@@ -388,8 +376,8 @@ def cost_table(
     positions = mask_positions(workspace, masks)
     if not positions:
         return None
-    mean = cost_rows(positions, attention_channels(model), model.affinity or "dot")[-1]
-    rest, blocks = backbone_macs(model, segments), model.stacks
+    mean = cost_rows(positions, attention_channels(model.backbone, model.split), model.affinity or "dot")[-1]
+    rest, blocks = backbone_macs(model.backbone, model.split, segments), model.stacks
     dense, tube = mean.dense.published * blocks, mean.tube.published * blocks
     rows = (
         page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),

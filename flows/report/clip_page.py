@@ -24,7 +24,7 @@ def clip_page(
     jobs = {name: plan.jobs[view.clip_id] for name, plan in plans.items() if view.clip_id in plan.jobs}
     track = workspace.store.read("track", jobs["track"].key)
     masks = workspace.store.read("masks", jobs["masks"].key)
-    quality = known_quality(workspace, plans, config.masks.crop, config.quality).get(view.clip_id)
+    quality = known_quality(workspace, plans, config.quality).get(view.clip_id)
     series = None if quality is None else workspace.tube_quality.series(*quality.pair)
     grid = GridLayer(
         coverage=masks.arrays["coverage"],

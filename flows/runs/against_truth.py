@@ -11,6 +11,7 @@ from data_catalog.catalog import Workspace
 from data_catalog.datasets.procedural_folder import ground_truth_file
 from data_catalog.errors import DatasetError
 from data_catalog.store import ArtifactDamaged, Store
+from flows.stages import planned_config
 from tasks.assessment.truth import read_truth
 from tasks.assessment.truth_figures import MEASURE_VERSION, TruthFigures, compare_with_truth
 from tasks.engine.job import Job
@@ -22,7 +23,7 @@ NEEDED = ("normalize", "track", "masks")
 Plans = Mapping[str, StagePlan]
 
 
-def against_truth(workspace: Workspace, dataset: str, plans: Plans, masks: MasksConfig) -> dict[str, TruthFigures]:
+def against_truth(workspace: Workspace, dataset: str, plans: Plans) -> dict[str, TruthFigures]:
     """Clip → figures, for every clip that has tubes and a known truth; empty for datasets without ground truth."""
     info = workspace.datasets.info(dataset)
     if not info.procedural or not set(NEEDED) <= plans.keys():
@@ -31,6 +32,7 @@ def against_truth(workspace: Workspace, dataset: str, plans: Plans, masks: Masks
     known = workspace.tube_truth.read() if names else {}
     figures = {clip: TruthFigures(**known[name]) for clip, name in names.items() if name in known}
     todo = [clip for clip in names if clip not in figures]
+    masks = planned_config(plans, "masks", MasksConfig)
 
     def measured(clip: str) -> TruthFigures | None:
         jobs = {name: plans[name].jobs[clip] for name in NEEDED}

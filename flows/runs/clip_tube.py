@@ -20,7 +20,7 @@ from flows.config import PipelineConfig, load_config
 from flows.datasets.clips import dataset_clips, no_such_clip
 from flows.draw.clip_view import ClipView, CropWindow
 from flows.runs.last import dataset_of, last_config
-from flows.stages import CLIP_STAGES, section
+from flows.stages import CLIP_STAGES, planned_config, section
 from models.geometry import crop_origin
 from tasks.assessment.truth import read_truth
 from tasks.engine.plan import Planner, StagePlan
@@ -36,10 +36,8 @@ class ClipTube:
     fps: Fraction
 
 
-def read_clip(
-    workspace: Workspace, dataset: str, clip_id: str, plans: Mapping[str, StagePlan], grid: tuple[int, float]
-) -> ClipTube:
-    """Fetch frames, quads and masks of one clip from the store; `grid` is the crop's side in pixels, and tau.
+def read_clip(workspace: Workspace, dataset: str, clip_id: str, plans: Mapping[str, StagePlan]) -> ClipTube:
+    """Fetch frames, quads and masks of one clip from the store, as they are planned.
 
     Raises:
         CatalogError: the dataset has no such clip, or its masks aren't made yet.
@@ -57,7 +55,8 @@ def read_clip(
         found[name] = workspace.store.read(name, job.key)
     job = jobs["normalize"]
     score = job.clip.score if job is not None and job.clip is not None else None
-    return draw_from(workspace, dataset, clip_id, found, grid, score)
+    masks = planned_config(plans, "masks", MasksConfig)
+    return draw_from(workspace, dataset, clip_id, found, (masks.crop, masks.tau), score)
 
 
 def find_clip(
@@ -68,7 +67,7 @@ def find_clip(
     config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
     clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
     plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    tube = read_clip(workspace, name, clip_id, plans, (config.masks.crop, config.masks.tau))
+    tube = read_clip(workspace, name, clip_id, plans)
     return tube, plans, config
 
 

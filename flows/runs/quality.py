@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 from data_catalog.catalog import Workspace
 from data_catalog.errors import BadVideo
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.tube_quality import Pair, TubeQuality, TubeSeries
+from flows.stages import planned_config
 from tasks.assessment.tube_checks import MEASURE_VERSION, QualityConfig, TubeKeys, judge_series, measure_series
 from tasks.engine.plan import StagePlan
+from tasks.masks import MasksConfig
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +37,26 @@ class PlannedTube:
 Plans = Mapping[str, StagePlan]
 
 
-def _tubes(workspace: Workspace, plans: Plans, crop: int) -> dict[str, PlannedTube]:
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of the tubes of a plan.
+
+    Attributes:
+        rows: the judgement of every tube that was measured, by clip.
+        suspicious: those at or above `quality.suspicious`, the worst first.
+        notes: a sentence where tubes could not be measured.
+    """
+
+    rows: dict[str, TubeQuality]
+    suspicious: list[TubeQuality]
+    notes: list[str]
+
+
+def _tubes(workspace: Workspace, plans: Plans) -> dict[str, PlannedTube]:
     """The tubes of a plan that are in the store, by clip."""
     if not {"normalize", "track", "masks"} <= plans.keys():
         return {}
-    tubes = {}
+    tubes, crop = {}, planned_config(plans, "masks", MasksConfig).crop
     for clip, masks in plans["masks"].jobs.items():
         if all(_there(workspace, plans[name], clip) for name in ("normalize", "track", "masks")):
             subject = TubeKeys(plans["track"].jobs[clip].key, masks.key, masks.dataset, clip)
@@ -52,28 +70,60 @@ def _there(workspace: Workspace, plan: StagePlan, clip: str) -> bool:
     return job is not None and (clip in plan.hits or workspace.store.exists(plan.stage.name, job.key))
 
 
-def known_quality(workspace: Workspace, plans: Plans, crop: int, config: QualityConfig) -> dict[str, TubeQuality]:
-    """The judgement of every tube of a plan that was measured, by clip. Decodes nothing, writes nothing.
+def known_quality(workspace: Workspace, plans: Plans, config: QualityConfig) -> dict[str, TubeQuality]:
+    """The judgement of every tube of a plan that was measured, by clip. Decodes nothing, writes nothing."""
+    return judge_tubes(workspace, plans, config).rows
 
-    `crop` is the side, in pixels, of the square that the network sees. By other thresholds than the table's the
-    judgement is made anew from what was measured.
+
+def judge_tubes(
+    workspace: Workspace,
+    plans: Plans,
+    config: QualityConfig,
+    workers: int = 0,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> Judgement:
+    """Judge the tubes of a plan: as the table says, or by other thresholds anew from what was measured.
+
+    Args:
+        workspace: the workspace.
+        plans: of the clips, up to masks.
+        config: the thresholds.
+        workers: threads that measure the tubes that were not measured yet; with 0 those are left out, and nothing is
+            written.
+        advance: is called with how many of them are measured, and how many there are.
     """
-    return _judged(workspace, _tubes(workspace, plans, crop), config)
+    table, tubes = workspace.tube_quality, _tubes(workspace, plans)
+    known, settings = _known(workspace, tubes), config.digest()
+    rows = {clip: row for clip, row in known.items() if row.settings == settings}
+    stale = _series(workspace, {clip: row.pair for clip, row in known.items() if clip not in rows})
+    todo = {clip: tube for clip, tube in tubes.items() if clip not in rows.keys() | stale.keys()} if workers else {}
+    troubles: list[tuple[str, str]] = []
+    for number, (clip, series) in enumerate(chain(stale.items(), _measured(workspace, todo, workers, advance)), 1):
+        if isinstance(series, str):
+            troubles.append((clip, series))
+            continue
+        rows[clip] = judge_series(tubes[clip].subject, series, config)
+        if workers:
+            table.add(rows[clip], series)
+            if number % SAVE_EVERY == 0:
+                table.save()
+    if workers:
+        table.save()
+    suspicious = worst_first(row for row in rows.values() if row.suspicion >= config.suspicious)
+    return Judgement(rows, suspicious, [_sentence(troubles)] if troubles else [])
 
 
-def _judged(workspace: Workspace, tubes: Mapping[str, PlannedTube], config: QualityConfig) -> dict[str, TubeQuality]:
-    rows, wanted = workspace.tube_quality.rows, config.digest()
+def _known(workspace: Workspace, tubes: Mapping[str, PlannedTube]) -> dict[str, TubeQuality]:
+    """The table's judgements of what is still measured as it was, by clip."""
+    rows = workspace.tube_quality.rows
     found = {clip: rows[pair] for clip, tube in tubes.items() if (pair := pair_of(tube)) in rows}
-    found = {clip: row for clip, row in found.items() if row.version == MEASURE_VERSION}
-    stale = {clip: row for clip, row in found.items() if row.settings != wanted}
-    if stale:
-        series = workspace.tube_quality.all_series([row.pair for row in stale.values()])
-        for clip, row in stale.items():
-            if row.pair in series:
-                found[clip] = judge_series(tubes[clip].subject, series[row.pair], config)
-            else:
-                del found[clip]
-    return found
+    return {clip: row for clip, row in found.items() if row.version == MEASURE_VERSION}
+
+
+def _series(workspace: Workspace, pairs: Mapping[str, Pair]) -> dict[str, TubeSeries]:
+    """What was measured of these tubes, by clip; a tube whose figures are lost is left out."""
+    found = workspace.tube_quality.all_series(list(pairs.values())) if pairs else {}
+    return {clip: found[pair] for clip, pair in pairs.items() if pair in found}
 
 
 def pair_of(tube: PlannedTube) -> Pair:
@@ -81,51 +131,21 @@ def pair_of(tube: PlannedTube) -> Pair:
     return tube.subject.track_key, tube.subject.masks_key
 
 
-def measure_tubes(
-    workspace: Workspace,
-    plans: Plans,
-    crop: int,
-    config: QualityConfig,
-    workers: int = 1,
-    advance: Callable[[int, int], None] = lambda done, total: None,
-) -> tuple[dict[str, TubeQuality], list[str]]:
-    """Measure the tubes that were not measured yet, and remember them.
-
-    Returns:
-        the judgement of every tube by clip, as `known_quality`, and a sentence where tubes could not be measured.
-    """
-    table, tubes = workspace.tube_quality, _tubes(workspace, plans, crop)
-    known = _judged(workspace, tubes, config)
-    _remember_again(workspace, known)
-    todo = [clip for clip in tubes if clip not in known]
-    troubles: list[tuple[str, str]] = []
-    if todo:
-        advance(0, len(todo))
-        with ThreadPoolExecutor(workers) as pool:
-            outcomes = pool.map(lambda clip: _measured(workspace, tubes[clip]), todo)
-            for done, (clip, outcome) in enumerate(zip(todo, outcomes, strict=True), start=1):
-                if isinstance(outcome, TubeSeries):
-                    known[clip] = judge_series(tubes[clip].subject, outcome, config)
-                    table.add(known[clip], outcome)
-                else:
-                    troubles.append((clip, outcome))
-                if done % SAVE_EVERY == 0:
-                    table.save()
-                advance(done, len(todo))
-    table.save()
-    return known, [_sentence(troubles)] if troubles else []
+def _measured(
+    workspace: Workspace, tubes: Mapping[str, PlannedTube], workers: int, advance: Callable[[int, int], None]
+) -> Iterator[tuple[str, TubeSeries | str]]:
+    """Clip by clip what was measured of its tube, or why it could not be."""
+    if not tubes:
+        return
+    advance(0, len(tubes))
+    with ThreadPoolExecutor(workers) as pool:
+        outcomes = pool.map(lambda tube: _measure(workspace, tube), tubes.values())
+        for done, (clip, outcome) in enumerate(zip(tubes, outcomes, strict=True), 1):
+            yield clip, outcome
+            advance(done, len(tubes))
 
 
-def _remember_again(workspace: Workspace, known: Mapping[str, TubeQuality]) -> None:
-    """Rows that were judged by other thresholds than before go into the table with what was measured of them."""
-    table = workspace.tube_quality
-    changed = [row for row in known.values() if table.rows[row.pair].settings != row.settings]
-    series = table.all_series([row.pair for row in changed]) if changed else {}
-    for row in changed:
-        table.add(row, series[row.pair])
-
-
-def _measured(workspace: Workspace, tube: PlannedTube) -> TubeSeries | str:
+def _measure(workspace: Workspace, tube: PlannedTube) -> TubeSeries | str:
     """What was measured, or why it could not be."""
     store, subject = workspace.store, tube.subject
     try:
@@ -147,11 +167,6 @@ def _sentence(troubles: Sequence[tuple[str, str]]) -> str:
     count = len(troubles)
     which = f"The tube of clip '{clip}'" if count == 1 else f"The tubes of {count} clips, '{clip}' the first,"
     return f"{which} could not be judged: {why.rstrip('.')}."
-
-
-def suspicious(rows: Iterable[TubeQuality], config: QualityConfig) -> list[TubeQuality]:
-    """Those at or above `quality.suspicious`, the worst first."""
-    return worst_first(row for row in rows if row.suspicion >= config.suspicious)
 
 
 def worst_first(rows: Iterable[TubeQuality]) -> list[TubeQuality]:

@@ -34,7 +34,7 @@ def make_rows(
 ) -> dict[str, ClipRow]:
     """A row for each clip, by clip id; without a config nothing is known of the stages."""
     middle = config.normalize.length // 2 if config is not None else 0
-    judged = known_quality(workspace, plans, config.masks.crop, config.quality) if config is not None else {}
+    judged = known_quality(workspace, plans, config.quality) if config is not None else {}
     rows = {}
     for clip in clips:
         name = clip.clip_id

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
 
 from data_catalog.catalog import Workspace
-from data_catalog.weights.registry import WeightsError, find_entry, load_registry
-from data_catalog.weights.resolve import WeightStatus, add, list_weights, pull, verify
+from data_catalog.weights.download import ByteProgress
+from data_catalog.weights.resolve import add, list_weights, verify
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
-from flows.console import err, out, sentence
+from flows.console import err, out
+from flows.maintenance.weight_files import WeightRow, pull_all, weight_rows
+from flows.tables.weights_table import print_weights
 
 app = typer.Typer(no_args_is_help=True, help="Weights of detectors, trackers and backbones, by name.")
-
-MEGABYTE = 1e6
 
 
 @app.command("list")
@@ -30,7 +30,7 @@ def weights_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOp
 
     Example: `tubeflow weights list`
     """
-    show(list_weights(Workspace(workspace).weights), as_json)
+    show(weight_rows(list_weights(Workspace(workspace).weights)), as_json)
 
 
 @app.command("pull")
@@ -44,24 +44,15 @@ def weights_pull(
 
     Example: `tubeflow weights pull nanotrack_v2 yolo11n`
     """
-    folder, registry = Workspace.open(workspace).weights, load_registry()
-    entries = [find_entry(name, registry).name for name in names]  # a wrong name is told before the first download
-    files: list[Path] = []
-    failed: list[str] = []
-    for name in entries:
-        try:
-            with download_bar(name) as progress:
-                files += pull(name, folder, registry=registry, progress=progress)
-        except WeightsError as exc:  # the others may be had
-            failed.append(sentence(str(exc)))
+    record = pull_all(names, Workspace.open(workspace).weights, download_bar)
     if as_json:
-        typer.echo(json.dumps({"files": [str(file) for file in files], "failed": failed}))
+        typer.echo(json.dumps(dataclasses.asdict(record)))
     else:
-        for file in files:
-            out.print(f"{file}", markup=False, soft_wrap=True)
-        for told in failed:
-            err.print(told, markup=False, soft_wrap=True)
-    if failed:
+        for file in record.files:
+            out.print(file, markup=False, soft_wrap=True)
+        for failure in record.failed:
+            err.print(failure, markup=False, soft_wrap=True)
+    if record.failed:
         raise typer.Exit(2)
 
 
@@ -91,54 +82,22 @@ def weights_verify(workspace: WorkspaceOption = Path("workspace"), as_json: Json
 
     Example: `tubeflow weights verify`
     """
-    found = verify(Workspace(workspace).weights)
-    show(found, as_json)
-    if any(status.state == "changed" for status in found):
+    rows = weight_rows(verify(Workspace(workspace).weights))
+    show(rows, as_json)
+    if any(row.state == "changed" for row in rows):
         raise typer.Exit(1)
 
 
-def show(found: Sequence[WeightStatus], as_json: bool) -> None:
+def show(rows: Sequence[WeightRow], as_json: bool) -> None:
     """The files as a table, or as a JSON list."""
     if as_json:
-        typer.echo(json.dumps([as_row(status) for status in found]))
+        typer.echo(json.dumps(list(map(dataclasses.asdict, rows))))
         return
-    table = Table("name", "file", "state", "MB", "for", "licence")
-    for column in table.columns[:3]:
-        column.no_wrap = True  # what one types must be readable on a narrow terminal, too
-    for status in found:
-        row = as_row(status)
-        size = f"{row['bytes'] / MEGABYTE:.1f}" if isinstance(row["bytes"], int) else ""
-        texts = {name: str(value) for name, value in row.items()} | {"MB": size}
-        table.add_row(*(texts[name] for name in ("name", "file", "state", "MB", "purpose", "licence")))
-    out.print(table)
-    for status in found:
-        if status.state == "changed":
-            out.print(f"{status.file}: {status.note}", markup=False, soft_wrap=True)
-
-
-def as_row(status: WeightStatus) -> dict[str, str | int | None]:
-    """One file as `--json` prints it; `bytes` is the size found, else the published one, else null."""
-    entry = status.entry
-    published = next((file for file in entry.files if file.file == status.file), None) if entry else None
-    size = status.path.stat().st_size if status.path.is_file() else published.size if published else None
-    return {
-        "name": status.name,
-        "file": status.file,
-        "state": status.state,
-        "bytes": size,
-        "path": str(status.path),
-        "purpose": entry.purpose if entry else "your own",
-        "licence": entry.licence if entry else "",
-        "page": entry.page if entry else "",
-        "citation": entry.citation if entry else "",
-        "url": published.url if published else None,
-        "sha256": published.sha256 or published.sha256_prefix if published else None,
-        "note": status.note,
-    }
+    print_weights(rows)
 
 
 @contextlib.contextmanager
-def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+def download_bar(name: str) -> Iterator[ByteProgress]:
     """A bar of bytes on the terminal's error stream."""
     columns = (
         TextColumn("{task.description}"),

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from data_catalog.catalog import Workspace
 from flows.cli.main import app
 from flows.runs import quality
-from flows.runs.quality import known_quality, measure_tubes
+from flows.runs.quality import judge_tubes, known_quality
 from tasks.assessment.tube_checks import QualityConfig
 from tests.support.tiny_workspace import copy_workspace, plan, run, tiny_config
 
@@ -18,7 +18,7 @@ SUSPECT_ALL = "quality.suspicious=0"
 
 def known(root: Path, *overrides: str) -> dict[str, quality.TubeQuality]:
     config = tiny_config(*overrides)
-    return known_quality(Workspace(root), plan(root, *overrides), config.masks.crop, config.quality)
+    return known_quality(Workspace(root), plan(root, *overrides), config.quality)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def no_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> str:
         raise AssertionError("a tube was measured again")
 
-    monkeypatch.setattr(quality, "_measured", refuse)
+    monkeypatch.setattr(quality, "_measure", refuse)
 
 
 def test_a_run_judges_every_tube(finished_workspace: Path) -> None:
@@ -58,7 +58,7 @@ def test_other_thresholds_judge_again_without_frames(finished_workspace: Path, t
     stored = {row.settings for row in Workspace(root).tube_quality.rows.values()}
     assert stored == {QualityConfig().digest()}  # looking changes nothing
     config = tiny_config("quality.jump=0.001")
-    measure_tubes(Workspace(root), plan(root), config.masks.crop, config.quality)
+    judge_tubes(Workspace(root), plan(root), config.quality, workers=1)
     assert {row.settings for row in Workspace(root).tube_quality.rows.values()} == {config.quality.digest()}
 
 
@@ -69,15 +69,14 @@ def test_a_lost_table_is_measured_again(finished_workspace: Path, tmp_path: Path
     assert known(root) == {}
     steps: list[tuple[int, int]] = []
     config = tiny_config()
-    rows, notes = measure_tubes(
+    judged = judge_tubes(
         Workspace(root),
         plan(root),
-        config.masks.crop,
         config.quality,
         workers=2,
         advance=lambda done, total: steps.append((done, total)),
     )
-    assert (rows, notes) == (before, [])
+    assert (judged.rows, judged.notes) == (before, [])
     assert steps == [(n, 4) for n in range(5)]
 
 
@@ -91,8 +90,9 @@ def test_a_tube_that_cannot_be_measured_is_a_sentence(finished_workspace: Path, 
     data[-100] ^= 1
     path.write_bytes(data)
     config = tiny_config()
-    rows, notes = measure_tubes(Workspace(root), plans, config.masks.crop, config.quality)
-    assert sorted(rows) == ["diving_0000", "diving_0001", "diving_0003"]
+    judged = judge_tubes(Workspace(root), plans, config.quality, workers=1)
+    notes = judged.notes
+    assert sorted(judged.rows) == ["diving_0000", "diving_0001", "diving_0003"]
     assert len(notes) == 1
     assert notes[0].startswith("The tube of clip 'diving_0002' could not be judged: ")
     assert "checksum" in notes[0]

@@ -1,0 +1,67 @@
+"""What a run's artifacts were made with, as far as its report shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flows.runs.clip_tube import scored_starts
+from flows.stages import planned_config
+from tasks.engine.plan import StagePlan
+from tasks.masks import MasksConfig
+from tasks.normalize import NormalizeConfig
+from tasks.track import TrackConfig
+from tasks.train import TrainSettings
+from tasks.training.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """Taken out of the plans once, before anything is drawn.
+
+    Attributes:
+        model: the network, whose attention is counted.
+        tracker: its name.
+        actions: those that the network was trained on; None for all of the dataset's.
+        multiplied: whether predictions are multiplied with the difficulty.
+        chosen_by: the split whose metric chooses the best epoch, where it has clips.
+        starts: the first frame of each segment as held-out clips are scored.
+        segment_length: frames of a segment.
+        truth: what tubes are compared with.
+    """
+
+    model: ModelConfig
+    tracker: str
+    actions: tuple[str, ...] | None
+    multiplied: bool
+    chosen_by: str
+    starts: tuple[int, ...]
+    segment_length: int
+    truth: str
+
+    @classmethod
+    def of(cls, plans: Mapping[str, StagePlan]) -> ReportFacts:
+        """The facts of one run's plans, which reach evaluate."""
+        masks = planned_config(plans, "masks", MasksConfig)
+        normalize = planned_config(plans, "normalize", NormalizeConfig)
+        training = planned_config(plans, "train", TrainSettings)
+        return cls(
+            model=training.model,
+            tracker=planned_config(plans, "track", TrackConfig).tracker,
+            actions=training.train.actions,
+            multiplied=training.train.difficulty,
+            chosen_by=training.train.selecting,
+            starts=scored_starts(masks, normalize.length, training.train.eval_shift),
+            segment_length=masks.segment_length,
+            truth="pixel masks" if masks.source == "mask" else "rotated boxes",
+        )
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the network predicts a label, not a score."""
+        return self.model.head == "classification"
+
+    def title(self, dataset: str) -> str:
+        """The network, the dataset, and which of its actions, where not all."""
+        data = dataset if self.actions is None else f"{dataset}: {', '.join(self.actions)}"
+        return f"{self.model.backbone} + {self.model.attention} on {data}"
