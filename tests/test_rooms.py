@@ -35,9 +35,7 @@ SAME_FILE_NAME: dict[str, str] = {
 """Name → why several modules have it."""
 SAME_CLASS_NAME: dict[str, str] = {}
 """Name → why several classes have it."""
-FULL: dict[tuple[str, str], str] = {
-    ("flows/cli", ".py"): "a file for each word of the command line, which is the index of this room",
-}
+FULL: dict[tuple[str, str], str] = {}
 """(Folder, ending) → why it may hold more files than others."""
 
 

@@ -27,7 +27,7 @@ from flows.draw.sheet import contact_sheet
 from flows.draw.terminal import tube_mask_text
 from flows.report.clip_page import write_page
 from flows.runs.clip_tube import find_clip
-from flows.tables.pair_table import print_pairs
+from flows.tables.tracking.pair_table import print_pairs
 from flows.tracking.pairs import compare_trackers
 
 app = typer.Typer()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from flows.console import out
-from flows.maintenance.weight_files import WeightRow
+from flows.maintenance.weights_status import WeightRow
 
 MEGABYTE = 1e6
 

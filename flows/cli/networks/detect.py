@@ -45,7 +45,7 @@ def detect_evaluate(
 
     Example: `tubeflow detect evaluate clips/ -d athlete-n -d nanodet:nanodet_m.onnx`
     """
-    from flows.tables.detection_tables import print_detection
+    from flows.tables.tracking.detection_tables import print_detection
     from flows.tracking.detector_choices import measure_detectors
     from tasks.assessment.detector_accuracy import find_athlete_clips
 

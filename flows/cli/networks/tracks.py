@@ -52,7 +52,7 @@ def tracks_evaluate(
     Example: `tubeflow tracks evaluate clips/ --compare mil nano:weights/nanotrack_v2 --plots plots/`
     """
     from data_catalog.tracks.benchmarks import find_tracking_clips
-    from flows.tables.tracking_tables import print_evaluation
+    from flows.tables.tracking.tracking_tables import print_evaluation
     from flows.tracking import evaluation
     from tasks.assessment.one_pass import EvaluationConfig
 

@@ -17,7 +17,7 @@ from data_catalog.weights.download import ByteProgress
 from data_catalog.weights.resolve import add, list_weights, verify
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.console import err, out
-from flows.maintenance.weight_files import WeightRow, pull_all, weight_rows
+from flows.maintenance.weights_status import WeightRow, pull_all, weight_rows
 from flows.tables.weights_table import print_weights
 
 app = typer.Typer(no_args_is_help=True, help="Weights of detectors, trackers and backbones, by name.")

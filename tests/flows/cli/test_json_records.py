@@ -15,7 +15,7 @@ from flows.cli.main import app
 from flows.datasets.dataset_records import check_and_compare, ingest_and_compare, list_datasets
 from flows.datasets.labels import label_history, set_labels
 from flows.maintenance.catalog_overview import answer_rows, catalog_columns, catalog_overview
-from flows.maintenance.weight_files import pull_all, weight_rows
+from flows.maintenance.weights_status import pull_all, weight_rows
 from flows.tracking.pairs import compare_trackers
 from tests.support.tiny_workspace import copy_workspace
 

@@ -11,7 +11,7 @@ from data_catalog.weights.registry import Weights, load_registry
 from data_catalog.weights.resolve import resolve_weights
 from flows.cli.main import app
 from flows.config import load_config, preset_names
-from flows.maintenance import weight_files
+from flows.maintenance import weights_status
 from flows.stages import CLIP_STAGES, DATASET_STAGES, section
 from tasks.detect import DetectConfig
 from tasks.engine.plan import Planner
@@ -57,7 +57,7 @@ def test_pull_goes_on_after_one_that_is_not_to_be_had(
         server.rules["/net.bin"] = Rule(b"network")
         entries = write_registry(tmp_path / "registry", "net", file="net.bin", url=f"{server.url}/net.bin")
         write_registry(entries, "by_hand", file="by_hand.bin")
-        monkeypatch.setattr(weight_files, "load_registry", lambda: load_registry(entries))
+        monkeypatch.setattr(weights_status, "load_registry", lambda: load_registry(entries))
         status, text = call(tmp_path, "pull", "by_hand", "net", "--json")
     found = json.loads(text)
     assert (status, found["files"]) == (2, [str(folder / "net.bin")])

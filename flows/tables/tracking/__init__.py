@@ -1,0 +1,1 @@
+"""How trackers and detectors, beside each other or beside the truth, are shown on a terminal."""
