@@ -43,7 +43,7 @@ class EngineConfig(StageConfig):
     )
     workers: int | None = Field(None, ge=1, description="How many at once; None takes as many as there are processors.")
     shard_clips: int | None = Field(
-        None, ge=1, description="Clips a task run works on; None gives each worker about eight shards."
+        None, ge=1, description="Clips a task run works on; with None each worker gets about eight shards."
     )
     device: str = Field(
         "auto",
@@ -78,7 +78,7 @@ class PipelineConfig(StageConfig):
 
     @model_validator(mode="after")
     def _the_backbone_exists(self) -> PipelineConfig:
-        """Told before hours of tracking, not by the training behind them."""
+        """Reported before hours of tracking, not by the training behind them."""
         try:
             BACKBONES.find(self.model.backbone)
         except ValueError as exc:
@@ -87,8 +87,8 @@ class PipelineConfig(StageConfig):
 
     @model_validator(mode="after")
     def _masks_need_a_tracker_that_segments(self) -> PipelineConfig:
-        """Told before anything runs, not clip by clip."""
-        tracker = TRACKERS.get(self.track.tracker)  # a name that is unknown is told by the track stage
+        """Reported before anything runs, not clip by clip."""
+        tracker = TRACKERS.get(self.track.tracker)  # a name that is unknown is reported by the track stage
         boxes_only = self.track.tracker == PUBLISHED or (tracker is not None and not tracker.segments)
         if self.masks.source == "mask" and boxes_only:
             able = " or ".join(name for name, entry in TRACKERS.items() if entry.segments)
@@ -100,6 +100,7 @@ class PipelineConfig(StageConfig):
 
 
 def preset_names() -> list[str]:
+    """The presets that come with Tubeflow, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
@@ -153,7 +154,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> Pipe
 
 
 def _lay_over(values: dict[str, Any], override: str) -> str | None:
-    """Put one `section.field=value` into plain values; gives what is wrong with it."""
+    """Put one `section.field=value` into plain values; returns what is wrong with it."""
     dotted, sign, text = override.partition("=")
     *folders, leaf = dotted.strip().split(".")
     if not sign or not folders or not all([*folders, leaf]):

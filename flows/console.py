@@ -23,21 +23,21 @@ WIDEST = 1000  # characters of a table
 
 
 PROGRESS, PROGRESS_LINES = "TUBEFLOW_PROGRESS", "lines"
-"""An environment variable, and its value that has progress told in lines of JSON to a program that started this one."""
+"""An environment variable, and its value: progress as lines of JSON, for a program that started this one."""
 LINE_SECONDS = 0.2
 
 
 @contextlib.contextmanager
 def progress_lines() -> Iterator[None]:
     """`{"progress": {"stage": …, "done": …, "total": …}}` on the error stream, a few lines a second."""
-    told: dict[str, float] = {}
+    shown: dict[str, float] = {}
 
     def listen(message: progress.Progress) -> None:
         now = time.monotonic()
         ended = message.total is not None and message.done >= message.total
-        if message.stage in told and not ended and message.done and now - told[message.stage] < LINE_SECONDS:
+        if message.stage in shown and not ended and message.done and now - shown[message.stage] < LINE_SECONDS:
             return
-        told[message.stage] = now
+        shown[message.stage] = now
         line = {"stage": message.stage, "done": message.done, "total": message.total, "note": message.note}
         sys.stderr.write(json.dumps({"progress": line}) + "\n")
         sys.stderr.flush()

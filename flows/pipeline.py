@@ -119,7 +119,7 @@ def preprocess(
     workspace: Path = Path("workspace"),
     options: RunOptions = DEFAULT_OPTIONS,
 ) -> State[Outcome]:
-    """normalize … pack: everything that needs no training."""
+    """Everything that needs no training: normalize … pack."""
     return run_stages(config, overrides, dataset, workspace, PREPROCESS, options)
 
 
@@ -131,7 +131,7 @@ def experiment(
     workspace: Path = Path("workspace"),
     options: RunOptions = DEFAULT_OPTIONS,
 ) -> State[Outcome]:
-    """train and evaluate, on a pack that is there."""
+    """Training and evaluation on a pack that is there."""
     return run_stages(config, overrides, dataset, workspace, EXPERIMENT, options)
 
 

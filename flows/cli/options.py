@@ -1,4 +1,4 @@
-"""What every command shares: its options, and how an error that the user can put right is told."""
+"""What every command shares: its options, and how an error that the user can put right is reported."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except (CatalogError, ConfigError, WeightsError, OSError) as exc:
-            told = os_sentence(exc) if isinstance(exc, OSError) else sentence(str(exc))
-            err.print("\n".join(map(visible, told.split("\n"))), markup=False, soft_wrap=True)
+            text = os_sentence(exc) if isinstance(exc, OSError) else sentence(str(exc))
+            err.print("\n".join(map(visible, text.split("\n"))), markup=False, soft_wrap=True)
             raise typer.Exit(2) from None
 
     return run

@@ -58,14 +58,14 @@ def view_command(
     listening = listen(host, port)
     number = listening.getsockname()[1]
     access = Access.of(host, number, tuple(name or ()))
-    state.current()  # what can't be read is told here, not on the page
+    state.current()  # what can't be read is reported here, not on the page
     server = uvicorn.Server(uvicorn.Config(make_app(state, access), access_log=False, log_level="warning"))
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     out.print(address(host, number, access.token), markup=False, soft_wrap=True)
     if access.token is not None:
         out.print("Whoever has this address can see and change everything; it is shown once.", markup=False)
     out.print("Ctrl+C ends it.", markup=False)
-    # Takes seconds, and the first click that asks a network shall not wait for it.
+    # Takes seconds, and the first click that asks a network must not wait for it.
     threading.Thread(target=importlib.import_module, args=("tasks.training.scorer",), daemon=True).start()
     with ending_by_itself():  # its runs are ended with it
         server.run(sockets=[listening])

@@ -56,6 +56,7 @@ def table(key: str, description: str, rows: list[Row]) -> None:
 
 
 def stage_rows(summary: RunSummary) -> list[Row]:
+    """One row a stage, as `tubeflow run` prints them."""
     return [
         {"stage": name, "clips": count.clips, "computed": count.computed, "cached": count.hits,
          "quarantined": count.quarantined, "seconds": round(count.seconds, 1)}
@@ -75,6 +76,7 @@ def metric_rows(summary: RunSummary) -> list[Row]:
 
 
 def tube_rows(rows: Sequence[TubeQuality]) -> list[Row]:
+    """One row a tube: how suspicious it is, from 0 to 1, and why."""
     return [
         {"clip": row.clip_id, "suspicion": round(row.suspicion, 2), "why": " ".join(row.reasons) or "nothing odd"}
         for row in rows

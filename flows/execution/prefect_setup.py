@@ -30,7 +30,7 @@ from tasks.engine.run import GPU_LIMIT
 WORK_POOL = "tubeflow"
 TAG = "tubeflow"  # of every deployment in prefect.yaml; the automation looks at the runs that bear it
 SILENT_RUNS = "tubeflow: mark runs without heartbeat Crashed"
-HEARTBEAT_SECONDS = 30  # prefect.yaml gives it to every run, and Prefect allows no less
+HEARTBEAT_SECONDS = 30  # prefect.yaml sets it for every run, and Prefect allows no less
 SILENCE_SECONDS = 100  # three heartbeats missed
 
 

@@ -1,4 +1,4 @@
-"""Clips through stages without a barrier: a shard goes on to its next stage as soon as it is ready.
+"""Clips through stages without a barrier: a shard moves to its next stage as soon as it is ready.
 
 The flow's own thread hands the next stage of a shard to Prefect's task runner when the one before has ended, so no
 worker ever waits for another, and a clip is tracked while the next one is still being decoded. Only a few more shards

@@ -16,7 +16,7 @@ LOOK_SECONDS = 0.5
 def end_with(parent: int) -> None:
     """End this process as soon as `parent` has ended, however that came: its pipe closes, or we have another parent.
 
-    The pipe tells at once; a child that the parent forked may hold its other end open, so the parent is looked at too.
+    The pipe says so at once; a child that the parent forked may hold its other end open, so we look at the parent, too.
     """
 
     def read_to_the_end() -> None:

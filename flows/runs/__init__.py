@@ -1,0 +1,1 @@
+"""What is known of a run, before, while and after it: summary, record, quality of its tubes, truth."""

@@ -122,7 +122,7 @@ def true_quads(
 def scored_starts(masks: MasksConfig, length: int, shift: int) -> tuple[int, ...]:
     """First frame of each segment as test clips of `length` frames are read, `shift` frames later than in training.
 
-    Beyond the last frame a shifted clip repeats that one; such a segment is told by the last frames that there are.
+    Beyond the last frame a shifted clip repeats that one; such a segment shows the last frames that there are.
     """
     last = length - masks.segment_length
     return tuple(min(max(start + shift, 0), last) for start in masks.starts)

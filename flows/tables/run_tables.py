@@ -43,7 +43,7 @@ def print_summary(summary: RunSummary) -> None:
 
 
 def truth_sentence(truth: TruthMeans) -> str:
-    """`Tubes against the truth: grid IoU .83, rotated IoU .79 (60 clips).`"""
+    """One line: `Tubes against the truth: grid IoU .83, rotated IoU .79 (60 clips).`."""
     shown = {"grid IoU": truth.grid, "rotated IoU": truth.rotated}
     known = [f"{name} {value:.2f}".replace(" 0.", " .") for name, value in shown.items() if value is not None]
     clips = f"{truth.clips} clip{'' if truth.clips == 1 else 's'}"

@@ -18,7 +18,7 @@ from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import err, out
 
-app = typer.Typer(no_args_is_help=True, help="Train the small networks that ship with Tubeflow, from made-up pictures.")
+app = typer.Typer(no_args_is_help=True, help="Train the small networks that come with Tubeflow, from synthetic data.")
 
 NO_NAMES: list[str] = []
 SIAMMASK_S = Path("siammask_s.safetensors")
@@ -29,7 +29,7 @@ ATHLETE_N = Path("athlete_n.pth")
 @plain_errors
 def pretrain_tracker_command(
     out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = SIAMMASK_S,
-    sequences: Annotated[int, typer.Option(min=2, help="Made-up sequences, 1.7 MB each on the disk.")] = 8000,
+    sequences: Annotated[int, typer.Option(min=2, help="Synthetic sequences, 1.7 MB each on the disk.")] = 8000,
     people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 300,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 10_000,
     batch: Annotated[int, typer.Option(min=2, help="Search crops a step.")] = 32,
@@ -52,8 +52,8 @@ def pretrain_tracker_command(
         root / "materials", root / f"tracker_pool_{seed}", out_file, sequences, people, seed, tuple(only), manifest
     )
     try:
-        with _bars() as told:
-            made = pretrain_tracker(order, TrackerRecipe(steps=steps, batch=batch, rate=rate, seed=seed), told)
+        with _bars() as report:
+            made = pretrain_tracker(order, TrackerRecipe(steps=steps, batch=batch, rate=rate, seed=seed), report)
     except MaterialsError as exc:
         raise ConfigError(str(exc)) from exc
     if as_json:
@@ -91,8 +91,8 @@ def pretrain_detector_command(
     order = DetectorOrder(root, out_file, people, procedural, manifest, device)
     training = DetectorTraining(images=images, minutes=minutes, batch=batch, seed=seed)
     try:
-        with _bars() as told:
-            made = pretrain_detector(order, training, told)
+        with _bars() as report:
+            made = pretrain_detector(order, training, report)
     except (MaterialsError, PeopleError) as exc:
         raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
     if as_json:
@@ -111,10 +111,10 @@ def _bars() -> Iterator[Callable[[str, int, int | None], None]]:
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
         known: dict[str, int] = {}
 
-        def told(what: str, done: int, total: int | None) -> None:
+        def report(what: str, done: int, total: int | None) -> None:
             thing = what.split(",")[0]
             if thing not in known:
                 known[thing] = bars.add_task(what, total=total)
             bars.update(known[thing], completed=done, total=total, description=what)  # type: ignore[arg-type]
 
-        yield told
+        yield report

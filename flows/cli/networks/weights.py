@@ -40,7 +40,7 @@ def weights_pull(
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Download weights, checked before they are used; goes on where it was interrupted.
+    """Download weights, checked before they are used; continues where it was interrupted.
 
     Example: `tubeflow weights pull nanotrack_v2 yolo11n`
     """
