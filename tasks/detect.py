@@ -106,7 +106,7 @@ class DetectResult:
     chosen_by: str
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What the artifact holds."""
+        """What the artifact holds: boxes (P, 4) float32 xyxy, scores (P,) float32, chosen (athletes,) int64."""
         return {"boxes": self.boxes, "scores": self.scores, "chosen": self.chosen}
 
     def attributes(self) -> dict[str, str]:

@@ -100,7 +100,7 @@ class Normalized:
     damaged_packets: int = 0
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What the artifact holds: encoded frames, offsets and source indices."""
+        """What the artifact holds: what `encode_frames` returns, and `source_index` (L,) int64."""
         return {**encode_frames(self.frames, self.jpeg_quality), "source_index": self.source_index}
 
     def attributes(self) -> dict[str, str | int]:

@@ -24,21 +24,6 @@ DTYPE = re.compile(r"\b(u?int\d*|float\d*|bool|dtypes?)\b")
 TYPED = re.compile(r"NDArray\[(?!Any)[^\]]+\]+|ArrayLike")
 REFERS = re.compile(r"\b[Ss]ee `|\b[Aa]s `|\bof `")
 
-# To do, by file: how many of its functions don't say it yet. May only shrink: a file that is done leaves the list.
-TODO: dict[str, int] = {
-    "flows/cli/networks/tracks.py": 1,
-    "flows/draw/paint.py": 1,
-    "flows/draw/tracking_plots.py": 1,
-    "flows/draw/tube_layers.py": 3,
-    "tasks/assessment/published_tubes.py": 2,
-    "tasks/assessment/tube_checks.py": 1,
-    "tasks/detect.py": 1,
-    "tasks/normalize.py": 1,
-    "tasks/pretrain/train_tracker.py": 1,
-    "tasks/training/module.py": 1,
-    "tasks/training/scorer.py": 1,
-}
-
 
 def functions(body: list[ast.stmt]) -> Iterator[ast.FunctionDef]:
     for node in body:
@@ -83,13 +68,7 @@ def offenders(file: str) -> list[str]:
 @pytest.mark.parametrize("file", FILES)
 def test_arrays_have_a_shape_and_a_dtype_in_their_docstring(file: str) -> None:
     found = offenders(file)
-    allowed = TODO.get(file, 0)
-    assert len(found) <= allowed, f"{file}: name shape and dtype in the docstring of {'; '.join(found)}"
-    assert len(found) == allowed, f"{file} has {len(found)} left, fewer than the {allowed} of TODO: shorten the list"
-
-
-def test_the_list_names_files_that_are_there() -> None:
-    assert set(TODO) <= set(FILES)
+    assert not found, f"{file}: name shape and dtype in the docstring of {'; '.join(found)}"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def to_sdr(image: NDArray[np.uint16], transfer: str, wide: bool = True) -> NDArr
 
 
 def compress(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Brightness from 0 to `PEAK` to 0 to 1: straight up to `KNEE`, then ever flatter, without a corner."""
+    """Brightness of any shape, 0 to `PEAK`, as 0 to 1: straight up to `KNEE`, then ever flatter, without a corner."""
     a = -(KNEE**2) * (PEAK - 1) / (KNEE**2 - 2 * KNEE + PEAK)
     b = (KNEE**2 - 2 * KNEE * PEAK + PEAK) / (PEAK - 1)
     above = np.maximum(light, np.float32(KNEE))

@@ -62,7 +62,7 @@ def fit_text(text: str, face: ImageFont.FreeTypeFont, width_px: float) -> str:
 
 
 def resize(frame: Canvas, size_wh: tuple[int, int]) -> Canvas:
-    """A copy of the frame with another size; areas are averaged when it shrinks."""
+    """A copy (h, w, 3) of the frame (H, W, 3) with another size; areas are averaged when it shrinks."""
     shrinks = size_wh[0] < frame.shape[1]
     scaled = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
     return np.ascontiguousarray(scaled, dtype=np.uint8)

@@ -46,7 +46,10 @@ def thumbnail(
 
 
 def filmstrip(arrays: Mapping[str, NDArray[np.generic]], count: int, height: int) -> bytes:
-    """Up to `count` frames spread evenly over a clip, side by side, `height` pixels high."""
+    """A JPEG of up to `count` frames spread evenly over a clip, side by side, `height` pixels high.
+
+    `arrays` are those of the normalize artifact: `frames` (bytes,) uint8 and `frame_offsets` (L + 1,) int64.
+    """
     frames = decode_frames(arrays, evenly_chosen(len(arrays["frame_offsets"]) - 1, count))
     width = max(1, round(frames.shape[2] * height / frames.shape[1]))
     return _jpeg(np.concatenate([resize(frame, (width, height)) for frame in frames], axis=1))

@@ -16,8 +16,8 @@ def draw_curves(
 
     Args:
         path: the file.
-        curves: tracker → share of frames at each threshold.
-        thresholds: the horizontal axis.
+        curves: tracker → share of frames at each threshold, (n,).
+        thresholds: the horizontal axis, (n,).
         axis: what the thresholds are.
         legend: tracker → what stands beside its line.
     """

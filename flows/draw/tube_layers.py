@@ -82,7 +82,7 @@ def quad_areas(quads: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def numbers(values: ArrayLike, decimals: int) -> JsonValue:
-    """Nested lists of rounded numbers; None where one isn't finite, which JSON can't say."""
+    """An array of any shape as nested lists of rounded numbers; None where one isn't finite, which JSON can't say."""
     array = np.asarray(values, np.float64)
     rounded = np.round(array, decimals)
     plain = rounded.astype(object)
@@ -97,5 +97,5 @@ def number(value: float, decimals: int) -> float | None:
 
 
 def as_base64(array: NDArray[np.generic]) -> str:
-    """The array's bytes in C order, as text."""
+    """The bytes of an array of any shape and dtype in C order, as text."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")

@@ -95,7 +95,7 @@ def _parsed(path: Path, mtime_ns: int, size: int) -> TrackFile:
 
 
 def track_of(tracks: TrackFile, clip_id: str, file: str) -> NDArray[np.float32]:
-    """The clip's track, by its name or by one that differs in zeros and dashes only (`1-7` for `01_07`).
+    """The clip's quads (F, 4, 2), by its name or by one that differs in zeros and dashes only (`1-7` for `01_07`).
 
     Raises:
         BadClip: the file has none, two, or an unusable one.
@@ -122,7 +122,14 @@ def _canonical(name: str) -> tuple[str, ...]:
 def published_tracks(
     path: Path, clip_id: str, source_index: NDArray[np.int64], start: int | None, attrs: Any
 ) -> PublishedTube:
-    """The tube of one clip, `attrs` being those of its normalize artifact.
+    """The tube of one clip.
+
+    Args:
+        path: the published file.
+        clip_id: its name there, or one that differs in zeros and dashes only.
+        source_index: (L,) frame of the source that each frame of the clip is.
+        start: the clip's first frame in the source; None is 0.
+        attrs: those of the clip's normalize artifact.
 
     Raises:
         BadClip: the file can't be read, has no track of the clip, or one of another length.

@@ -159,7 +159,7 @@ def _runs(low: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
 
 
 def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Begin and end of each True stretch."""
+    """Begin and end of each stretch of True in flags (L,)."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return [(int(begin), int(end)) for begin, end in edges.reshape(-1, 2)]
 

@@ -121,7 +121,7 @@ def train_tracker(
 def draw(
     rng: np.random.Generator, sequences: int, recipe: TrackerRecipe
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Search crops and the sequences whose templates they meet, from those that are not held out."""
+    """Search crops (batch,) and the sequences (batch,) whose templates they meet, none of them held out."""
     used = max(1, round(sequences * (1 - HELD_OUT)))
     rows = rng.integers(0, used * SEARCHES_EACH, recipe.batch)
     own = rows // SEARCHES_EACH

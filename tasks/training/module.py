@@ -131,7 +131,7 @@ class TubeModule(LightningModule):
                     layer.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch."""
+        """Loss of one batch, a float32 scalar."""
         output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
         loss = self._share_of_loss(output, batch, batch_idx)
         self._losses.append(loss.detach())

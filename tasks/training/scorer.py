@@ -41,7 +41,7 @@ class ClipScorer(ScoreNetwork):
         self.truth = labels.label if self.classification else labels.score
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Scalar loss of the network's raw output (B, …)."""
+        """Scalar float32 loss of the network's raw output (B, …)."""
         target = batch["judges"] if self._judged else cast(Tensor, self.targets)[batch["index"]]
         return self.network.head.loss(output.float(), target, batch["difficulty"])
 
