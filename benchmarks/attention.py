@@ -88,7 +88,7 @@ def textbook(block: TubeSelfAttention) -> Block:
 def problem(
     affinity: str, sizes: tuple[int, ...], shape: tuple[int, int, int]
 ) -> tuple[TubeSelfAttention, Tensor, Tensor]:
-    """A block, features of unit size as a pretrained network gives them, and compact tubes of exactly these sizes."""
+    """A block, features of unit size as a pretrained network has, and compact tubes of exactly these sizes."""
     torch.manual_seed(0)
     block = TubeSelfAttention(CHANNELS, affinity=affinity, zero_init=False).train()
     x = torch.randn(len(sizes), CHANNELS, *shape) * (6 / CHANNELS) ** 0.5

@@ -7,7 +7,7 @@
     python -m benchmarks.procedural_aqa --workspace W --gpu      # the full I3D at the paper's lengths
 
 The models are rows of matrices, `flows/experiments/matrices/procedural*.yaml`, run through the pipeline itself, so a
-run that was stopped goes on where it was, and parts that were run are joined. Data: procedural dives of two divers of
+run that was stopped resumes where it was, and parts that were run are joined. Data: procedural dives of two divers of
 whom one is judged, and nothing in the picture tells who (`pairs`); the same from so far away that a tube is a few
 positions (`distant`); and a judged diver whom the camera keeps in the middle, between two others (`centred`).
 
@@ -16,7 +16,7 @@ over held-out clips; the figure of each seed ± their standard deviation. Slopes
 the judged diver's splash, and the other's. Differences with intervals, and p (paired permutation test), against
 PlainNet or, where one thing about TSA-Net is varied, against TSA-Net. MACs of the attention blocks on the held-out
 clips' own tubes, mean of a clip: as the paper counts (g and W_z), and all of it as written. The row of the tracker
-`nano` needs its weights: `tubeflow weights pull nanotrack_v3`; without them the command says so and goes on.
+`nano` needs its weights: `tubeflow weights pull nanotrack_v3`; without them the command says so and continues.
 """
 
 import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect

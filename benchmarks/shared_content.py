@@ -1,4 +1,4 @@
-"""How well clips that were encoded again are told from different ones, and what a clip costs.
+"""How well clips that were encoded again are distinguished from different ones, and what a clip costs.
 
     python -m benchmarks.shared_content [--videos FOLDER ...] [--clips 60]
 

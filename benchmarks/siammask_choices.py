@@ -1,4 +1,4 @@
-"""What siammask-s's numbers were chosen by: which quad it gives, and when a lost target is found again.
+"""What siammask-s's numbers were chosen by: which quad it returns, and when a lost target is found again.
 
     python -m benchmarks.siammask_choices [--dives 10] [--seed 0] [--clips FOLDER]
 

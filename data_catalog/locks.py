@@ -1,6 +1,6 @@
 """Locks between processes (flock), and what is done where a file system has none.
 
-Some network and user-space file systems refuse flock (ENOLCK, ENOTSUP, ENOSYS). Work goes on there without: every
+Some network and user-space file systems refuse flock (ENOLCK, ENOTSUP, ENOSYS). Work continues there without: every
 artifact is written beside its place and renamed into it, so a single run is as safe as elsewhere; only two runs at once
 are not kept apart. That is said once a process, see `notices`.
 """

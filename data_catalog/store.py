@@ -228,7 +228,7 @@ class Store:
                 lock.close()  # another process swept the folder in the moment before it was locked
 
     def work_folder(self, stage: str, key: str) -> Path:
-        """A folder in which a long computation keeps what it needs to go on after a kill (checkpoints, logs).
+        """A folder in which a long computation keeps what it needs to resume after a kill (checkpoints, logs).
 
         Whoever works in it holds a lock on its ``.lock`` file (`data_catalog.locks.locked`).
         """

@@ -93,7 +93,7 @@ class PipelineConfig(StageConfig):
         if self.masks.source == "mask" and boxes_only:
             able = " or ".join(name for name, entry in TRACKERS.items() if entry.segments)
             raise ValueError(
-                f"masks.source mask needs a tracker that gives masks, and {self.track.tracker} gives none; "
+                f"masks.source mask needs a tracker that returns masks, and {self.track.tracker} returns none; "
                 f"set track.tracker to {able}, or masks.source to quad"
             )
         return self

@@ -37,7 +37,7 @@ class TSANetOutput:
     Attributes:
         output: the head's raw output per video, (B, ...).
         segments: the head's raw output per segment, (B, N, ...), or None if not asked for.
-        attention: weights (B, N, T, Hf, Wf) that the chosen position gives to every position, zero outside the
+        attention: weights (B, N, T, Hf, Wf) that the chosen position assigns to every position, zero outside the
             tube, one tensor per attention block, or None if not asked for.
     """
 

@@ -1,7 +1,7 @@
 """Stage `train`: a pack → a network's weights, at the last and the best epoch, and the metrics of every epoch.
 
 Lightning runs the loop. What happens in a step depends only on (seed, epoch, step), never on what ran
-before in the process, so training that was killed goes on from its last checkpoint, also in the middle of
+before in the process, so training that was killed resumes from its last checkpoint, also in the middle of
 an epoch, and on a CPU ends with the very same numbers. What this stage does not do: write weights to the
 store; it returns them.
 """
@@ -44,7 +44,7 @@ class TrainResult:
             equals the smaller error, then the earlier one.
         history: one row per epoch.
         notes: sentences for the report, e.g. about a damaged checkpoint.
-        resumed: name of the checkpoint from which this call went on.
+        resumed: name of the checkpoint from which this call resumed.
     """
 
     last: dict[str, NDArray[Any]]

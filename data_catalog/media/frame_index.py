@@ -149,7 +149,7 @@ def decode(
     Args:
         path: the video file.
         seek_pts: start from the key frame at or before this time; None from the start.
-        skip_damaged: go on after a packet that does not decode, and yield None in its place.
+        skip_damaged: continue after a packet that does not decode, and yield None in its place.
         root: see `open_container`.
 
     Raises:

@@ -37,7 +37,7 @@ def _mp4_bytes(descriptor: int) -> int | None:
         length, kind = struct.unpack(">I4s", head[:8])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
-        if length < 8:   # 0: this box goes on to the end, wherever that is; the rest is no box
+        if length < 8:   # 0: this box extends to the end, wherever that is; the rest is no box
             return end
         position += length
         if kind in (b"mdat", b"moov", b"moof"):

@@ -77,7 +77,7 @@ def epoch_order(indices: Sequence[int], seed: int, epoch: int) -> list[int]:
 class ClipLoader:
     """Batches of clips for one epoch after the other; `len` is the number of batches of a whole epoch.
 
-    Each `iter` goes on where the last one stopped, a finished epoch is followed by the next one.
+    Each `iter` continues where the last one stopped, a finished epoch is followed by the next one.
     `state_dict` after k batches and `load_state_dict` in another process give the same rest of the epoch.
     With `shuffle=False` every `iter` starts at the first clip instead (evaluation).
 
@@ -162,7 +162,7 @@ class ClipLoader:
         return min(max(clips - cursor.rank * share, 0), share), clips / cursor.world_size
 
     def state_dict(self) -> dict[str, int]:
-        """Where the next `iter` goes on."""
+        """Where the next `iter` continues."""
         return {"epoch": self._cursor.epoch, "position": self._cursor.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -37,7 +37,7 @@ class ClipView:
         coverage: (L, Hf, Wf) float in [0, 1], the fraction of each grid cell that the united tubes cover.
         crop: The window that the grid divides.
         tau: A cell is selected where coverage >= tau.
-        tracker_scores: (A, L) float, or None where the tracker gives none. Non-finite means "not scored".
+        tracker_scores: (A, L) float, or None where the tracker has none. Non-finite means "not scored".
         lost: (A, L) bool, frames where the tracker says that it lost the athlete; None means never.
         true_quads: (A', L, 4, 2) float ground truth, or None.
         score: The label that judges gave, or None where there is none.

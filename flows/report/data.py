@@ -110,7 +110,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Misjudged:
-    """A clip and the probability, in [0, 1], that the network gives to the other one of two classes."""
+    """A clip and the probability, in [0, 1], that the network assigns to the other one of two classes."""
 
     clip_id: str
     true: str

@@ -57,7 +57,7 @@ def nearest_preset(config: PipelineConfig) -> tuple[str, list[str]]:
         if load_config(name, overrides) == config:
             found.append((len(overrides), name, overrides))
     if not found:
-        raise ValueError("no preset with overrides gives this config")
+        raise ValueError("no preset with overrides amounts to this config")
     _, name, overrides = min(found)
     return name, overrides
 

@@ -15,7 +15,7 @@ from flows.view.state import DatasetState, Snapshot
 from tasks.engine.plan import Planner, StagePlan
 
 ABOUT = {
-    "clip": "Makes this clip's tube again, nothing else; its new score is then told by the network that is there.",
+    "clip": "Makes this clip's tube again, nothing else; its new score is then computed by the network that is there.",
     "all": "Makes everything that follows as well: the pack, the training and the report.",
 }
 

@@ -2,7 +2,7 @@
 
 Planning 10,000 clips takes seconds, an answer may take a tenth of one. So a snapshot is kept, and compared with the
 catalog's files at each request by their times alone. A snapshot that takes long to make is made in the background
-while the older one goes on answering; what a person changes in the browser is planned again at once, for that clip.
+while the older one keeps answering; what a person changes in the browser is planned again at once, for that clip.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class ViewState:
             fresh = self._make()
             with self._lock:
                 self._snapshot = fresh
-        except Exception:  # the older snapshot goes on answering, and the next request tries again
+        except Exception:  # the older snapshot keeps answering, and the next request tries again
             logger.exception("the workspace could not be read again")
         finally:
             self.refreshing = False
@@ -190,7 +190,7 @@ class ViewState:
         return state
 
     def clip_changed(self, dataset: str, clip: str, since: Fingerprint | None = None) -> Snapshot:
-        """Plan one clip anew after a person changed its labels, or its files; gives what is shown from then on.
+        """Plan one clip anew after a person changed its labels, or its files; returns what is shown from then on.
 
         Where the disk was at `since` just before, the change is all that is new, and nothing else is read again.
         """

@@ -30,7 +30,7 @@ def tube_iou(workspace: Workspace, a: str, b: str) -> NDArray[np.float64]:
 
 
 def tube_iou_json(athletes: NDArray[np.float64]) -> dict[str, object]:
-    """The answer of /api/iou from IoU (A, L): each athlete's, their mean over time, and the frame where they agree least."""
+    """The answer of /api/iou from IoU (A, L): each athlete's, their mean, and the frame where they agree least."""
     mean = athletes.mean(axis=0)
     return {
         "count": int(athletes.shape[1]),

@@ -3,7 +3,7 @@
 Three counts of the same block, for a tube of P positions, C channels, r reduced ones:
 
     published   P·C·r + P·r·C            g and W_z alone. With r = C / 2, N = 10 segments (7,840 positions)
-                                         and C = 528 it gives the 2.2 G that the paper prints for the dense
+                                         and C = 528 it is the 2.2 G that the paper prints for the dense
                                          Non-local network, and is linear in P, so that a tube's saving
                                          equals its share of positions.
     true        4·P·C·r + 2·P²·r         all of Eq. 4-6 as written: θ, φ, g, W_z, P×P affinities and their

@@ -1,6 +1,6 @@
 """athlete-n: our own first-frame detector. Its weights ship with Tubeflow.
 
-Trained on made-up pictures for what detectors trained on everyday photographs miss: people who are small, upside
+Trained on composed pictures for what detectors trained on everyday photographs miss: people who are small, upside
 down, or folded. It is meant to be asked for faint boxes too, and to leave the choice to a policy.
 """
 

@@ -129,7 +129,7 @@ def polygon_iou(quads_a: ArrayLike, quads_b: ArrayLike) -> NDArray[np.float64]:
 def _cut(polygons: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
     """Keep of each convex polygon (n, k, 2) what lies right of the line start → end (n, 2): (n, k + 1, 2).
 
-    A result with fewer corners repeats its first one; nothing left gives zeros. Both have the right area.
+    A result with fewer corners repeats its first one; nothing left becomes zeros. Both have the right area.
     """
     line = (end - start)[:, None]
     inside_by = _cross(line, polygons - start[:, None])

@@ -26,7 +26,7 @@ class TrackerEntry(Entry[Callable[..., Tracker]]):
     """Where a tracker is, and the ends of its weight files' names.
 
     The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
-    `presets` and one is asked for, `preset`. `segments`: it gives masks beside quads. `version`: raised when it gives
+    `presets` and one is asked for, `preset`. `segments`: it returns masks beside quads. `version`: raised when it makes
     other tubes for the same weights, frames and boxes, so that its own tubes are made again and nobody else's.
     """
 

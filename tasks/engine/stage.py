@@ -26,7 +26,7 @@ class Stage(Generic[ConfigT]):
         version: STAGE_VERSION of its module; raised when the meaning of its output changes.
         parents: names of the stages whose artifacts it reads.
         compute: makes the products of several jobs, in any order, one outcome a job. It yields an exception for a
-            job that failed and goes on with the others.
+            job that failed and continues with the others.
         inputs: what of a clip's own record enters the key (the source's digest is added by `sees_source`).
         sees_source: the stage reads the source video.
         uses_device: it computes on `Context.device`, so on a GPU it takes the slot of that name.

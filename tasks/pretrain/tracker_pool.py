@@ -92,7 +92,7 @@ def fill_pool(
     folder: Path, network: SmallSiamMask, cast: Cast, sequences: int, seed: int,
     progress: Callable[[int], None] | None = None,
 ) -> Pool:
-    """Make `sequences` sequences, pass them through the backbone and keep what it says; goes on where it stopped.
+    """Make `sequences` sequences, pass them through the backbone and keep what it says; resumes where it stopped.
 
     Sequence i depends on (seed, i) and the cast alone, see `Mixture`. `progress` hears how many are ready.
 

@@ -87,7 +87,7 @@ def find_checkpoint(folder: Path) -> NewestCheckpoint:
     for orphan in folder.glob("*.sha256"):
         if not orphan.with_suffix("").exists():
             orphan.unlink()
-    rest = f"training goes on from {usable.name}." if usable else "training starts from the beginning."
+    rest = f"training resumes from {usable.name}." if usable else "training starts from the beginning."
     return NewestCheckpoint(usable, tuple(f"{sentence} {rest}" for sentence in damaged))
 
 

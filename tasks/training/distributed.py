@@ -35,7 +35,7 @@ class TrainJob:
     Attributes:
         pack: file.
         workdir: as for `tasks.train.train`.
-        checkpoint: where to go on.
+        checkpoint: where to resume.
         backbones: the registry of the process that asks, which may know more than ours.
         events: file descriptor to which the first process writes how far it is.
     """

@@ -1,6 +1,6 @@
 """Where the metrics of each epoch go besides the artifact: CSV, TensorBoard, MLflow, Weights & Biases.
 
-A training that was killed and goes on writes to the same run of MLflow or Weights & Biases.
+A training that was killed and resumes writes to the same run of MLflow or Weights & Biases.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def build_loggers(names: Sequence[str], workdir: Path) -> list[Logger]:
 
 
 def _name(workdir: Path) -> str:
-    """Of the run on a server: short, and the same whenever this training goes on."""
+    """Of the run on a server: short, and the same whenever this training resumes."""
     return hashlib.blake2b(workdir.name.encode(), digest_size=5).hexdigest()
 
 

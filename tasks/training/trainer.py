@@ -30,7 +30,7 @@ def fit(
 
     Args:
         workdir: holds `checkpoints/` and `logs/`.
-        checkpoint: where to go on.
+        checkpoint: where to resume.
         gpu: number of the only GPU to be used.
 
     Raises:

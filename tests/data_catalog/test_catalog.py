@@ -151,7 +151,7 @@ def test_a_workspace_has_its_four_folders_and_travels_to_another_process(tmp_pat
 def test_a_workspace_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "w").write_text("not a folder")
     with pytest.raises(CatalogError, match=r"The workspace .*w is a file; choose a folder with --workspace"):
-        Workspace(tmp_path / "w")  # looking at it is told so, too
+        Workspace(tmp_path / "w")  # looking at it is refused as well
 
 
 def test_an_unwritable_workspace_is_one_sentence(tmp_path: Path, where_permissions_bite: Callable[..., Any]) -> None:

@@ -27,7 +27,7 @@ class Engines:
         )
 
     def start(self, *requests: dict[str, Any]) -> list[int]:
-        """Start runs together; gives their process ids."""
+        """Start runs together; returns their process ids."""
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(requests) + "\n")
         self._server.stdin.flush()
@@ -49,7 +49,7 @@ class Engines:
         return self._errors.read_text()
 
     def run(self, root: Path, dataset: str = "tiny", **request: Any) -> dict[str, Any]:
-        """Run to the end; gives the summary."""
+        """Run to the end; returns the summary."""
         self.start({"root": str(root), "dataset": dataset, **request})
         assert self.wait() == [0], self.errors
         summary: dict[str, Any] = json.loads(Path(f"{root}.json").read_text())

@@ -137,7 +137,7 @@ def test_a_damaged_evaluation_is_made_again(copied: Path) -> None:
 
 
 def test_damage_that_hides_from_the_stat_is_found_by_reading_and_by_verify(copied: Path) -> None:
-    """A disk that loses a bit changes no time at all: the index is told that this is what it saw last."""
+    """A disk that loses a bit changes no time at all: the index believes that this is what it saw last."""
     path = artifact(copied, "normalize")
     flip(path)
     workspace = Workspace(copied)
@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(copied: Path, h
     assert computed(summary) == {"train": 1}
     said = [note for note in summary.notes if str(newest) in note]
     assert len(said) == (how != "delete")
-    assert all(f"training goes on from {before.name}" in sentence for sentence in said)
+    assert all(f"training resumes from {before.name}" in sentence for sentence in said)
     assert digests(copied) == content
 
 

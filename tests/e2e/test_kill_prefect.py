@@ -166,7 +166,7 @@ def wait_for(moment: Moment, run: Run) -> None:
 
 
 def check_next_run(run: Run, complete: dict[str, tuple[int, int]], undisturbed: Undisturbed) -> dict[str, Any]:
-    """It completes, makes nothing complete again, leaves nothing behind, and ends the same; gives its record."""
+    """It completes, makes nothing complete again, leaves nothing behind, and ends the same; returns its record."""
     state = run.ended()
     assert state["type"] == "COMPLETED", state["message"]
     assert complete.items() <= identities(run.root).items(), "a complete artifact was made again"

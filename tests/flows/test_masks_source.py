@@ -32,7 +32,7 @@ class Ellipses(FrameLoopTracker):
 
 
 class Blind(Ellipses):
-    """Says that it gives masks, and gives none."""
+    """Says that it returns masks, and returns none."""
 
     seen = False
 
@@ -75,6 +75,6 @@ def test_a_tracker_that_gives_no_mask_is_one_sentence_a_clip(copied: Path) -> No
 
 @pytest.mark.parametrize("tracker", ["mil", "nano", "vit", "published"])
 def test_trackers_of_boxes_are_told_before_anything_runs(tracker: str) -> None:
-    with pytest.raises(ConfigError, match=f"and {tracker} gives none; set track.tracker to .*siammask") as caught:
+    with pytest.raises(ConfigError, match=f"and {tracker} returns none; set track.tracker to .*siammask") as caught:
         load_config("folder", ["masks.source=mask", f"track.tracker={tracker}"])
     assert "\n" not in str(caught.value)

@@ -138,7 +138,7 @@ def test_fr_fs_on_threads(clips: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def tubeflow(tmp_path: Path) -> Callable[..., Any]:
-    """The true command line, as a process of its own; gives what it prints as JSON."""
+    """The true command line, as a process of its own; returns what it prints as JSON."""
 
     def call(*words: str) -> Any:
         environment = os.environ | {"OMP_NUM_THREADS": "2", "PREFECT_HOME": str(tmp_path / "prefect")}
@@ -151,7 +151,7 @@ def tubeflow(tmp_path: Path) -> Callable[..., Any]:
 
 
 def prepared(preset: str, root: Path, clips: Path, tubeflow: Callable[..., Any], *further: str) -> list[str]:
-    """Ingest the layout; gives the options that make the preset small."""
+    """Ingest the layout; returns the options that make the preset small."""
     boxes = LAYOUTS[preset](root, clips, HELD_OUT)
     tubeflow("ingest", preset, "--name", "d", "--root", str(root))
     return [word for override in (*SMALL, f"track.weights={boxes}", *further) for word in ("-o", override)]

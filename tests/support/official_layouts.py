@@ -28,7 +28,7 @@ def frames_of(video: Path) -> Frames:
 
 
 def place_frames(video: Path, folder: Path, name: str = "{:06d}.jpg") -> int:
-    """Extract a clip as a folder of images, as users do with ffmpeg; gives their number."""
+    """Extract a clip as a folder of images, as users do with ffmpeg; returns their number."""
     folder.mkdir(parents=True)
     count = 0
     for count, frame in enumerate(frames_of(video), start=1):
@@ -92,7 +92,7 @@ def write_whole_mtl(root: Path, videos: Path, held_out: int) -> Path:
 
 
 def write_whole_aqa7(root: Path, videos: Path, held_out: int) -> Path:
-    """A small AQA-7: both lists, and the same clips as AVI files of every action; gives the file of boxes."""
+    """A small AQA-7: both lists, and the same clips as AVI files of every action; returns the file of boxes."""
     from scipy.io import savemat
 
     labels = labels_of(videos)

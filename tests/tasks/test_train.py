@@ -68,7 +68,7 @@ def test_the_seed_decides_everything(pack: Path, tmp_path: Path, trained: TrainR
     assert other.history[0]["train/loss"] != trained.history[0]["train/loss"]
 
 
-# -- going on after an end
+# -- resuming after an end
 
 
 def test_killed_twice_and_the_same_to_the_bit(pack: Path, tmp_path: Path, trained: TrainResult) -> None:
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_is_used(
     (note,) = result.notes
     assert newest.name in note
     assert words in note
-    assert note.endswith(f"training goes on from {before.name}.")
+    assert note.endswith(f"training resumes from {before.name}.")
     assert_same(result, trained)
     assert not list(folder.glob("*.tmp"))
     assert len(list(folder.iterdir())) == 4  # two checkpoints and their digests

@@ -41,7 +41,7 @@ def stop_camera(story: Storyboard, at: int) -> Storyboard:
 
 
 def cut_to(film: Film, at: int, other: Film, start: int) -> Film:
-    """From frame `at` on the film goes on with `other` from its frame `start`; its length stays or shrinks.
+    """From frame `at` on the film continues with `other` from its frame `start`; its length stays or shrinks.
 
     The athletes of `film` are not to be seen after the cut.
 

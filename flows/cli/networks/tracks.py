@@ -140,7 +140,7 @@ def tracks_import(
 
 
 def write_quads(path: Path, tubes: Mapping[str, Track]) -> None:
-    """Write the file that the tracker `published` reads: clip → the numbers (8,) of each frame, null where there is none."""
+    """Write the file that the tracker `published` reads: clip → numbers (8,) of each frame, or null."""
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({name: _rows(track) for name, track in tubes.items()}))
 

@@ -200,7 +200,7 @@ def _frames(workspace: Workspace, key: str) -> NDArray[np.uint8]:
 
 @contextlib.contextmanager
 def _plainly() -> Iterator[None]:
-    """What doesn't fit together is told as something that the user can put right."""
+    """What doesn't fit together is reported as something that the user can put right."""
     try:
         yield
     except ValueError as exc:

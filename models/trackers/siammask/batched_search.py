@@ -147,7 +147,7 @@ class Search:
     def _look(self, targets: Targets, frames: Tensor, pixels: int) -> SearchResult:
         side = torch.round(search_side(targets.size, pixels))
         corner = crop_corner(targets.centre, side, self.settings.half_up)
-        # Crops begin at whole pixels; the published trackers reckon as if they didn't.
+        # Crops begin at whole pixels; the published trackers compute as if they didn't.
         centre = corner + side[:, None] / 2 if self.settings.exact else targets.centre
         crop = self._crop(frames, targets.which, corner, side, targets.padding, pixels)
         response = self.network.search(crop, targets.template)

@@ -67,7 +67,7 @@ def _load_small(path: Path, tensors: Mapping[str, Tensor]) -> LoadedNetwork:
 
 
 def rename(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:
-    """Tensors under our names; a name that begins like none of `prefixes` is kept, and will be told as unexpected."""
+    """Tensors under our names; a name that begins like none of `prefixes` is kept, and then reported as unexpected."""
     renamed = {}
     for name, tensor in tensors.items():
         begin = next((prefix for prefix in prefixes if name.startswith(prefix)), "")

@@ -61,7 +61,7 @@ def crop_targets(
 def _taps(side: Tensor, pixels: int, inner: bool) -> _Taps:
     """OpenCV's bilinear taps along one axis, with its roundings.
 
-    Beyond the middle of the outermost pixels one source pixel is left. Across (`inner`) OpenCV gives it the whole
+    Beyond the middle of the outermost pixels one source pixel is left. Across (`inner`) OpenCV assigns it the whole
     weight; down it counts twice, with the weights of both, and each part is rounded.
     """
     # OpenCV has the ratio as the inverse of an inverse, in double, and the position in single precision.

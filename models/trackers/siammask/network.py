@@ -107,7 +107,7 @@ class SiamMask(nn.Module):
 
     @property
     def outline_side(self) -> int:
-        """Side in cells of the outlines that `outline` gives."""
+        """Side in cells of the outlines that `outline` returns."""
         return COARSE_SIDE if self.refine is None else REFINED_SIDE
 
     def template(self, crop: Tensor) -> Template:

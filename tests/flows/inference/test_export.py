@@ -1,4 +1,4 @@
-"""The exported file, opened by another program, gives the run's scores; one that doesn't is not kept."""
+"""The exported file, opened by another program, returns the run's scores; one that doesn't is not kept."""
 
 import json
 import subprocess

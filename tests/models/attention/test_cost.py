@@ -14,7 +14,7 @@ from models.attention.softmax import symmetric_macs, symmetric_softmax
 
 
 def counting() -> FlopCounterMode:
-    """Torch's counter, told about the in-place product that it does not know."""
+    """Torch's counter, extended by the in-place product that it does not know."""
 
     def added_in_place(start: torch.Size, left: torch.Size, right: torch.Size, **_: Any) -> int:
         return 2 * left[0] * left[1] * right[1]

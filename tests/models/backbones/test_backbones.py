@@ -107,7 +107,7 @@ def test_pooling_equals_pooling_of_a_zero_padded_map(n, kernel, stride, signed):
 
 @pytest.mark.parametrize("split", ["mixed_3c", "maxpool_4a", "mixed_4e"])
 def test_the_pool_behind_the_cut_expects_what_attention_makes_of_the_map(split):
-    """Attention gives negative values; padding by zero and by minus infinity differ there, and the former is public."""
+    """Attention makes negative values; padding by zero and by minus infinity differ there, and the former is public."""
     net = I3D(split).eval()
     pools = [(name, m) for name, m in net.named_modules() if isinstance(m, SamePool3d)]
     behind = {"mixed_3c": "MaxPool3d_4a_3x3", "maxpool_4a": "Mixed_4b", "mixed_4e": "Mixed_4f"}[split]

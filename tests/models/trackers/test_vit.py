@@ -153,7 +153,7 @@ def test_a_file_that_is_no_network(tmp_path: Path) -> None:
 
 
 def test_a_network_of_another_interface(tmp_path: Path, weights: Path) -> None:
-    """A whole ONNX file, but with inputs of other names: told when it is loaded, not as OpenCV's error in a clip."""
+    """A whole ONNX file, but with inputs of other names: refused when it is loaded, not as OpenCV's error in a clip."""
     model = onnx.load(weights)
     for node in model.graph.node:
         for index, name in enumerate(node.input):

@@ -91,7 +91,7 @@ def test_a_tracker_that_says_it_is_lost_does_not_drift() -> None:
 
 
 def test_the_score_of_a_tracker_that_is_lost_is_no_fall() -> None:
-    """Under water the scores of nobody go up and down; the way there is told as a loss already."""
+    """Under water the scores of nobody go up and down; the way there is reported as a loss already."""
     scores = at(0.9, slice(0, 25))
     scores[0, 23:25] = 0.003  # falls, and is lost from frame 25 on
     scores[0, 25:] = np.where(np.arange(LENGTH - 25) % 3, 0.004, 0.0005)

@@ -33,7 +33,7 @@ class Sees(FrameLoopTracker):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """160 x 120 px; a square of 40 px moves by 8 px a frame. Its mask is told too."""
+    """160 x 120 px; a square of 40 px moves by 8 px a frame. Its mask is returned too."""
     (tmp_path / "square").mkdir()
     rows, masks = ["frame,x,y,w,h"], np.zeros((COUNT, 120, 160), bool)
     for k in range(COUNT):

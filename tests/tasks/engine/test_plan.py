@@ -105,7 +105,8 @@ def test_another_tracker_moves_track_and_what_follows(finished_workspace: Path, 
 def test_tubes_from_masks_move_masks_and_what_follows(
     finished_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"masks\.source mask needs a tracker that gives masks, and mil gives none"):
+    said = r"masks\.source mask needs a tracker that returns masks, and mil returns none"
+    with pytest.raises(ConfigError, match=said):
         plan(finished_workspace, "masks.source=mask")
     monkeypatch.setitem(TRACKERS, "mil", dataclasses.replace(TRACKERS["mil"], segments=True))
     found = misses(finished_workspace, "masks.source=mask")

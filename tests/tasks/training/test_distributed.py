@@ -1,4 +1,4 @@
-"""Training on two processes: the same as on one, safe from any thread or process, killed and gone on with."""
+"""Training on two processes: the same as on one, safe from any thread or process, killed and resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics reach every logger for real, and a training that goes on goes on in the same run."""
+"""Metrics reach every logger for real, and a training that resumes continues the same run."""
 
 from __future__ import annotations
 

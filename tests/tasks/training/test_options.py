@@ -74,7 +74,7 @@ def test_training_stops_when_nothing_gets_better(pack: Path, tmp_path: Path) -> 
     config = with_options(epochs=60, lr=1e-7, patience=2)
     result = train(pack, MODEL, config, tmp_path)
     assert len(result.history) == result.best_epoch + 3 < 60
-    again = train(pack, MODEL, config, tmp_path)  # killed behind its end: it goes on to the same end
+    again = train(pack, MODEL, config, tmp_path)  # killed behind its end: it resumes to the same end
     assert_same(again, result)
 
 

@@ -17,7 +17,7 @@ export class EditPanel extends EventTarget {
     boxes.addEventListener("change", () => this._showBoxes());
   }
 
-  /** Show a clip as /api/clip gives it. */
+  /** Show a clip as /api/clip returns it. */
   show(data) {
     this.data = data;
     this.cut = { start_frame: data.labels.start_frame, end_frame: data.labels.end_frame };

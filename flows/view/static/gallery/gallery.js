@@ -239,7 +239,7 @@ function makeCard(row, index) {
   return card;
 }
 
-/** The clip's page, told by which filters to find its neighbours. */
+/** The clip's page, with the filters by which it finds its neighbours. */
 function address(row) {
   const kept = Object.fromEntries(Object.entries(filters).filter(([name, value]) => value && name !== "dataset"));
   return clipUrl(row.dataset, row.clip, filters.dataset ? { ...kept, within: filters.dataset } : kept);

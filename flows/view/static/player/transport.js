@@ -55,7 +55,7 @@ export class Transport {
     this.update();
   }
 
-  /** Tell something else beside the frame's number: `words(t)` gives sentences. */
+  /** Tell something else beside the frame's number: `words(t)` returns sentences. */
   setReadout(words) {
     this.words = words;
     this.update();

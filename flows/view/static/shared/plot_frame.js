@@ -6,7 +6,7 @@ export const GAP = 16;
 
 export class PlotFrame {
   /**
-   * A subclass gives `ready()`, `summary()` and `lanes(picture, y)`, which draws and says where it ended.
+   * A subclass provides `ready()`, `summary()` and `lanes(picture, y)`, which draws and says where it ended.
    *
    * @param {HTMLElement} host
    * @param {Player} player
@@ -43,7 +43,7 @@ export class PlotFrame {
     this._follow();
   }
 
-  /** Lines ([class, values over time]) on a lane from `low` to `high`; gives where the next lane begins. */
+  /** Lines ([class, values over time]) on a lane from `low` to `high`; returns where the next lane begins. */
   lane(picture, title, lines, y, height, [low, high]) {
     const place = (value) => (value === null ? null : y + height - ((value - low) / (high - low)) * height);
     picture.append(
