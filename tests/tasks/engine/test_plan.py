@@ -20,7 +20,8 @@ from tests.support.tiny_workspace import copy_workspace, identities, new_workspa
 
 CHANGES = {
     "normalize": ["normalize.length=25", "normalize.width=230", "normalize.height=130", "normalize.window=tail",
-                  "normalize.jpeg_quality=90"],
+                  "normalize.jpeg_quality=90", "normalize.hdr=keep", "normalize.interlaced=keep",
+                  "normalize.damaged=skip"],
     "detect": ["detect.min_score=0.3", "detect.select=largest", "detect.athletes=2"],
     "masks": ["masks.tau=0.4", "masks.grid=[7, 7]", "masks.crop=96", "masks.starts=[0, 4]", "masks.segment_length=8",
               "masks.geometry=released",
