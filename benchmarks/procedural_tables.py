@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from benchmarks.procedural_splash import Splashes
@@ -16,10 +15,9 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.experiments.compare import Question, compare
 from flows.experiments.contenders import Contender, find_contenders, join_seeds
 from flows.experiments.matrix import summarise
-from flows.report.attention_cost import attention_channels
+from flows.report.attention_cost import attention_form
 from flows.tables.comparison_table import figure
-from models.attention.cost import AttentionCost, attention_cost, in_words, total_cost
-from models.attention.growth import grow_tubes
+from models.attention.cost import AttentionCost, in_words, total_cost
 from tasks.training.score_table import OVERALL
 
 PLAIN, TSA, NONLOCAL = "PlainNet", "TSA-Net", "NL-Net"
@@ -60,17 +58,11 @@ def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> 
     model = contender.first.config.model
     if model.attention == "none":
         return AttentionCost(0, 0, 0, 0)
-    channels = attention_channels(model.backbone, model.split)
-    floor = int(model.attention_options.get("min_positions", 0))
-    affinity = model.affinity or ("softmax" if model.compat == "released" else "dot")
-    costs = []
-    for mask in masks:
-        joined = torch.from_numpy(mask.reshape(1, -1, *mask.shape[2:]))
-        positions = mask.size if model.attention == "nonlocal" else int(grow_tubes(joined, floor).sum())
-        costs += [attention_cost(positions, channels, affinity=affinity)] * model.stacks
-    total, clips = total_cost(costs), len(masks)
-    positions = round(total.positions / (clips * model.stacks))  # those of one block: all work on the same tube
-    return AttentionCost(positions, total.published // clips, total.true // clips, total.executed // clips)
+    form = attention_form(model)
+    positions = [mask.size if model.attention == "nonlocal" else form.positions(mask) for mask in masks]
+    total, clips = total_cost(form.cost(one) for one in positions), len(masks)
+    counts = (total.published, total.true, total.executed, total.printed)
+    return AttentionCost(round(total.positions / clips), *(count // clips for count in counts))
 
 
 def held_out_masks(workspace: Workspace, contender: Contender) -> list[NDArray[np.bool_]]:

@@ -19,7 +19,8 @@ from flows.experiments.comparison_record import (
     paired_test_record,
 )
 from flows.experiments.contenders import Contender, find_contenders, join_seeds
-from flows.experiments.published import missing_figures, published, published_rows
+from flows.experiments.paper_layout import paper_layout
+from flows.experiments.published import missing_figures, paper_tables, published, published_rows
 from flows.experiments.tube_compare import compare_tubes
 from models.metrics.comparison import (
     METRICS,
@@ -29,6 +30,7 @@ from models.metrics.comparison import (
     PairedTest,
     bootstrap,
     error_test,
+    holm,
     permutation_test,
 )
 from tasks.training.score_table import OVERALL, score_table
@@ -64,6 +66,9 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> C
     samples, clips = align([c.label for c in contenders], tables)
     names_of = LABEL_METRICS if heads == {True} else SCORE_METRICS
     adapter = workspace.datasets.info(dataset).adapter
+    metrics = {name: _figures(name, contenders, samples, question) for name in names_of}
+    action_of = tables[0][0].set_index("clip_id")["action"]
+    members = {action: [clip for clip in clips if action_of[clip] == action] for action in samples}
     return {
         "dataset": dataset,
         "weights": question.weights,
@@ -72,9 +77,11 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> C
         "contenders": [
             {"label": one.label, "seeds": [[run.run_id for run in runs] for runs in one.seeds]} for one in contenders
         ],
-        "metrics": {name: _figures(name, contenders, samples, question) for name in names_of},
+        "metrics": metrics,
+        "correction": {"method": "Holm", "comparisons": len(contenders) - 1},
         "undefined": _undefined(contenders, samples, names_of, heads == {True}),
         "published": published_rows(adapter, names_of),
+        "paper": paper_layout(workspace, adapter, contenders, metrics, members),
         "missing": missing_figures(adapter),
         "tubes": [
             row
@@ -152,16 +159,18 @@ def _figures(
     how = METRICS[metric]
     prepared = how.prepare(samples)
     drawn = bootstrap(prepared, how.score, how.join, question.repetitions)
-    rows = []
-    for number, contender in enumerate(contenders):
-        row: MetricRow = {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
-        if number:
-            row["differences"] = _per_action(drawn, samples, number, 0)
-            test = permutation_test(prepared, number, 0, how.score, how.join, question.repetitions)
-            row["permutation_test"] = paired_test_record(test)
-            if metric == "mse":
-                row["wilcoxon_test"] = paired_test_record(_errors(samples, number))
-        rows.append(row)
+    others = range(1, len(contenders))
+    rows: list[MetricRow] = [
+        {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
+        for number, contender in enumerate(contenders)
+    ]
+    tests = [permutation_test(prepared, one, 0, how.score, how.join, question.repetitions) for one in others]
+    for number, test in zip(others, holm(tests), strict=True):
+        rows[number]["differences"] = _per_action(drawn, samples, number, 0)
+        rows[number]["permutation_test"] = paired_test_record(test)
+    if metric == "mse":
+        for number, test in zip(others, holm([_errors(samples, one) for one in others]), strict=True):
+            rows[number]["wilcoxon_test"] = paired_test_record(test)
     return rows
 
 
@@ -202,6 +211,8 @@ def _errors(samples: Mapping[str, ActionPredictions], model: int) -> PairedTest:
     a, b = (
         np.concatenate([sample.predictions[number] for sample in samples.values()], axis=1) for number in (model, 0)
     )
+    if len(a) + len(b) > 2:
+        return PairedTest(None, "signed ranks over clips leave out the spread of seeds; see the permutation test")
     return error_test(truth, a, b)
 
 
@@ -212,6 +223,6 @@ def _notes(tables: Sequence[Sequence[pd.DataFrame]], common: int, adapter: str) 
         notes.append(
             f"{most - common} of {most} clips are left out: not every run predicts them, or no label is known."
         )
-    if all(table.dataset != adapter for table in published().tables):
+    if not paper_tables(adapter) and all(table.dataset != adapter for table in published().tables):
         notes.append(f"Published figures are of real datasets; there are none for one of adapter '{adapter}'.")
     return notes

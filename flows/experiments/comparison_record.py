@@ -19,10 +19,12 @@ class IntervalRecord(TypedDict):
 
 
 class PairedTestRecord(TypedDict):
-    """A paired test: its p-value, or the reason why it can't be made."""
+    """A paired test, see `PairedTest`: its p-value, also corrected for its family, or why it can't be made."""
 
     p: float | None
     reason: str | None
+    over: str
+    corrected: float | None
 
 
 class ContenderRecord(TypedDict):
@@ -62,6 +64,37 @@ class PublishedFigure(TypedDict):
     source: str
 
 
+class Correction(TypedDict):
+    """What p-values are corrected by, and for how many comparisons with the baseline, each metric by itself."""
+
+    method: str
+    comparisons: int
+
+
+class PaperRow(TypedDict):
+    """One printed row of the paper: its name, and a number a column, in the paper's units."""
+
+    name: str
+    values: list[float | None]
+
+
+class OurRow(PaperRow):
+    """What a contender has to say in the same columns, and what the paper would call its network."""
+
+    contender: str
+    network: str
+
+
+class PaperTableRecord(TypedDict):
+    """A table of the paper with ours beside."""
+
+    table: str
+    caption: str
+    columns: list[str]
+    printed: list[PaperRow]
+    ours: list[OurRow]
+
+
 class TubesRow(TypedDict):
     """Two contenders' tubes: overlap, positions selected, and where the truth is known, IoU with it."""
 
@@ -79,8 +112,9 @@ class TubesRow(TypedDict):
 class ComparisonRecord(TypedDict):
     """The whole comparison.
 
-    `metrics` by metric, a row a contender; `undefined` says why a figure has no value; `missing` are published figures
-    that this program doesn't know; `tubes` where trackers or masks differ.
+    `metrics` by metric, a row a contender; `undefined` says why a figure has no value; `paper` has the paper's tables
+    on such a dataset; `missing` are published figures that this program doesn't know; `tubes` is where trackers or masks
+    differ.
     """
 
     dataset: str
@@ -89,8 +123,10 @@ class ComparisonRecord(TypedDict):
     clips: dict[str, int]
     contenders: list[ContenderRecord]
     metrics: dict[str, list[MetricRow]]
+    correction: Correction
     undefined: list[UndefinedRow]
     published: list[PublishedFigure]
+    paper: list[PaperTableRecord]
     missing: Mapping[str, tuple[str, ...]]
     tubes: list[TubesRow]
     notes: list[str]
@@ -109,4 +145,4 @@ def interval_record(interval: Interval) -> IntervalRecord:
 
 def paired_test_record(test: PairedTest) -> PairedTestRecord:
     """A test as JSON holds it."""
-    return {"p": test.p, "reason": test.reason}
+    return {"p": test.p, "reason": test.reason, "over": test.over, "corrected": test.corrected}

@@ -31,6 +31,7 @@ from flows.experiments.contenders import (
     record_path,
 )
 from flows.runs.record import new_run_id
+from models.metrics.comparison import mean_over_seeds
 from tasks.engine.config import StageConfig
 from tasks.training.score_table import OVERALL, score_table
 
@@ -92,8 +93,8 @@ class Row:
     @property
     def mean(self) -> float | None:
         """Over seeds; None if one seed has no value."""
-        known = [value for value in self.values if value is not None]
-        return float(np.mean(known)) if len(known) == len(self.values) else None
+        mean = float(mean_over_seeds(np.array([np.nan if value is None else value for value in self.values])))
+        return mean if np.isfinite(mean) else None
 
     @property
     def spread(self) -> float | None:

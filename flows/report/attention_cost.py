@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig, load_config
@@ -14,6 +15,7 @@ from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
 from models.attention.cost import AttentionCost, attention_cost, total_cost
 from tasks.engine.plan import Planner, StagePlan
+from tasks.training.config import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,54 @@ class GroupCost:
     dense: AttentionCost
 
 
-def attention_channels(backbone: str, split: str | None) -> int:
-    """Channels of the feature map that attention works on, derived from the network without computing anything."""
+@dataclass(frozen=True)
+class AttentionForm:
+    """What of a network's attention decides its cost, as its blocks have it; C = `channels`, r = `reduced`."""
+
+    channels: int
+    reduced: int
+    affinity: str
+    min_positions: int
+    blocks: int
+
+    def cost(self, positions: int) -> AttentionCost:
+        """Of all blocks, on a tube of so many positions."""
+        return attention_cost(positions, self.channels, self.reduced, self.affinity).of_blocks(self.blocks)
+
+    def positions(self, mask: NDArray[np.bool_]) -> int:
+        """Positions that the blocks work on for a tube mask (N, T, Hf, Wf), which may have to grow first."""
+        if self.min_positions <= int(np.count_nonzero(mask)):
+            return int(np.count_nonzero(mask))
+        import torch
+
+        from models.attention.growth import grow_tubes
+
+        joined = torch.from_numpy(np.ascontiguousarray(mask)).flatten(0, 1)[None]
+        return int(grow_tubes(joined, self.min_positions).sum())
+
+
+def attention_form(model: ModelConfig) -> AttentionForm:
+    """The attention of a network, read off the network itself; nothing is computed.
+
+    A network without attention inside a tube is taken as the one that would have one such block.
+    """
     import torch
 
-    from models.backbones import build_backbone
+    from models.attention import TubeSelfAttention
+    from models.tsanet import build_tsanet
 
-    with torch.device("meta"):
-        return build_backbone(backbone, split).channels
+    blocks: list[TubeSelfAttention] = []
+    for attention in dict.fromkeys((model.attention, "tsa")):
+        with torch.device("meta"):
+            network = build_tsanet(
+                model.backbone, model.split, None, attention, model.stacks, model.affinity,
+                dict(model.attention_options), compat=model.compat,
+            )
+        blocks = [block for block in network.attention if isinstance(block, TubeSelfAttention)]
+        if blocks:
+            break
+    first = blocks[0]
+    return AttentionForm(first.channels, first.reduced, first.affinity, first.min_positions, len(blocks))
 
 
 def backbone_macs(backbone: str, split: str | None, segments: int) -> int:
@@ -52,7 +94,7 @@ def backbone_macs(backbone: str, split: str | None, segments: int) -> int:
 
 
 def tube_positions(
-    workspace: Workspace, dataset: str, config: PipelineConfig, clip: str | None = None
+    workspace: Workspace, dataset: str, config: PipelineConfig, form: AttentionForm, clip: str | None = None
 ) -> Mapping[str, tuple[str, int, int]]:
     """Per clip its action, the positions P of its tube and those of the dense block N·T·Hf·Wf.
 
@@ -61,7 +103,7 @@ def tube_positions(
     """
     clips = [one for one in dataset_clips(workspace, dataset) if clip in (None, one.clip_id)]
     plans = Planner(workspace, dataset, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    found = mask_positions(workspace, plans["masks"])
+    found = mask_positions(workspace, plans["masks"], form)
     if not found:
         raise CatalogError(
             f"No clip of dataset '{dataset}' has its masks yet; run: tubeflow run … --dataset {dataset} --until masks"
@@ -69,17 +111,17 @@ def tube_positions(
     return found
 
 
-def mask_positions(workspace: Workspace, masks: StagePlan) -> Mapping[str, tuple[str, int, int]]:
+def mask_positions(workspace: Workspace, masks: StagePlan, form: AttentionForm) -> Mapping[str, tuple[str, int, int]]:
     """As `tube_positions`, for the clips of a plan whose masks are in the store."""
     found = {}
     for clip_id, job in masks.jobs.items():
         if workspace.store.exists("masks", job.key):
             mask = workspace.store.read("masks", job.key, ["mask"]).arrays["mask"]
-            found[clip_id] = (job.clip.action if job.clip else "", int(np.count_nonzero(mask)), int(mask.size))
+            found[clip_id] = (job.clip.action if job.clip else "", form.positions(mask), int(mask.size))
     return found
 
 
-def cost_rows(positions: Mapping[str, tuple[str, int, int]], channels: int, affinity: str) -> list[GroupCost]:
+def cost_rows(positions: Mapping[str, tuple[str, int, int]], form: AttentionForm) -> list[GroupCost]:
     """One row an action, and one for all clips: the mean over clips of each count."""
     groups: dict[str, list[tuple[int, int]]] = {}
     for action, tube, dense in positions.values():
@@ -89,16 +131,15 @@ def cost_rows(positions: Mapping[str, tuple[str, int, int]], channels: int, affi
     rows = []
     for group, pairs in groups.items():
         tubes, denses = (
-            total_cost(attention_cost(pair[side], channels, affinity=affinity) for pair in pairs) for side in (0, 1)
+            total_cost(form.cost(pair[side]) for pair in pairs) for side in (0, 1)
         )
         rows.append(GroupCost(group, len(pairs), _mean(tubes, len(pairs)), _mean(denses, len(pairs))))
     return rows
 
 
 def _mean(cost: AttentionCost, count: int) -> AttentionCost:
-    return AttentionCost(
-        cost.positions // count, cost.published // count, cost.true // count, cost.executed // count
-    )
+    counts = (cost.positions, cost.published, cost.true, cost.executed, cost.printed)
+    return AttentionCost(*(one // count for one in counts))
 
 
 def count_flops(workspace: Workspace, name: str, preset: str | None, overrides: Sequence[str]) -> list[GroupCost]:
@@ -106,6 +147,5 @@ def count_flops(workspace: Workspace, name: str, preset: str | None, overrides: 
     is_dataset = name in workspace.datasets.names()
     dataset = name if is_dataset else dataset_of(workspace, name)
     config = load_config(preset, overrides) if preset else last_config(workspace, dataset, overrides)
-    positions = tube_positions(workspace, dataset, config, None if is_dataset else name)
-    model = config.model
-    return cost_rows(positions, attention_channels(model.backbone, model.split), model.affinity or "dot")
+    form = attention_form(config.model)
+    return cost_rows(tube_positions(workspace, dataset, config, form, None if is_dataset else name), form)

@@ -18,7 +18,7 @@ from data_catalog.store import Artifact
 from flows.datasets.shared_content import known_remark
 from flows.draw.sheet import contact_sheet, dataset_sheet, segment_strip
 from flows.report import data as page
-from flows.report.attention_cost import attention_channels, backbone_macs, cost_rows, mask_positions
+from flows.report.attention_cost import attention_form, backbone_macs, cost_rows, mask_positions
 from flows.report.facts import ReportFacts
 from flows.report.page import load_picture, render_report
 from flows.runs.clip_tube import ClipTube, read_clip
@@ -370,15 +370,16 @@ def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None
 def cost_table(
     workspace: Workspace, model: ModelConfig, masks: StagePlan, segments: int, parameters: int
 ) -> page.CostTable | None:
-    """MACs of the attention blocks on these tubes against dense ones, counted as the paper's Table 3 does."""
+    """MACs of g and W_z of all attention blocks on these tubes against dense ones, without and with the rest."""
     if model.attention != "tsa":
         return None
-    positions = mask_positions(workspace, masks)
+    form = attention_form(model)
+    positions = mask_positions(workspace, masks, form)
     if not positions:
         return None
-    mean = cost_rows(positions, attention_channels(model.backbone, model.split), model.affinity or "dot")[-1]
-    rest, blocks = backbone_macs(model.backbone, model.split, segments), model.stacks
-    dense, tube = mean.dense.published * blocks, mean.tube.published * blocks
+    mean = cost_rows(positions, form)[-1]
+    rest, blocks = backbone_macs(model.backbone, model.split, segments), form.blocks
+    dense, tube = mean.dense.published, mean.tube.published
     rows = (
         page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),
         page.CostRow(f"tube ×{blocks}", tube, rest + tube, parameters),

@@ -13,6 +13,7 @@ from flows.experiments.comparison_record import (
     IntervalRecord,
     MetricRow,
     PairedTestRecord,
+    PaperTableRecord,
     PublishedFigure,
     TubesRow,
 )
@@ -20,23 +21,28 @@ from tasks.training.score_table import OVERALL
 
 
 def print_comparison(record: ComparisonRecord) -> None:
-    """Per metric every contender with intervals, published figures below; differences from the baseline; notes."""
+    """Per metric every contender with intervals; the paper's tables with ours; differences from the baseline; notes."""
     clips = ", ".join(f"{action or 'clips'} {count}" for action, count in record["clips"].items())
     out.print(
         f"Dataset {record['dataset']}, {record['split']} split, {record['weights']} epoch; {clips}. "
-        "In brackets: 95 % bootstrap interval over clips.",
+        "In brackets: 95 % bootstrap interval over clips and seeds.",
         markup=False,
     )
+    laid_out = {table["table"] for table in record["paper"]}
     for metric, rows in record["metrics"].items():
-        _print_figures(metric, rows, record["published"])
+        _print_figures(metric, rows, [row for row in record["published"] if row["table"] not in laid_out])
     for one in record["undefined"]:
         out.print(
             f"{one['metric']} of {one['contender']}, {one['action'] or 'clips'}: undefined: {one['reason']}",
             markup=False,
             soft_wrap=True,
         )
+    for table in record["paper"]:
+        _print_paper_table(table)
     for place in range(1, len(record["contenders"])):
         _print_differences(record, place)
+    if len(record["contenders"]) > 1:
+        _print_correction(record)
     for source in dict.fromkeys(row["source"] for row in record["published"]):
         methods = dict.fromkeys(row["method"] for row in record["published"] if row["source"] == source)
         out.print(f"published: {', '.join(methods)}: {source}", markup=False, soft_wrap=True)
@@ -61,6 +67,43 @@ def _print_figures(metric: str, rows: Sequence[MetricRow], published: Sequence[P
     out.print(table)
 
 
+def _print_paper_table(printed: PaperTableRecord) -> None:
+    """A table in the paper's layout: its own rows, then ours."""
+    table = Table("", *printed["columns"])
+    table.title, table.title_justify = Text(f"{printed['table']}: {printed['caption']}"), "left"
+    digits = [_digits([row["values"][place] for row in printed["printed"]]) for place in range(len(printed["columns"]))]
+    for row in printed["printed"]:
+        table.add_row(row["name"], *(_cell(one, places) for one, places in zip(row["values"], digits, strict=True)))
+    table.add_section()
+    for row in printed["ours"]:
+        name = row["name"] if row["name"] == row["contender"] else f"{row['name']}, {row['contender']}"
+        name = f"ours: {name}" if row["network"] == row["contender"] else f"ours: {name} ({row['network']})"
+        table.add_row(name, *(_cell(one, places) for one, places in zip(row["values"], digits, strict=True)))
+    out.print(table)
+
+
+def _digits(values: Sequence[float | None]) -> int:
+    """Decimals of a printed column: as many as its longest number has."""
+    return max(len(f"{one:.10g}".partition(".")[2]) for one in values if one is not None)
+
+
+def _cell(one: float | None, digits: int) -> str:
+    return "–" if one is None else f"{one:.{digits}f}"
+
+
+def _print_correction(record: ComparisonRecord) -> None:
+    """What the p-values take into account, and for how many comparisons they are corrected."""
+    count = record["correction"]["comparisons"]
+    over = {row["permutation_test"]["over"] for rows in record["metrics"].values() for row in rows[1:]}
+    chance = "seeds and clips" if over == {"seeds and clips"} else "clips alone where a row has one seed"
+    out.print(
+        f"p-values: permutation over {chance}; corrected by {record['correction']['method']}'s method for "
+        f"{count} comparison{'' if count == 1 else 's'} with the baseline, each metric by itself.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
 def _print_differences(record: ComparisonRecord, place: int) -> None:
     """One contender against the baseline: what happened to the score, and where the tubes differ, to them."""
     baseline, contender = (record["contenders"][number]["label"] for number in (0, place))
@@ -83,7 +126,9 @@ def _print_differences(record: ComparisonRecord, place: int) -> None:
 
 
 def _p(test: PairedTestRecord | None) -> str:
-    return "" if test is None else "–" if test["p"] is None else f"{test['p']:.3g}"
+    if test is None or test["p"] is None:
+        return "" if test is None else "–"
+    return f"{test['corrected']:.3g}"
 
 
 def _add_tubes(table: Table, row: TubesRow) -> None:

@@ -1,17 +1,19 @@
 """What attention costs, in multiply-accumulates (MACs) of one forward pass for one video.
 
-Three counts of the same block, for a tube of P positions, C channels, r reduced ones:
+Four counts of the same block, for a tube of P positions, C channels, r reduced ones:
 
-    published   P·C·r + P·r·C            g and W_z alone. With r = C / 2, N = 10 segments (7,840 positions)
-                                         and C = 528 it is the 2.2 G that the paper prints for the dense
-                                         Non-local network, and is linear in P, so that a tube's saving
+    published   2·P·C·r                  the products of g and W_z alone: linear in P, so that a tube's saving
                                          equals its share of positions.
+    printed     P·(2·C·r + r + 3·C)      the same with their biases and a BatchNorm, as a counter of modules sees
+                                         the block. With r = C / 2, C = 528 and N = 10 segments (7,840 positions)
+                                         it is 7,840 · 280,632 = 2.20015 G, which the paper's Table 3 prints for
+                                         the dense block: see docs/fidelity.md.
     true        4·P·C·r + 2·P²·r         all of Eq. 4-6 as written: θ, φ, g, W_z, P×P affinities and their
                                          weighted sum. For softmax, without θ and φ: 2·P·C·r + P²·C + P²·r.
     executed    what this project's CPU form does for the same result: linear in P for dot, the half of a
-                symmetric matrix for softmax (see `tube_forms`, `tube_softmax`).
+                symmetric matrix for softmax (see `dot_forms`, `softmax`).
 
-Sums, exponentials and normalisations are not counted, as is usual.
+But for `printed`, sums, exponentials and normalisations are not counted, as is usual.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class AttentionCost:
     published: int
     true: int
     executed: int
+    printed: int = 0
 
     def __add__(self, other: AttentionCost) -> AttentionCost:
         return AttentionCost(
@@ -38,7 +41,13 @@ class AttentionCost:
             self.published + other.published,
             self.true + other.true,
             self.executed + other.executed,
+            self.printed + other.printed,
         )
+
+    def of_blocks(self, blocks: int) -> AttentionCost:
+        """The cost of several such blocks one after another, which all work on the same positions."""
+        counts = (self.published, self.true, self.executed, self.printed)
+        return AttentionCost(self.positions, *(count * blocks for count in counts))
 
 
 def attention_cost(positions: int, channels: int, reduced: int | None = None, affinity: str = "dot") -> AttentionCost:
@@ -48,8 +57,7 @@ def attention_cost(positions: int, channels: int, reduced: int | None = None, af
         positions: P, the positions of its tube (`mask.sum()`); T·H·W of all segments for the dense
             Non-local block.
         channels: C.
-        reduced: r as given to the block; None means C / 2 for "dot" and C for "softmax", as there. The
-            published convention is always counted with the r that the block has.
+        reduced: r as given to the block; None means C / 2 for "dot" and C for "softmax", as there.
         affinity: "dot" or "softmax".
 
     Raises:
@@ -61,12 +69,12 @@ def attention_cost(positions: int, channels: int, reduced: int | None = None, af
         raise ValueError(f"affinity must be one of dot, softmax, got {affinity!r}")
     p, c = positions, channels
     r = reduced or (max(c // 2, 1) if affinity == "dot" else c)
-    published = 2 * p * c * r
+    published, printed = 2 * p * c * r, p * (2 * c * r + r + 3 * c)
     if affinity == "softmax":
         executed = symmetric_macs(p, c)[0] + p * c * c + c * c * r if p else 0
-        return AttentionCost(p, published, published + p * p * (c + r), executed)
+        return AttentionCost(p, published, published + p * p * (c + r), executed, printed)
     form = factored_macs if p <= factored_limit(c, r) else matrix_macs
-    return AttentionCost(p, published, 2 * published + 2 * p * p * r, form(p, c, r)[0] if p else 0)
+    return AttentionCost(p, published, 2 * published + 2 * p * p * r, form(p, c, r)[0] if p else 0, printed)
 
 
 def total_cost(costs: Iterable[AttentionCost]) -> AttentionCost:

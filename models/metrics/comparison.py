@@ -2,18 +2,24 @@
 
 Letters: n = clips, S = seeds (trainings that differ only in chance), R = repetitions of a resampling.
 
-Every interval is a percentile bootstrap over clips: clips are drawn with replacement, within each action by itself so
-that a group keeps its size, and every model sees the same draw, which makes differences paired. A model with several
-seeds is judged by the mean of its seeds' metrics. A draw in which a metric has no value (all clips drawn have equal
-scores) is left out, and how many were is told.
+A model with several seeds is judged by the mean of its seeds' figures, each of them joined over actions by itself: a
+seed is one trained system, and its figure over all actions is what a paper prints of one (`mean_over_seeds` is the only
+place that says so).
+
+Every interval is a percentile interval of a hierarchical bootstrap. Clips are drawn with replacement, within each
+action by itself so that a group keeps its size, and every model sees the same draw, which makes differences paired; of
+a model's S seeds S - 1 are drawn with replacement, because S drawn of S would vary by (S - 1) / S of what the mean of
+seeds does (Rao and Wu 1988). A draw in which a metric has no value (all clips drawn have equal scores) is left out, and
+how many were is reported.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.metrics.batched import (
     Floats,
@@ -52,10 +58,19 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """A paired test of two models: its p-value, or why it can't be made."""
+    """A paired test of two models: its p-value, or why it can't be made.
+
+    Attributes:
+        p: by itself.
+        reason: why there is no p-value.
+        over: what chance the test takes into account, "clips" or "seeds and clips".
+        corrected: `p` corrected for the other comparisons of its family; None until `holm` was asked.
+    """
 
     p: float | None
     reason: str | None = None
+    over: str = "clips"
+    corrected: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +120,11 @@ class Bootstrap:
         return (self.joined, self.joined_draws) if action is None else (self.values[action], self.draws[action])
 
 
+def mean_over_seeds(figures: Floats) -> Floats:
+    """A model's figure from those of its seeds, (S, …) → (…,): their mean; nan where one seed has no value."""
+    return np.asarray(figures.mean(axis=0))
+
+
 def bootstrap(
     samples: Mapping[str, ActionPredictions],
     score: Score,
@@ -112,29 +132,67 @@ def bootstrap(
     repetitions: int = REPETITIONS,
     seed: int = 0,
 ) -> Bootstrap:
-    """Resample clips within each action, the same clips for every model.
+    """Resample clips within each action, the same clips for every model, and each model's seeds.
 
     Args:
         samples: action → its clips; the same models in the same order everywhere.
         score: the metric.
-        join: how actions become one figure.
+        join: how actions become one figure, of each seed by itself.
         repetitions: R.
         seed: of the draws; equal seeds give equal intervals.
     """
     rng = np.random.default_rng(seed)
-    values: dict[str, Floats] = {}
-    draws: dict[str, Floats] = {}
+    picks = _clip_draws(samples, repetitions, rng)
+    count = len(next(iter(samples.values())).predictions)
+    values: dict[str, list[Floats]] = {place: [] for place in (*samples, _JOINED)}
+    draws: dict[str, list[Floats]] = {place: [] for place in (*samples, _JOINED)}
+    for model in range(count):
+        of_seeds, of_draws = seed_figures(samples, model, score, join), _on_draws(samples, picks, model, score, join)
+        chosen = _seed_draws(len(of_seeds[_JOINED]), repetitions, rng)
+        for place in values:
+            values[place].append(mean_over_seeds(of_seeds[place]))
+            draws[place].append(mean_over_seeds(np.take_along_axis(of_draws[place], chosen, axis=0)))
+    whole, drawn = ({place: np.stack(models) for place, models in part.items()} for part in (values, draws))
+    return Bootstrap(whole, drawn, whole.pop(_JOINED), drawn.pop(_JOINED))
+
+
+_JOINED = ""
+"""Key of the figure over all actions, beside those of the actions."""
+
+
+def seed_figures(
+    samples: Mapping[str, ActionPredictions], model: int, score: Score, join: Join
+) -> dict[str, Floats]:
+    """A model's metric on all clips: action, and "" for all of them, → (S,), one figure a seed."""
+    each = {action: score(sample.predictions[model], sample.truth[None]) for action, sample in samples.items()}
+    return {**each, _JOINED: join(np.stack(list(each.values())), clip_counts(samples))}
+
+
+def _on_draws(
+    samples: Mapping[str, ActionPredictions], picks: Mapping[str, NDArray[np.int64]], model: int, score: Score,
+    join: Join,
+) -> dict[str, Floats]:
+    """As `seed_figures` on every draw of clips: (S, R)."""
+    each = {}
     for action, sample in samples.items():
-        n = len(sample.truth)
-        picks = rng.integers(0, n, (repetitions, n))
-        truth = sample.truth[picks]
-        values[action] = np.array([score(one, sample.truth[None]).mean() for one in sample.predictions])
-        draws[action] = np.stack(
-            [np.mean([score(seed_row[picks], truth) for seed_row in one], axis=0) for one in sample.predictions]
-        )
-    counts = clip_counts(samples)
-    joined, joined_draws = (join(np.stack(list(part.values())), counts) for part in (values, draws))
-    return Bootstrap(values, draws, joined, joined_draws)
+        truth = sample.truth[picks[action]]
+        each[action] = np.stack([score(row[picks[action]], truth) for row in sample.predictions[model]])
+    return {**each, _JOINED: join(np.stack(list(each.values())), clip_counts(samples))}
+
+
+def _clip_draws(
+    samples: Mapping[str, ActionPredictions], repetitions: int, rng: np.random.Generator
+) -> dict[str, NDArray[np.int64]]:
+    """Action → (R, n) indices of the clips drawn."""
+    return {
+        action: rng.integers(0, len(sample.truth), (repetitions, len(sample.truth)))
+        for action, sample in samples.items()
+    }
+
+
+def _seed_draws(seeds: int, repetitions: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices (max(S - 1, 1), R) of the seeds drawn: one fewer than there are, see the head of this file."""
+    return rng.integers(0, seeds, (max(seeds - 1, 1), repetitions))
 
 
 def clip_counts(samples: Mapping[str, ActionPredictions]) -> Floats:
@@ -163,26 +221,94 @@ def permutation_test(
     repetitions: int = REPETITIONS,
     seed: int = 0,
 ) -> PairedTest:
-    """Two-sided test that two models are exchangeable: each clip's predictions change hands with chance one half.
+    """Two-sided test that two models are alike: p is the share of exchanges that differ at least as much as observed.
 
-    p is the share of exchanges whose metric differs at least as much as observed, the observed one counted in.
+    With several seeds a whole seed changes hands between the models, all splits of the S + S' seeds alike, so that
+    the seeds' own spread counts as chance; to each exchange the deviation of a draw of clips is added, so that the
+    choice of clips does too, of which only the part that a model's seeds share: what is each seed's own is in the
+    exchanges already. Few seeds can't show a difference: of two or three a side p is hardly ever below 0.05.
+
+    With one seed a side each clip's predictions change hands with chance one half. That tells whether these two
+    networks differ, not whether two trainings would: `over` says "clips".
     """
-    if any(one.predictions[model].shape != one.predictions[baseline].shape for one in samples.values()):
-        return PairedTest(None, "the two have different numbers of seeds, so their predictions can't change hands")
+    first, second = (seed_figures(samples, side, score, join)[_JOINED] for side in (model, baseline))
+    several = len(first) + len(second) > 2
+    over = "seeds and clips" if several else "clips"
+    observed = float(mean_over_seeds(first) - mean_over_seeds(second))
+    if not np.isfinite(observed):
+        return PairedTest(None, "the metric has no value for one of the two", over)
     rng = np.random.default_rng(seed)
+    if several:
+        null = _seed_exchanges(first, second, repetitions, rng)
+        null += _clip_deviations(samples, (model, baseline), score, join, repetitions, rng)
+    else:
+        null = _clip_exchanges(samples, (model, baseline), score, join, repetitions, rng)
+    known = np.abs([observed, *null[np.isfinite(null)]])
+    return PairedTest(float((known >= known[0] - 1e-12).mean()), over=over)
+
+
+def _seed_exchanges(first: Floats, second: Floats, repetitions: int, rng: np.random.Generator) -> Floats:
+    """Differences (R,) of the means of two groups of seeds (S,), (S',) after seeds changed hands at random."""
+    every = np.concatenate([first, second])
+    mixed = rng.permuted(np.tile(every[:, None], (1, repetitions)), axis=0)
+    return mean_over_seeds(mixed[: len(first)]) - mean_over_seeds(mixed[len(first) :])
+
+
+def _clip_deviations(
+    samples: Mapping[str, ActionPredictions], pair: tuple[int, int], score: Score, join: Join, repetitions: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """How far the difference of a pair of models is from its mean on draws of clips, (R,)."""
+    picks = _clip_draws(samples, repetitions, rng)
+    one, other = (_on_draws(samples, picks, side, score, join)[_JOINED] for side in pair)
+    known = np.isfinite(one).all(axis=0) & np.isfinite(other).all(axis=0)
+    difference = mean_over_seeds(one) - mean_over_seeds(other)
+    if known.sum() < 2:
+        return np.full(repetitions, np.nan)
+    deviations: Floats = difference - difference[known].mean()
+    return deviations * np.sqrt(_shared_share(one[:, known], other[:, known]))
+
+
+def _shared_share(one: Floats, other: Floats) -> float:
+    """Share of the variance over draws of clips of the difference of two models' means that their seeds have in common.
+
+    A model's seeds (S, R) vary together by their covariance, each on its own by what its variance is above that; as
+    readers of the same cases in Obuchowski and Rockette's analysis (1995).
+    """
+    weights = np.concatenate([np.full(len(one), 1 / len(one)), np.full(len(other), -1 / len(other))])
+    covariance = np.cov(np.concatenate([one, other]))
+    total, own = float(weights @ covariance @ weights), 0.0
+    for block in (covariance[: len(one), : len(one)], covariance[len(one) :, len(one) :]):
+        seeds = len(block)
+        if seeds > 1:
+            common = (block.sum() - np.trace(block)) / (seeds * (seeds - 1))
+            own += (np.trace(block) / seeds - common) / seeds
+    return min(1.0, max(0.0, 1 - own / total)) if total > 0 else 0.0
+
+
+def _clip_exchanges(
+    samples: Mapping[str, ActionPredictions], pair: tuple[int, int], score: Score, join: Join, repetitions: int,
+    rng: np.random.Generator,
+) -> Floats:
+    """Differences (R,) of a pair of models of one seed each after the predictions of clips changed hands."""
     sides: list[list[Floats]] = [[], []]
     for sample in samples.values():
-        a, b = sample.predictions[model], sample.predictions[baseline]
-        swap = rng.random((repetitions + 1, 1, len(sample.truth))) < 0.5
-        swap[0] = False  # the observed one
+        a, b = (sample.predictions[side] for side in pair)
+        swap = rng.random((repetitions, len(sample.truth))) < 0.5
         for side, (own, other) in zip(sides, ((a, b), (b, a)), strict=True):
-            side.append(score(np.where(swap, other, own), sample.truth).mean(axis=1))
+            side.append(score(np.where(swap, other, own), sample.truth))
     counts = clip_counts(samples)
-    difference = join(np.stack(sides[0]), counts) - join(np.stack(sides[1]), counts)
-    if not np.isfinite(difference[0]):
-        return PairedTest(None, "the metric has no value for one of the two")
-    known = np.abs(difference[np.isfinite(difference)])
-    return PairedTest(float((known >= known[0] - 1e-12).mean()))
+    return np.asarray(join(np.stack(sides[0]), counts) - join(np.stack(sides[1]), counts))
+
+
+def holm(tests: Sequence[PairedTest]) -> list[PairedTest]:
+    """A family of tests with p-values corrected by Holm's step-down method (1979); tests without one do not count."""
+    ranked = sorted((test.p, index) for index, test in enumerate(tests) if test.p is not None)
+    corrected, largest = list(tests), 0.0
+    for place, (p, index) in enumerate(ranked):
+        largest = max(largest, min(1.0, (len(ranked) - place) * p))
+        corrected[index] = replace(tests[index], corrected=largest)
+    return corrected
 
 
 def error_test(truth: Floats, model: Floats, baseline: Floats) -> PairedTest:

@@ -26,7 +26,9 @@ from flows.execution.execute import RunOptions, execute
 from flows.experiments.compare import Question, align, compare
 from flows.experiments.contenders import PER_ACTION, Contender, find_contenders, group_cells, join_seeds
 from flows.experiments.matrix import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
+from flows.experiments.paper_layout import paper_layout
 from flows.maintenance.gc import find_garbage
+from flows.report.attention_cost import attention_form
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
@@ -156,7 +158,9 @@ def test_compare_an_experiment_with_a_run_of_it(workspace: Workspace, record: di
     difference = single["differences"]["high"]
     assert difference["value"] == pytest.approx(error - both["figures"]["high"]["value"])
     assert difference["low"] <= difference["value"] <= difference["high"]
-    assert "numbers of seeds" in single["permutation_test"]["reason"]
+    assert single["permutation_test"]["over"] == "seeds and clips"
+    assert "spread of seeds" in single["wilcoxon_test"]["reason"]
+    assert found["correction"] == {"method": "Holm", "comparisons": 1}
     assert found["tubes"] == []
     assert any("there are none for one of adapter 'table'" in note for note in found["notes"])
 
@@ -226,14 +230,63 @@ def test_published_figures_stand_beside_a_dataset_of_their_kind(
         words = ["compare", record["experiment_id"], "-w", str(workspace.root), "--repetitions", "100"]
         shown = CliRunner().invoke(app, words)
         assert shown.exit_code == 0, shown.output
-        assert "TSA-Net (published)" in shown.output
+        assert "TPT (published)" in shown.output
         assert "0.8476" in shown.output
         told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
-        assert {"TSA-Net", "USDL", "JRG", "CoRe", "TPT"} <= {row["method"] for row in told["published"]}
-        assert "not known here, AQA-7, Spearman: Spearman of NL-Net" in shown.output
-        assert "not known here, cost of attention (Table 3): MACs of TSA-Net per action" in shown.output
+        assert {"TSA-Net", "NL-Net", "USDL", "JRG", "CoRe", "TPT"} <= {row["method"] for row in told["published"]}
+        assert "not known here" not in shown.output
+        assert [table["table"] for table in told["paper"]] == ["Table 1", "Table 2", "Table 3"]
+        assert all(table["caption"] in shown.output for table in told["paper"])
     finally:
         other.datasets.add(DatasetInfo(TWO, "table", str(workspace.root)), Listing(tuple(clips)))
+
+
+def of_network(contender: Contender, label: str, **model: Any) -> Contender:
+    """The same runs as if their network had been another."""
+    seeds = tuple(
+        tuple(
+            replace(run, config=run.config.model_copy(update={"model": run.config.model.model_copy(update=model)}))
+            for run in runs
+        )
+        for runs in contender.seeds
+    )
+    return Contender(label, seeds)
+
+
+def test_the_papers_tables_have_ours_beside(workspace: Workspace, record: dict[str, Any]) -> None:
+    """Table 3: cost an action from the very masks, decrease, change in correlation; Table 5: ×1, ×2, ×3 and NL."""
+    [tube] = find_contenders(workspace, record["experiment_id"])
+    contenders = [
+        of_network(tube, "dense", attention="nonlocal"),
+        *(of_network(tube, f"tube {count}", stacks=count) for count in (1, 2, 3)),
+    ]
+    rhos = {"dense": (0.9, 0.5), "tube 1": (0.8, 0.6), "tube 2": (0.7, 0.6), "tube 3": (0.6, 0.6)}
+    spearman = [
+        {"figures": {action: {"value": rho} for action, rho in zip(("diving", "all"), both, strict=True)}}
+        for both in rhos.values()
+    ]
+    clips = sorted(tube.predictions("last", "test")[0]["clip_id"])
+    tables = {
+        table["table"]: table
+        for adapter in ("aqa7", "mtl_aqa")
+        for table in paper_layout(workspace, adapter, contenders, {"spearman": spearman}, {"diving": clips})
+    }
+    keys = {key: value for run in tube.seeds[0] for key, value in run.keys["masks"].items()}
+    masks = [workspace.store.read("masks", keys[clip]).arrays["mask"] for clip in clips]
+    channels = attention_form(tube.first.config.model).channels
+    each = 2 * channels * (channels // 2) + channels // 2 + 3 * channels
+    dense, own = (float(np.mean(sizes)) * each for sizes in ([m.size for m in masks], [m.sum() for m in masks]))
+    three = {(row["contender"], row["name"]): row["values"] for row in tables["Table 3"]["ours"]}
+    assert set(three) == {(f"tube {n}", name) for n in (1, 2, 3) for name in ("Diving", "Average")}
+    assert three["tube 1", "Diving"] == pytest.approx([dense / 1e9, own / 1e9, 100 * (own / dense - 1), -0.1], abs=1e-6)
+    assert three["tube 1", "Average"][3] == pytest.approx(0.1)
+    five = {row["network"]: row["values"] for row in tables["Table 5"]["ours"]}
+    assert five["NL-Net"] == [0.5, None, pytest.approx(dense / 1e9, abs=2e-9)]
+    assert [five[name][2] for name in ("TSA-Net", "TSAx2-Net", "TSAx3-Net")] == pytest.approx(
+        [n * own / 1e9 for n in (1, 2, 3)], abs=2e-9
+    )
+    assert [row["name"] for row in tables["Table 5"]["printed"]] == ["NL-Net", "TSA-Net", "TSAx2-Net", "TSAx3-Net"]
+    assert paper_layout(workspace, "table", contenders, {"spearman": spearman}, {"diving": clips}) == []
 
 
 def test_what_cannot_be_compared_is_told(workspace: Workspace, record: dict[str, Any], standing: str) -> None:

@@ -25,11 +25,14 @@ def counting() -> FlopCounterMode:
 DENSE = 10 * 4 * 14 * 14
 
 
-def test_published_convention_gives_the_papers_2_2_g() -> None:
-    cost = attention_cost(DENSE, 528)
-    assert cost.published == DENSE * 528 * 264 * 2 == 2_185_666_560
-    assert round(cost.published / 1e9, 1) == 2.2
-    assert in_words(cost.published) == "2.19 G"
+def test_the_printed_count_is_what_a_counter_of_modules_sees() -> None:
+    """g and W_z with biases and the BatchNorm behind them: one MAC a weight, one a bias, two a normalised number."""
+    block = TubeSelfAttention(528, 264, "softmax")
+    assert block.norm is not None
+    layers = sum(part.numel() for layer in (block.g, block.w_z) for part in layer.parameters())
+    each = layers + 2 * block.norm.num_features
+    assert attention_cost(1, 528, 264).printed == each == 280_632
+    assert in_words(attention_cost(DENSE, 528).printed) == "2.20 G"
 
 
 def test_published_reduction_is_the_share_of_positions() -> None:
@@ -89,10 +92,12 @@ def test_cost_of_dot_grows_linearly_and_the_true_count_does_not() -> None:
 
 
 def test_empty_tubes_and_sums() -> None:
-    nothing = AttentionCost(0, 0, 0, 0)
+    nothing = AttentionCost(0, 0, 0, 0, 0)
     assert attention_cost(0, 528) == attention_cost(0, 528, affinity="softmax") == nothing == total_cost([])
     one = attention_cost(10, 8)
     assert total_cost([one, one, nothing]).true == 2 * one.true
+    twice = one.of_blocks(2)
+    assert (twice.positions, twice.printed, twice.executed) == (10, 2 * one.printed, 2 * one.executed)
     with pytest.raises(ValueError, match="-1 positions"):
         attention_cost(-1, 8)
     with pytest.raises(ValueError, match="affinity"):

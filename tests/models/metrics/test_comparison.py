@@ -10,10 +10,12 @@ from models.metrics import scores as metrics
 from models.metrics.comparison import (
     METRICS,
     ActionPredictions,
+    PairedTest,
     accuracy_many,
     bootstrap,
     error_test,
     fisher_mean_many,
+    holm,
     interval,
     mean_difference,
     mean_interval,
@@ -136,8 +138,6 @@ def test_permutation_p_is_that_of_all_exchanges(noise: float) -> None:
 
 def test_tests_that_cannot_be_made_say_why() -> None:
     truth = np.arange(6.0)
-    samples = {"dive": ActionPredictions(truth, [noisy(truth, 1, 0), noisy(truth, 1, 1, seeds=2)])}
-    assert "numbers of seeds" in str(permutation_test(samples, 1, 0, SPEARMAN, FISHER, 100).reason)
     constant = {"dive": ActionPredictions(truth, [np.ones((1, 6)), np.ones((1, 6))])}
     assert "no value" in str(permutation_test(constant, 1, 0, SPEARMAN, FISHER, 100).reason)
     assert "equal on every clip" in str(error_test(truth, truth[None], truth[None]).reason)
@@ -150,3 +150,90 @@ def test_error_test_is_wilcoxons() -> None:
     a, b = noisy(truth, 1.0, 12), noisy(truth, 1.6, 13)
     wanted = scipy.stats.wilcoxon(np.abs(a[0] - truth), np.abs(b[0] - truth)).pvalue
     assert error_test(truth, a, b).p == pytest.approx(wanted)
+
+
+def alike(rng: np.random.Generator, seeds: int, clips: int, spread: float, gap: float = 0.0) -> ActionPredictions:
+    """Two models without a true difference (`gap` 0), whose trainings differ in how noisy they come out.
+
+    As networks do, both err on the same clips: seven tenths of the error's variance are common to all.
+    """
+    truth, common = rng.normal(size=clips), rng.normal(size=clips)
+    models = []
+    for model in range(2):
+        noise = 0.6 * np.exp(spread * rng.normal(size=(seeds, 1)) + model * gap)
+        models.append(truth + noise * (0.7**0.5 * common + 0.3**0.5 * rng.normal(size=(seeds, clips))))
+    return ActionPredictions(truth, models)
+
+
+def clips_alone(sample: ActionPredictions, rng: np.random.Generator, repetitions: int = 100) -> float:
+    """P of exchanging clips between the models, all seeds together: what leaves the spread of seeds out."""
+    a, b = sample.predictions
+    swap = rng.random((repetitions + 1, 1, len(sample.truth))) < 0.5
+    swap[0] = False
+    gaps = SPEARMAN(np.where(swap, b, a), sample.truth) - SPEARMAN(np.where(swap, a, b), sample.truth)
+    gap = np.abs(gaps.mean(axis=1))
+    return float((gap >= gap[0] - 1e-12).mean())
+
+
+SIMULATIONS = [(3, 40, 0.4, 150), (5, 40, 0.4, 150)]
+LONG = [(2, 60, 0.2, 400), (3, 128, 0.4, 400), (5, 60, 0.2, 400), (10, 60, 0.2, 400), (10, 128, 0.4, 400)]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "clips", "spread", "count"),
+    [*SIMULATIONS, *(pytest.param(*one, marks=pytest.mark.slow) for one in LONG)],
+)
+def test_seeds_spread_is_not_taken_for_a_difference(seeds: int, clips: int, spread: float, count: int) -> None:
+    """Of two models that are alike, at most 7 in 100 comparisons say p < .05; exchanging clips alone, far more do."""
+    rng = np.random.default_rng(seeds)
+    found = [alike(rng, seeds, clips, spread) for _ in range(count)]
+    ours = [permutation_test({"": one}, 1, 0, SPEARMAN, POOLED, 100, seed).p for seed, one in enumerate(found)]
+    assert all(p is not None for p in ours)
+    assert np.mean([p is not None and p < 0.05 for p in ours]) <= 0.07
+    if spread > 0.3:
+        assert np.mean([clips_alone(one, rng) < 0.05 for one in found]) > 0.2
+
+
+def test_a_true_difference_is_found() -> None:
+    rng = np.random.default_rng(5)
+    found = [alike(rng, 10, 60, 0.2, gap=0.5) for _ in range(10)]
+    tests = [permutation_test({"": one}, 1, 0, SPEARMAN, POOLED, 200, seed) for seed, one in enumerate(found)]
+    assert {test.over for test in tests} == {"seeds and clips"}
+    assert np.mean([test.p < 0.05 for test in tests if test.p is not None]) >= 0.8
+
+
+def test_intervals_know_the_spread_of_seeds() -> None:
+    """With many clips only the seeds are left, and the interval is that of a mean of seeds: s² / S."""
+    rng = np.random.default_rng(12)
+    truth = rng.normal(size=4000)
+    offsets = rng.normal(0, 1.0, (8, 1))
+    sample = {"": ActionPredictions(truth, [truth + np.sqrt(1 + (offsets - offsets.mean()) * 0.1)])}
+    drawn = bootstrap(sample, MSE, POOLED, 4000)
+    each = ((sample[""].predictions[0] - truth) ** 2).mean(axis=1)
+    assert drawn.interval(0).value == pytest.approx(each.mean())
+    assert drawn.joined_draws[0].std() == pytest.approx(each.std(ddof=1) / np.sqrt(8), rel=0.05)
+
+
+def test_a_models_figure_is_the_mean_of_its_seeds_figures() -> None:
+    """Joined over actions seed by seed: two trainings that each fail on another action are no better for it."""
+    truth = np.arange(12.0)
+    good, bad = truth + 0.3 * (-1) ** np.arange(12), truth[[1, 5, 3, 0, 8, 2, 9, 4, 11, 6, 7, 10]]
+    samples = {
+        "a": ActionPredictions(truth, [np.stack([good, bad])]),
+        "b": ActionPredictions(truth, [np.stack([bad, good])]),
+    }
+    rhos = [scipy.stats.spearmanr(one, truth).statistic for one in (good, bad)]
+    each = metrics.fisher_z_mean({"a": rhos[0], "b": rhos[1]}).value
+    drawn = bootstrap(samples, SPEARMAN, FISHER, 200)
+    assert drawn.interval(0).value == pytest.approx(each)
+    # The Fisher mean of the actions' means over seeds, as it was before, is another number.
+    assert abs(metrics.fisher_z_mean({"a": np.mean(rhos), "b": np.mean(rhos)}).value - each) > 0.02
+
+
+def test_holms_correction() -> None:
+    """Worked by hand: 3·.01, 2·.02 and, not below the one before, .04."""
+    found = holm([PairedTest(0.04), PairedTest(0.01), PairedTest(None, "none"), PairedTest(0.02)])
+    assert [test.corrected for test in found] == pytest.approx([0.04, 0.03, None, 0.04])
+    assert [test.p for test in found] == [0.04, 0.01, None, 0.02]
+    assert holm([PairedTest(0.9), PairedTest(0.8)])[0].corrected == 1.0
+    assert holm([]) == []

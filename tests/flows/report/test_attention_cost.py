@@ -1,0 +1,80 @@
+"""What attention costs is counted for the network that runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from flows.config import load_config
+from flows.report.attention_cost import AttentionForm, attention_form, backbone_macs, cost_rows
+from models.attention import TubeSelfAttention
+
+PAPER = AttentionForm(528, 264, "dot", 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "form", "macs"),
+    [
+        ([], PAPER, 278.8e6),
+        (["model.affinity=softmax"], AttentionForm(528, 528, "softmax", 0, 1), 557.6e6),
+        (["model.compat=released", "model.split=null"], AttentionForm(480, 480, "softmax", 0, 1), 460.8e6),
+        (["model.stacks=3"], AttentionForm(528, 264, "dot", 0, 3), 836.4e6),
+        (["model.attention_options={reduced: 66}"], AttentionForm(528, 66, "dot", 0, 1), 69.7e6),
+    ],
+)
+def test_the_form_of_the_network_decides(overrides: list[str], form: AttentionForm, macs: float) -> None:
+    """One thousand positions of the preset's network and of four that differ from it."""
+    found = attention_form(load_config("aqa7", overrides).model)
+    assert found == form
+    assert found.cost(1000).published == pytest.approx(macs, rel=2e-4)
+
+
+def test_blocks_of_one_network_add_up() -> None:
+    once, thrice = (attention_form(load_config("aqa7", [f"model.stacks={n}"]).model).cost(500) for n in (1, 3))
+    assert thrice == once.of_blocks(3)
+    assert thrice.positions == 500
+
+
+def test_tubes_are_counted_as_large_as_they_grow() -> None:
+    """The positions that the block itself changes."""
+    form = attention_form(load_config("aqa7", ["model.attention_options={min_positions: 40}"]).model)
+    mask = np.zeros((2, 4, 14, 14), bool)
+    mask[0, 1, 5, 5] = True
+    block = TubeSelfAttention(8, min_positions=40, zero_init=False)
+    x = torch.randn(1, 8, 8, 14, 14)
+    changed = (block(x, torch.from_numpy(mask).flatten(0, 1)[None]) != x).any(dim=1)
+    assert form.positions(mask) == int(changed.sum()) >= 40
+    assert PAPER.positions(mask) == 1
+    assert form.positions(np.zeros_like(mask)) == 0
+
+
+def test_a_network_without_attention_is_counted_as_with_one_block() -> None:
+    assert attention_form(load_config("aqa7", ["model.attention=none"]).model) == PAPER
+
+
+def test_the_mean_over_clips_keeps_actions_apart() -> None:
+    rows = cost_rows({"a": ("dive", 10, 100), "b": ("dive", 20, 100), "c": ("vault", 60, 100)}, PAPER)
+    told = [(row.group, row.clips, row.tube.positions) for row in rows]
+    assert told == [("dive", 2, 15), ("vault", 1, 60), ("all", 3, 30)]
+    assert rows[0].tube.printed == 15 * 280_632
+
+
+def test_the_cut_changes_nothing_of_the_rest() -> None:
+    """Wherever attention stands, the convolutions around it are the same."""
+    assert backbone_macs("i3d", "mixed_4e", 10) == backbone_macs("i3d", "maxpool_4a", 10) > 1e11
+
+
+def test_flops_counts_the_blocks_of_the_asked_network(finished_workspace: Path) -> None:
+    import json
+
+    from typer.testing import CliRunner
+
+    from flows.cli.main import app
+
+    words = ["flops", "tiny", "-w", str(finished_workspace), "--json"]
+    once, thrice = (
+        json.loads(CliRunner().invoke(app, [*words, "-o", f"model.stacks={n}"]).output)[0]["tube"] for n in (1, 3)
+    )
+    assert thrice["published"] == 3 * once["published"] > 0
+    assert thrice["printed"] == 3 * once["printed"]
