@@ -113,8 +113,8 @@ class ComparisonRecord(TypedDict):
     """The whole comparison.
 
     `metrics` by metric, a row a contender; `undefined` says why a figure has no value; `paper` has the paper's tables
-    on such a dataset; `missing` are published figures that this program doesn't know; `tubes` is where trackers or masks
-    differ.
+    on such a dataset; `missing` are published figures that this program doesn't know; `tubes` is where trackers or
+    masks differ.
     """
 
     dataset: str

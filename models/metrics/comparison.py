@@ -265,8 +265,8 @@ def _clip_deviations(
     difference = mean_over_seeds(one) - mean_over_seeds(other)
     if known.sum() < 2:
         return np.full(repetitions, np.nan)
-    deviations: Floats = difference - difference[known].mean()
-    return deviations * np.sqrt(_shared_share(one[:, known], other[:, known]))
+    share = _shared_share(one[:, known], other[:, known])
+    return np.asarray((difference - difference[known].mean()) * np.sqrt(share))
 
 
 def _shared_share(one: Floats, other: Floats) -> float:
