@@ -66,7 +66,7 @@ def paper_layout(
 
 
 def network_name(model: ModelConfig) -> str:
-    """What the paper would call a network: Plain-Net, NL-Net, TSA-Net, TSAx2-Net, …"""
+    """What the paper would call a network: Plain-Net, NL-Net, TSA-Net, TSAx2-Net and so on."""
     kinds = {"none": "Plain-Net", "nonlocal": "NL", "tsa": "TSA"}
     kind = kinds.get(model.attention, model.attention)
     if model.attention == "none":
