@@ -15,7 +15,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.experiments.compare import Question, compare
 from flows.experiments.contenders import Contender, find_contenders, join_seeds
 from flows.experiments.matrix import summarise
-from flows.report.attention_cost import attention_form
+from flows.runs.attention_form import attention_form
 from flows.tables.comparison_table import figure
 from models.attention.cost import AttentionCost, in_words, total_cost
 from tasks.training.score_table import OVERALL

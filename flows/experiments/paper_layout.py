@@ -11,6 +11,7 @@ from data_catalog.store import ArtifactDamaged
 from flows.experiments.comparison_record import MetricRow, OurRow, PaperTableRecord
 from flows.experiments.contenders import Contender
 from flows.experiments.published import PaperColumn, PaperTable, paper_tables
+from flows.runs.attention_form import attention_form
 from tasks.training.config import ModelConfig
 from tasks.training.score_table import OVERALL
 
@@ -91,8 +92,6 @@ def _costs(
 
     Over all actions they are plain means of the actions', as in Table 3.
     """
-    from flows.report.attention_cost import attention_form
-
     kind = contender.first.config.model.attention
     if kind not in ("tsa", "nonlocal"):
         return {}

@@ -18,9 +18,10 @@ from data_catalog.store import Artifact
 from flows.datasets.shared_content import known_remark
 from flows.draw.sheet import contact_sheet, dataset_sheet, segment_strip
 from flows.report import data as page
-from flows.report.attention_cost import attention_form, backbone_macs, cost_rows, mask_positions
+from flows.report.attention_cost import backbone_macs, cost_rows, mask_positions
 from flows.report.facts import ReportFacts
 from flows.report.page import load_picture, render_report
+from flows.runs.attention_form import attention_form
 from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
 from flows.runs.summary import RunSummary

@@ -28,7 +28,7 @@ from flows.experiments.contenders import PER_ACTION, Contender, find_contenders,
 from flows.experiments.matrix import Matrix, dataset_actions, expand, load_matrix, matrix_names, run_matrix
 from flows.experiments.paper_layout import paper_layout
 from flows.maintenance.gc import find_garbage
-from flows.report.attention_cost import attention_form
+from flows.runs.attention_form import attention_form
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from flows.config import load_config
-from flows.report.attention_cost import AttentionForm, attention_form, backbone_macs, cost_rows
+from flows.report.attention_cost import backbone_macs, cost_rows
+from flows.runs.attention_form import AttentionForm, attention_form
 from models.attention import TubeSelfAttention
 
 PAPER = AttentionForm(528, 264, "dot", 0, 1)
