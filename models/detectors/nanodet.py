@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.detectors.base import Detections, sorted_detections
 from models.detectors.letterbox import Letterbox
+from models.onnx_file import read_onnx
 
 INPUT_PX = 416
 STRIDES = (8, 16, 32)
@@ -28,10 +29,7 @@ class NanoDetDetector:
     """
 
     def __init__(self, file: Path, device: str = "cpu", min_score: float = 0.25) -> None:
-        try:
-            self._network = cv2.dnn.readNetFromONNX(str(file))
-        except cv2.error as exc:
-            raise ValueError(f"weights {file} are not an ONNX network that OpenCV reads") from exc
+        self._network = read_onnx(file)
         self._names = self._network.getUnconnectedOutLayersNames()
         if len(self._names) != 2 * len(STRIDES):
             raise ValueError(f"weights {file} have {len(self._names)} outputs, NanoDet has {2 * len(STRIDES)}")

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.onnx_file import read_onnx
 from models.trackers.base import FrameLoopTracker, TrackStep, box_inside, rectangle
 
 TEMPLATE_PX = 127
@@ -53,7 +54,7 @@ class NanoTracker(FrameLoopTracker):
 
     def __init__(self, files: Sequence[Path], device: str = "cpu", settings: NanoSettings | None = None) -> None:
         self.settings = settings or NanoSettings()
-        self._backbone, self._head = (_read_network(file) for file in files)
+        self._backbone, self._head = (read_onnx(file) for file in files)
         self._outputs = self._head.getUnconnectedOutLayersNames()
         self._template: NDArray[np.float32] | None = None
         self._padding = np.zeros(3)
@@ -148,10 +149,3 @@ class NanoTracker(FrameLoopTracker):
         growth = change(padded_side(size) / padded_side(before))
         distortion = change((before[0] / before[1]) / (size[0] / size[1]))
         return np.asarray(np.exp(-(growth * distortion - 1) * self.settings.penalty), np.float64)
-
-
-def _read_network(file: Path) -> Any:
-    try:
-        return cv2.dnn.readNetFromONNX(str(file))
-    except cv2.error as exc:
-        raise ValueError(f"weights {file} are not an ONNX network that OpenCV {cv2.__version__} reads") from exc

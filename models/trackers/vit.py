@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from models.onnx_file import check_onnx
 from models.trackers.base import FrameLoopTracker, TrackStep, box_inside, rectangle
 
 LOST_BELOW = 0.2   # OpenCV's own default
@@ -18,10 +19,11 @@ class VitTracker(FrameLoopTracker):
     """`files`: the ONNX file; `device` is not used, OpenCV runs on the CPU.
 
     Raises:
-        ValueError: the file is no network that OpenCV reads.
+        ValueError: the file is no network that OpenCV reads, or refers to other files.
     """
 
     def __init__(self, files: Sequence[Path], device: str = "cpu") -> None:
+        check_onnx(files[0])
         opencv: Any = cv2   # its type stubs leave the trackers out
         parameters = opencv.TrackerVit_Params()
         parameters.net = str(files[0])

@@ -148,7 +148,7 @@ def test_a_box_that_has_left_the_frame_is_lost(weights: Path) -> None:
 
 def test_a_file_that_is_no_network(tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"no network")
-    with pytest.raises(ValueError, match=r"x\.onnx are not a VitTrack network that OpenCV reads"):
+    with pytest.raises(ValueError, match=r"x\.onnx are not an ONNX network"):
         build_tracker("vit", weights=tmp_path / "x.onnx")
 
 
