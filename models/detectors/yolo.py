@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 
 from models.detectors.base import Detections, sorted_detections
 from models.detectors.letterbox import Letterbox
+from models.detectors.pickled_calls import UNKNOWN, pickled_calls
 
 PERSON = "person"
+LAYERS = ("ultralytics.", "torch.nn.", "torchvision.", "clip.")  # saved as they are, never constructed
+SETTINGS = ".IterableSimpleNamespace"  # of ultralytics' settings; constructed, from nothing
 INPUT_PX = 640     # ultralytics' own training and prediction size
 MAX_OVERLAP = 0.7  # of two boxes that overlap more, the surer stays (ultralytics' own setting)
 
@@ -143,6 +146,7 @@ def load_network(file: Path) -> Any:
             f"weights {file} cannot be read safely, for this ultralytics loads weights as programs; "
             "install the version that requirements/run.txt names"
         )
+    _refuse_constructors(file)
     try:
         checkpoint, _ = ultralytics.torch_safe_load(str(file.absolute()), safe_only=True)
     except OSError:
@@ -156,6 +160,23 @@ def load_network(file: Path) -> Any:
         raise ValueError(f"weights {file} hold no detection network; give a file such as yolo11n.pt")
     network = network.float().eval()
     return network.fuse(verbose=False)
+
+
+def _refuse_constructors(file: Path) -> None:
+    """Layers of a trusted name may read files and download weights when they are constructed. Raises ValueError."""
+    try:
+        constructed = [name for name in pickled_calls(file) if _is_constructor(name)]
+    except ValueError as exc:
+        raise ValueError(
+            f"weights {file} are damaged, not of ultralytics, or hold more than a network and are not trusted"
+        ) from exc
+    if constructed:
+        called = constructed[0] or "something without a name"
+        raise ValueError(f"weights {file} call {called} while they are opened, as no saved network does; not trusted")
+
+
+def _is_constructor(name: str) -> bool:
+    return name == UNKNOWN or (name.startswith(LAYERS) and not name.endswith(SETTINGS))
 
 
 def silence_ultralytics() -> None:

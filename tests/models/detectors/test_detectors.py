@@ -1,5 +1,6 @@
 """Detectors: registry, selection, real networks from real files, and files that must not be trusted."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -235,6 +236,39 @@ def test_code_inside_a_weight_file_does_not_run(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "intruder_was_here").exists()
     torch.load(file, weights_only=False)   # the file is what it claims to be: plain loading does run it
     assert (tmp_path / "intruder_was_here").exists()
+
+
+class Constructs:
+    """Pickled as a call of a layer's constructor."""
+
+    def __init__(self, layer: str, *args: object) -> None:
+        self.layer, self.args = layer, args
+
+    def __reduce__(self) -> Any:
+        silence_ultralytics()
+        module, _, name = self.layer.rpartition(".")
+        return getattr(importlib.import_module(module), name), self.args
+
+
+@pytest.mark.parametrize(
+    ("layer", "args"),
+    [
+        ("ultralytics.nn.modules.block.TorchVision", ("squeezenet1_0", "DEFAULT")),
+        ("ultralytics.nn.tasks.DetectionModel", ("/etc/hostname.yaml",)),
+        ("torch.nn.modules.linear.Linear", (2**20, 2**20)),
+    ],
+)
+def test_a_weight_file_that_constructs_a_layer_is_refused_before_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: str, args: tuple[object, ...]
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "downloads"))
+    file = save_network(tmp_path / "gift.pt", ["person"], note=Constructs(layer, *args))
+    constructed: list[type] = []
+    monkeypatch.setattr(torch.nn.Module, "__init__", lambda self, *_, **__: constructed.append(type(self)))
+    with pytest.raises(ValueError, match=rf"gift\.pt call {layer} while they are opened, .* not trusted"):
+        load_network(file)
+    assert constructed == []
+    assert not (tmp_path / "downloads").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"hello" * 100, b"PK\x03\x04 cut"])
