@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from flows.plain_yaml import read_yaml
 from models.backbones import BACKBONES
 from models.trackers import TRACKERS
 from tasks.assessment.published_tubes import PUBLISHED
@@ -28,6 +29,7 @@ from tasks.pack import PackConfig
 from tasks.track import TrackConfig
 from tasks.training.config import ModelConfig, TrainConfig
 
+MAX_SHOWN = 80  # characters of a wrong value
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -117,7 +119,7 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
             near = _nearest(preset, preset_names())
             raise ConfigError(f"There is no preset or file '{preset}'{near}; presets: {', '.join(preset_names())}.")
     try:
-        values = yaml.safe_load(path.read_text()) or {}
+        values = read_yaml(path.read_text(encoding="utf-8")) or {}
     except OSError as exc:
         raise ConfigError(f"{path} can't be read: {exc.strerror}.") from exc
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
@@ -134,9 +136,9 @@ def config_text(config: PipelineConfig) -> str:
 
 def not_yaml(path: Path, exc: Exception) -> str:
     """Where a file stops being YAML, in a sentence."""
-    mark = getattr(exc, "problem_mark", None)
+    mark, problem = getattr(exc, "problem_mark", None), getattr(exc, "problem", None)
     if mark is None:
-        return f"{path} is not YAML; it has to be UTF-8 text."
+        return f"{path} is not YAML; {problem or 'it has to be UTF-8 text'}."
     return f"{path} is not YAML in line {mark.line + 1}, column {mark.column + 1}: {getattr(exc, 'problem', '')}."
 
 
@@ -167,9 +169,10 @@ def _lay_over(values: dict[str, Any], override: str) -> str | None:
         if not isinstance(target, dict):
             return f"'{override}' can't be used: {'.'.join(folders[: depth + 1])} is a single value, not a section."
     try:
-        target[leaf] = yaml.safe_load(text) if text else None
-    except yaml.YAMLError:
-        return f"'{override}' can't be used: its value is not YAML; put text with special characters into quotes."
+        target[leaf] = read_yaml(text) if text else None
+    except yaml.YAMLError as exc:
+        why = f"its value is not YAML ({getattr(exc, 'problem', None) or 'damaged'})"
+        return f"'{shorten(override)}' can't be used: {why}; put text with special characters into quotes."
     return None
 
 
@@ -192,8 +195,13 @@ def _explain(error: Mapping[str, Any]) -> str:
     if error["type"] == "value_error" and not where:  # of several fields together; says itself which
         return f"{error['ctx']['error']}."
     given = error.get("input")
-    shown = f", got {given!r}" if isinstance(given, (str, int, float, bool, type(None))) else ""
+    shown = f", got {shorten(repr(given))}" if isinstance(given, (str, int, float, bool, type(None))) else ""
     return f"{'.'.join(where) or 'config'}: {error['msg']}{shown}."
+
+
+def shorten(text: str) -> str:
+    """What somebody wrote, as much of it as fits into a sentence."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def _nearest(word: str, known: Iterable[str], prefix: str = "") -> str:

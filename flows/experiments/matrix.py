@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from flows.experiments.contenders import (
     plain,
     record_path,
 )
+from flows.plain_yaml import read_yaml
 from flows.runs.record import new_run_id
 from models.metrics.comparison import mean_over_seeds
 from tasks.engine.config import StageConfig
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 MATRICES = Path(__file__).parent / "matrices"
 EACH = "each"
+MAX_CELLS = 1000
 WEIGHTS = ("last", "best")
 
 Column = Literal["contender", "weights", "split", "action", "metric", "mean", "sd"]
@@ -115,7 +118,7 @@ def load_matrix(name: str) -> Matrix:
     if not path.is_file():
         raise ConfigError(f"There is no matrix or file '{name}'; matrices: {', '.join(matrix_names())}.")
     try:
-        return Matrix.model_validate(yaml.safe_load(path.read_text()))
+        return Matrix.model_validate(read_yaml(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(not_yaml(path, exc)) from exc
     except ValidationError as exc:
@@ -149,6 +152,8 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
     for variant, fields in variants:
         if twice := sorted(set(fields) & set(axes)):
             raise ConfigError(f"variants: {variant}: {twice[0]} varies in the matrix already; set it in one place.")
+    if (runs := math.prod(map(len, axes.values())) * len(variants)) > MAX_CELLS:
+        raise ConfigError(f"The matrix has {runs} combinations, and at most {MAX_CELLS} are run; split it.")
     cells = []
     for combination in itertools.product(*axes.values()):
         changes = dict(zip(axes, combination, strict=True))
