@@ -181,7 +181,8 @@ def _published_job(job: Job, config: TrackConfig, context: Context) -> Product:
     (file,) = _weights(config, context.workspace.weights).values()
     clip = read_parent(job, "normalize", context, ["source_index"])
     start = job.clip.start_frame if job.clip else None
-    found = published_tracks(file, job.clip_id, clip.arrays["source_index"], start, clip.attrs)
+    window = str(clip.lineage.config["window"])
+    found = published_tracks(file, job.clip_id, clip.arrays["source_index"], start, clip.attrs, window)
     size = {"width": int(clip.attrs["width"]), "height": int(clip.attrs["height"])}
     mended = {"corners_repaired": json.dumps(found.repaired), "frames_absent": json.dumps(found.absent)}
     return Product(tube_arrays([found.tube], (size["width"], size["height"])), size | mended)

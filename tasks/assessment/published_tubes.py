@@ -2,7 +2,8 @@
 
 The file is what `track.weights` names: `FRFS_Boxes.json`, or a JSON, pickle or text file with 8 numbers a frame. Its
 digest is in the key, as any weights' is. Corners are pixels of the source video, a quad a source frame of the clip, or
-a quad a normalised frame where the file has just as many.
+a quad a normalised frame where the file has just as many, or a quad for each of the 103 frames of the paper, which end
+with the clip, where the normalised frames do too (`normalize.window: tail`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from models.trackers import Tube
 from tasks.engine.errors import BadClip
 
 PUBLISHED = "published"
+PAPER_FRAMES = 103
+"""The paper's L, for which boxes were published."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,7 @@ def published_tube(
     clip_frames: tuple[int, int],
     source_wh: tuple[float, float],
     frame_wh: tuple[float, float],
+    ends_with_clip: bool = False,
 ) -> PublishedTube:
     """Bring a published track to the normalised frames.
 
@@ -55,23 +59,29 @@ def published_tube(
         clip_frames: the clip's first frame in the source, and how many it has there.
         source_wh: size of the source's frames in pixels.
         frame_wh: size of the normalised frames in pixels.
+        ends_with_clip: the normalised frames are the last L ones, so that 103 quads are those of the last 103. Frames
+            before them repeat the first quad and are lost.
 
     Raises:
         ValueError: F is neither the clip's length nor L, or no frame has a quad.
     """
     start, count = clip_frames
     filled, absent = fill_absent(track)
+    before = np.zeros(len(source_index), bool)
     if len(track) == count:
         steps = source_index - start
-        if steps.min() < 0:  # a window that reaches back before the clip
-            steps = np.maximum(steps, 0)
     elif len(track) == len(source_index):
         steps = np.arange(len(track))
+    elif ends_with_clip and len(track) == PAPER_FRAMES:
+        steps = np.arange(len(source_index)) - (len(source_index) - PAPER_FRAMES)
+        before = steps < 0
     else:
         raise ValueError(f"it has {len(track)} frames, the clip {count} and normalised {len(source_index)}")
     wrong = crossed_sides(filled) | (_signed_area(filled) < 0)
+    steps = np.maximum(steps, 0)  # a window may reach back before the clip
+    lost = absent[steps] | before
     quads = scale_quads(order_clockwise(filled), source_wh, frame_wh)[steps]
-    tube = Tube(quads.astype(np.float32), np.where(absent, 0, 1)[steps].astype(np.float32), absent[steps])
+    tube = Tube(quads.astype(np.float32), np.where(lost, 0, 1).astype(np.float32), lost)
     present = np.flatnonzero(wrong & ~absent)
     return PublishedTube(tube, tuple(present.tolist()), tuple(np.flatnonzero(absent).tolist()))
 
@@ -120,7 +130,7 @@ def _canonical(name: str) -> tuple[str, ...]:
 
 
 def published_tracks(
-    path: Path, clip_id: str, source_index: NDArray[np.int64], start: int | None, attrs: Any
+    path: Path, clip_id: str, source_index: NDArray[np.int64], start: int | None, attrs: Any, window: str = "uniform"
 ) -> PublishedTube:
     """The tube of one clip.
 
@@ -130,6 +140,7 @@ def published_tracks(
         source_index: (L,) frame of the source that each frame of the clip is.
         start: the clip's first frame in the source; None is 0.
         attrs: those of the clip's normalize artifact.
+        window: which frames it took, as its config says.
 
     Raises:
         BadClip: the file can't be read, has no track of the clip, or one of another length.
@@ -138,7 +149,8 @@ def published_tracks(
         track = track_of(read_published(path), clip_id, path.name)
         frames = (start or 0, int(attrs["source_frames"]))
         source_wh = (float(attrs["source_width"]), float(attrs["source_height"]))
-        return published_tube(track, source_index, frames, source_wh, (float(attrs["width"]), float(attrs["height"])))
+        frame_wh = (float(attrs["width"]), float(attrs["height"]))
+        return published_tube(track, source_index, frames, source_wh, frame_wh, ends_with_clip=window == "tail")
     except TrackFileError as exc:
         raise BadClip(f"The published boxes in {path} can't be read: {exc}.", "Give the published file.") from exc
     except ValueError as exc:

@@ -10,6 +10,7 @@ from data_catalog.tracks.files import TrackFile
 from models.geometry import coverage
 from tasks.assessment.published_tubes import published_tracks, published_tube, track_of
 from tasks.engine.errors import BadClip
+from tasks.normalize import select_frames
 
 SOURCE_WH, FRAME_WH = (640, 360), (455, 256)
 
@@ -42,6 +43,23 @@ def test_a_quad_a_normalised_frame_needs_no_index() -> None:
 def test_a_window_that_begins_before_the_clip_repeats_its_first_quad() -> None:
     found = published_tube(squares(3), np.asarray([7, 8, 10, 11, 12]), (10, 3), FRAME_WH, FRAME_WH)
     np.testing.assert_allclose(found.tube.quads[:, 0, 0], [100, 100, 100, 101, 102])
+
+
+@pytest.mark.parametrize(("start", "count", "length"), [(500, 130, 109), (40, 105, 109), (500, 130, 130)])
+def test_the_papers_103_boxes_lie_on_the_last_103_frames(start: int, count: int, length: int) -> None:
+    """Each box on the source frame that it was made on, which a window of 103 shows; nothing is known before them."""
+    end = start + count
+    own, chosen = (select_frames(start, end, frames, "tail") for frames in (103, length))
+    boxes = squares(103)
+    found = published_tube(boxes, chosen, (start, count), FRAME_WH, FRAME_WH, ends_with_clip=True)
+    for place, frame in enumerate(chosen):
+        known = np.flatnonzero(own == frame)
+        assert found.tube.lost[place] == (not known.size)
+        box = int(known[0]) if known.size else 0
+        np.testing.assert_allclose(found.tube.quads[place], boxes[box])
+    assert found.tube.lost.sum() == length - 103
+    with pytest.raises(ValueError, match="it has 103 frames"):
+        published_tube(boxes, chosen, (start, count), FRAME_WH, FRAME_WH)
 
 
 def test_any_other_number_of_frames_is_refused() -> None:
