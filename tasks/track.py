@@ -27,6 +27,7 @@ from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.stage import Stage, each, read_parent
+from tasks.normalize import NormalizeConfig
 
 STAGE_VERSION = 2
 """1: first. 2: flags `border` and `sudden`, masks."""
@@ -181,7 +182,8 @@ def _published_job(job: Job, config: TrackConfig, context: Context) -> Product:
     (file,) = _weights(config, context.workspace.weights).values()
     clip = read_parent(job, "normalize", context, ["source_index"])
     start = job.clip.start_frame if job.clip else None
-    window = str(clip.lineage.config["window"])
+    # Fields with their default value stay out of keys, and so of the lineage.
+    window = str(clip.lineage.config.get("window", NormalizeConfig().window))
     found = published_tracks(file, job.clip_id, clip.arrays["source_index"], start, clip.attrs, window)
     size = {"width": int(clip.attrs["width"]), "height": int(clip.attrs["height"])}
     mended = {"corners_repaired": json.dumps(found.repaired), "frames_absent": json.dumps(found.absent)}
