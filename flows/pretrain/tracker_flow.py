@@ -27,7 +27,7 @@ PICTURES = (
     "openclipart", "tuxpaint", "wesnoth", "plasma_wallpapers", "gnome_backgrounds", "mate_backgrounds",
     "ukui_wallpapers", "lomiri_wallpapers_1604", "lomiri_wallpapers_2004",
 )  # fmt: skip
-Report = Callable[[str, int, int | None], None]
+OnProgress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Made:
     seconds: float
 
 
-def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: Report | None = None) -> Made:
+def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: OnProgress | None = None) -> Made:
     """Make the weights, and beside them a note of what they were made with.
 
     Args:
@@ -108,7 +108,7 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: Repor
     return made
 
 
-def _fetch(order: TrackerOrder, report: Report) -> dict[str, Path]:
+def _fetch(order: TrackerOrder, report: OnProgress) -> dict[str, Path]:
     manifest = load_manifest(order.manifest)
     if CLASSIFIER not in manifest:
         raise ConfigError(f"The list of materials {order.manifest} lacks {CLASSIFIER}, which the backbone is from.")
