@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_catalog.datasets.records import SPLITS, ClipRecord
+from data_catalog.foreign_text import has_control, visible
 from data_catalog.json_file import sealed, unsealed
 from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged
@@ -220,6 +221,8 @@ def _bad(field: str, text: str) -> bool:
 def _words(field: str, text: str) -> str | None:
     if len(text) > MAX_WORDS:
         raise EditError(f"{field} must have at most {MAX_WORDS} letters, got {len(text)}")
+    if has_control(text):
+        raise EditError(f"{field} must have no control characters, got '{visible(text)}'")
     return text or None
 
 
@@ -247,7 +250,7 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "judges": _judges,
     "label": _count,
     "split": _split,
-    "action": lambda field, text: text,
+    "action": lambda field, text: _words(field, text) or "",
     "box": lambda field, text: _box(text),
     "start_frame": _count,
     "end_frame": _count,

@@ -46,6 +46,7 @@ def view_command(
     import uvicorn
 
     from flows.view.access import Access
+    from flows.view.connections import BACKLOG, SaidOnce, bounded_protocol, most_connections
     from flows.view.server import make_app
     from flows.view.state import ViewState
 
@@ -59,8 +60,17 @@ def view_command(
     number = listening.getsockname()[1]
     access = Access.of(host, number, tuple(name or ()))
     state.current()  # what can't be read is reported here, not on the page
-    server = uvicorn.Server(uvicorn.Config(make_app(state, access), access_log=False, log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            make_app(state, access),
+            access_log=False,
+            log_level="warning",
+            http=bounded_protocol(most_connections()),
+            backlog=BACKLOG,
+        )
+    )
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("asyncio").addFilter(SaidOnce())
     out.print(address(host, number, access.token), markup=False, soft_wrap=True)
     if access.token is not None:
         out.print("Whoever has this address can see and change everything; it is shown once.", markup=False)

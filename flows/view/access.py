@@ -23,6 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 CSRF_HEADER = "x-tubeflow-csrf"
 MAX_BODY = 1 << 20  # bytes; the largest write is a handful of boxes
+MAX_LENGTH = 18  # digits of a Content-Length
+MAX_RANGE = 1000  # letters of a Range header
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -113,8 +115,11 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        if scope["type"] != "http":
-            raise RuntimeError(f"this server speaks HTTP only, not {scope['type']}")
+        if scope["type"] == "websocket":  # uvicorn answers 403 to one that is closed before it is accepted
+            refusal = JSONResponse({"error": "This server has no web sockets."}, 400)
+            await send({"type": "websocket.http.response.start", "status": 400, "headers": refusal.raw_headers})
+            await send({"type": "websocket.http.response.body", "body": refusal.body})
+            return
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -141,6 +146,8 @@ class Guard:
             raise Refusal(421, "This server isn't known by that name; open the address that tubeflow view printed.")
         if scope["method"] not in ("GET", "HEAD", "POST"):
             raise Refusal(405, "This server answers GET and POST only.")
+        if len(headers.get("range", "")) > MAX_RANGE:  # Python converts no number of some thousand digits
+            raise Refusal(416, "There are no such bytes.")
         navigation = headers.get("sec-fetch-mode") == "navigate" and scope["method"] == "GET"
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not navigation:
             raise Refusal(403, "Requests from pages of another site are refused.")
@@ -177,7 +184,7 @@ class Guard:
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise Refusal(415, "Write JSON, with the content type application/json.")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY:
+        if not length.isdecimal() or len(length) > MAX_LENGTH or int(length) > MAX_BODY:
             raise Refusal(413, f"A write is at most {MAX_BODY} bytes long.")
 
 

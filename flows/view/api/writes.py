@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextvars
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_catalog.catalog import CatalogError
+from data_catalog.datasets.records import ClipRecord
 from data_catalog.indexed_read import read_artifact
+from data_catalog.media.video import probe
 from flows.datasets.labels import set_labels
 from flows.runs.last import last_whole_run
 from flows.stages import CLIP_STAGES
-from flows.view.clip_answer import to_source
+from flows.view.clip_answer import to_frame, to_source
 from flows.view.jobs import Jobs, RerunJob
 from flows.view.plans import command_words, plan_json
 from flows.view.prefect_runs import follow_prefect, start_prefect
@@ -26,12 +30,14 @@ Number = Annotated[float, Field(allow_inf_nan=False, ge=-100_000, le=100_000)]
 Four = Annotated[list[Number], Field(min_length=4, max_length=4)]
 Frame = Annotated[int, Field(ge=0, le=100_000_000)]
 MAX_ATHLETES = 16
+LEAST_PX = 1.0  # of a box's sides, in pixels of the normalised frame
+MARGIN_PX = 1.0  # by which rounding may put a box outside the frame
 
 
 class Strict(BaseModel):
-    """A body in which nothing unknown stands."""
+    """A body in which nothing unknown stands, and a number is a number: no text, no true or false."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class LabelWrite(Strict):
@@ -127,6 +133,7 @@ def assignments(snapshot: Snapshot, body: LabelWrite) -> list[str]:
     given = body.model_fields_set
     if len(given & {"boxes", "source_boxes", "detections"}) > 1:
         raise CatalogError("Give boxes, source_boxes or detections, one of them.")
+    _check_cut(snapshot, body)
     words = []
     if given & {"boxes", "source_boxes", "detections"}:
         boxes = _source_boxes(snapshot, body)
@@ -144,24 +151,51 @@ def assignments(snapshot: Snapshot, body: LabelWrite) -> list[str]:
 
 def _source_boxes(snapshot: Snapshot, body: LabelWrite) -> list[list[float]]:
     """The athletes' boxes as x, y, w, h in pixels of the video."""
-    if body.source_boxes is not None:
+    state, record = snapshot.clip(body.dataset, body.clip)
+    if body.source_boxes is not None and body.source_boxes in _known_boxes(snapshot, body, record):
         return body.source_boxes
-    state, _ = snapshot.clip(body.dataset, body.clip)
     key = done_key(state.plans, "normalize", body.clip)
     if key is None:
         raise CatalogError(f"Clip '{body.clip}' has no frames yet to draw a box in; run the dataset first.")
     attrs = read_artifact(snapshot.workspace, "normalize", key, ["frame_offsets"]).attrs
     source = int(attrs["source_width"]), int(attrs["source_height"])
     frame = int(attrs["width"]), int(attrs["height"])
+    if body.source_boxes is not None:
+        for box in body.source_boxes:
+            _check_box(to_frame(tuple(box), source, frame), frame)
+        return body.source_boxes
     boxes: list[list[float]] = [list(box) for box in body.boxes or []]
     if body.detections is not None:
         boxes = _chosen(snapshot, body)
     for box in boxes:
-        if box[2] <= box[0] or box[3] <= box[1]:
-            raise CatalogError("A box has no area; draw it from its upper left to its lower right corner.")
-        if box[2] <= 0 or box[3] <= 0 or box[0] >= frame[0] or box[1] >= frame[1]:
-            raise CatalogError("A box lies outside the frame.")
+        _check_box(box, frame)
     return [to_source(box, source, frame) for box in boxes]
+
+
+def _known_boxes(snapshot: Snapshot, body: LabelWrite, record: ClipRecord) -> list[list[list[float]]]:
+    """What the label file and the history have for the clip: it can be set back, whatever a label file had."""
+    edits = snapshot.workspace.datasets.edits(body.dataset).read()
+    mine = [edit for edit in edits if edit.clip_id == body.clip and edit.field == "boxes"]
+    return [[list(box) for box in record.boxes], *(edit.old or [] for edit in mine), *(edit.new or [] for edit in mine)]
+
+
+def _check_box(box: Sequence[float], frame: tuple[int, int]) -> None:
+    """Raise CatalogError for a box x0, y0, x1, y1 that nobody can have drawn in a frame of that width and height."""
+    left, top, right, bottom = box
+    if right - left < LEAST_PX or bottom - top < LEAST_PX:
+        raise CatalogError("A box has no area; draw it from its upper left to its lower right corner.")
+    if min(left, top) < -MARGIN_PX or right > frame[0] + MARGIN_PX or bottom > frame[1] + MARGIN_PX:
+        raise CatalogError(f"A box lies outside the frame, which is {frame[0]} x {frame[1]} pixels; draw it inside.")
+
+
+def _check_cut(snapshot: Snapshot, body: LabelWrite) -> None:
+    """Raise CatalogError for a cut beyond the video's end, BadVideo where the video can't be looked at."""
+    _, record = snapshot.clip(body.dataset, body.clip)
+    if body.start_frame is None and body.end_frame is None:
+        return
+    total = probe(Path(record.video)).num_frames
+    if (body.start_frame or 0) >= total or (body.end_frame or 0) > total:
+        raise CatalogError(f"The video has {total} frames, counted from 0; choose a cut inside it.")
 
 
 def _chosen(snapshot: Snapshot, body: LabelWrite) -> list[list[float]]:
