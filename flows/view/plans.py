@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
+from flows.config import PipelineConfig
+from flows.execution.run_options import RunOptions
 from flows.runs.last import last_whole_run
-from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, section
+from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, Selection, section, stage_name
 from flows.view.clip_rows import StageState
 from flows.view.command import run_words, shown
 from flows.view.rows import stage_state
@@ -106,25 +109,56 @@ def _wanted(
     """Scope, title and words of each command that has something to do."""
     found = []
     if not state.records[clip].bad and any(clip in plan.reasons for plan in state.plans.values()):
-        found.append(("clip", "Make this clip's tube again", command_words(snapshot, state.name, clip)))
+        found.append(("clip", "Make this clip's tube again", rerun(snapshot, state.name, clip).words()))
     if any(one["state"] != "hit" for one in following):
-        found.append(("all", "Run everything that follows", command_words(snapshot, state.name, None)))
+        found.append(("all", "Run everything that follows", rerun(snapshot, state.name, None).words()))
     return found
 
 
-def command_words(snapshot: Snapshot, dataset: str, clip: str | None) -> list[str]:
-    """The words of the command for one clip up to its tube, or for the whole dataset as it was run last.
+@dataclass(frozen=True)
+class Rerun:
+    """A run as the pages start it: by its command on this machine, or by its flow's parameters on a Prefect server."""
+
+    config: PipelineConfig
+    dataset: str
+    workspace: Path
+    selection: Selection
+    options: RunOptions
+
+    def words(self) -> list[str]:
+        """The words of the command."""
+        clip = self.options.clips[0] if self.options.clips else None
+        until = self.selection.until or STAGE_NAMES[-1]
+        return run_words(
+            self.config, self.dataset, self.workspace, clip=clip, where=self.options.where, until=until
+        )
+
+    def parameters(self) -> dict[str, object]:
+        """The parameters of the flow `pipeline`, as JSON has them."""
+        return {
+            "dataset": self.dataset,
+            "config": self.config.model_dump(mode="json"),
+            "overrides": [],
+            "workspace": str(self.workspace),
+            "options": self.options.model_dump(mode="json", exclude_defaults=True),
+            "until": self.selection.until,
+        }
+
+
+def rerun(snapshot: Snapshot, dataset: str, clip: str | None) -> Rerun:
+    """The run for one clip up to its tube, or for the whole dataset as it was run last.
 
     Raises:
         CatalogError: the dataset was never run, so nobody knows how.
+        ConfigError: its last run ended with a stage that there isn't.
     """
     state = snapshot.dataset(dataset)
     if state.config is None:
         raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
     run = last_whole_run(snapshot.workspace, dataset)
-    until = (run.last_stage if run else None) or STAGE_NAMES[-1]
-    root = snapshot.workspace.root
+    until = stage_name((run.last_stage if run else None) or STAGE_NAMES[-1])
+    options = RunOptions(where=run.where if run else None)
     if clip is not None:
-        last = CLIP_STAGES[min(STAGE_NAMES.index(until), len(CLIP_STAGES) - 1)].name
-        return run_words(state.config, dataset, root, clip=clip, until=last)
-    return run_words(state.config, dataset, root, where=run.where if run else None, until=until)
+        until = STAGE_NAMES[min(STAGE_NAMES.index(until), len(CLIP_STAGES) - 1)]
+        options = RunOptions(clips=(clip,))
+    return Rerun(state.config, dataset, snapshot.workspace.root, Selection(until=until), options)

@@ -17,11 +17,9 @@ from data_catalog.datasets.records import ClipRecord
 from data_catalog.indexed_read import read_artifact
 from data_catalog.media.video import probe
 from flows.datasets.labels import set_labels
-from flows.runs.last import last_whole_run
-from flows.stages import CLIP_STAGES
+from flows.view import plans
 from flows.view.clip_answer import to_frame, to_source
 from flows.view.jobs import Jobs, RerunJob
-from flows.view.plans import command_words, plan_json
 from flows.view.prefect_runs import follow_prefect, start_prefect
 from flows.view.rows import done_key
 from flows.view.state import Snapshot, ViewState, fingerprint
@@ -86,22 +84,22 @@ def write_routes(state: ViewState, jobs: Jobs) -> APIRouter:
         before = fingerprint(state.root)
         edits = set_labels(snapshot.workspace, body.dataset, body.clip, assignments(snapshot, body))
         after = state.clip_changed(body.dataset, body.clip, since=before) if edits else snapshot
-        return {"edits": [asdict(edit) for edit in edits], "plan": plan_json(after, body.dataset, body.clip)}
+        return {"edits": [asdict(edit) for edit in edits], "plan": plans.plan_json(after, body.dataset, body.clip)}
 
     @router.post("/rerun", status_code=202)
     def rerun(body: RerunWrite) -> dict[str, object]:
         snapshot = state.current()
         snapshot.clip(body.dataset, body.clip)
         clip = body.clip if body.scope == "clip" else None
-        words = command_words(snapshot, body.dataset, clip)
+        wanted = plans.rerun(snapshot, body.dataset, clip)
         job = RerunJob(body.via, body.dataset, body.clip, body.scope, "")
 
         def finished() -> None:
             state.clip_changed(body.dataset, body.clip)
 
         if body.via == "local":
-            return jobs.start_local(job, words, finished).as_json()
-        run_id = start_prefect(job, parameters(snapshot, body.dataset, clip))
+            return jobs.start_local(job, wanted.words(), finished).as_json()
+        run_id = start_prefect(job, wanted.parameters())
         job.command = f"prefect deployment run {job.dataset}"
         jobs.add(job)
 
@@ -209,22 +207,3 @@ def _chosen(snapshot: Snapshot, body: LabelWrite) -> list[list[float]]:
     if any(number >= len(boxes) for number in wanted):
         raise CatalogError(f"The clip has {len(boxes)} detections, counted from 0.")
     return [[float(value) for value in boxes[number]] for number in wanted]
-
-
-def parameters(snapshot: Snapshot, dataset: str, clip: str | None) -> dict[str, object]:
-    """The same run as `command_words`, as parameters of the flow `pipeline`."""
-    state = snapshot.dataset(dataset)
-    if state.config is None:
-        raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
-    run = last_whole_run(snapshot.workspace, dataset)
-    found: dict[str, object] = {
-        "dataset": dataset,
-        "config": state.config.model_dump(mode="json"),
-        "overrides": [],
-        "workspace": str(snapshot.workspace.root),
-        "options": {"clips": [clip]} if clip is not None else {"where": run.where if run else None},
-        "until": run.last_stage if run else None,
-    }
-    if clip is not None:
-        found["until"] = CLIP_STAGES[-1].name
-    return found

@@ -10,12 +10,15 @@ import psutil
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.config import validate_config
+from flows.config import load_config, validate_config
 from flows.console import progress_lines
 from flows.datasets.ingest import ingest
 from flows.execution.prefect_setup import TAG
+from flows.execution.run_options import RunOptions
 from flows.runs.last import last_config
+from flows.stages import STAGE_NAMES
 from flows.view.jobs import STOPPED, Jobs, RerunJob
+from flows.view.plans import rerun
 from flows.view.prefect_runs import FLOW
 from tasks.engine import progress
 from tests.support.prefect_server import PrefectServer
@@ -269,3 +272,18 @@ def test_a_box_is_corrected_run_again_and_scored(pages: Pages) -> None:
     assert clip["tube"]["quads"][0][0][0] == pytest.approx([57, 32], abs=0.02)
     assert len(clip["variants"]) == 2
     assert pages.get("/api/score", **CLIP)["score"] is not None
+
+
+def test_the_command_and_the_parameters_are_one_run(pages: Pages) -> None:
+    """What a Prefect server is asked for is what the command's own words come to."""
+    for clip in (clip_name(1), None):
+        wanted = rerun(pages.state.current(), DATASET, clip)
+        words, asked = wanted.words(), wanted.parameters()
+        assert json.loads(json.dumps(asked)) == asked  # a server takes JSON
+        options = RunOptions.model_validate(asked["options"])
+        assert options == wanted.options
+        assert [words[n + 1] for n, word in enumerate(words) if word == "--clip"] == list(options.clips)
+        until = words[words.index("--until") + 1] if "--until" in words else STAGE_NAMES[-1]
+        assert asked["until"] == until == ("masks" if clip else STAGE_NAMES[-1])
+        overrides = [words[n + 1] for n, word in enumerate(words) if word == "-o"]
+        assert load_config(words[2], overrides) == validate_config(asked["config"])
