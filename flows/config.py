@@ -187,7 +187,7 @@ def validate_config(values: Mapping[str, object]) -> PipelineConfig:
 def _explain(error: Mapping[str, Any]) -> str:
     where = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        section: Any = PipelineConfig
+        section: Any = PipelineConfig  # annotations are objects to the type checker
         for part in where[:-1]:
             section = section.model_fields[part].annotation
         known = list(section.model_fields) if issubclass(section, BaseModel) else []

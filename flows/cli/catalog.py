@@ -11,11 +11,13 @@ from typing import Annotated
 import typer
 
 from data_catalog.catalog import Workspace
+from data_catalog.query import query
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
+from flows.maintenance.catalog_overview import answer_rows, catalog_columns, catalog_overview
+from flows.tables.catalog_tables import print_answer, print_columns, print_overview
 
 app = typer.Typer(invoke_without_command=True, help="Datasets, clips, stages and sizes; or SQL over all of it.")
 
-# The commands import DuckDB only when they are run: that takes a moment, which --help and the others don't need.
 
 
 @app.callback(invoke_without_command=True)
@@ -35,9 +37,6 @@ def catalog_command(
 @plain_errors
 def show_overview(workspace: Path, as_json: bool) -> None:
     """Print what `catalog_overview` returns."""
-    from flows.maintenance.catalog_overview import catalog_overview
-    from flows.tables.catalog_tables import print_overview
-
     found = catalog_overview(Workspace(workspace))
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(found)))
@@ -56,10 +55,6 @@ def catalog_query(
 
     Example: `tubeflow catalog query "select action, avg(score) from clips group by action"`
     """
-    from data_catalog.query import query
-    from flows.maintenance.catalog_overview import answer_rows
-    from flows.tables.catalog_tables import print_answer
-
     answer = query(Workspace(workspace), sql)
     if as_json:
         typer.echo(json.dumps(answer_rows(answer), default=str))
@@ -76,9 +71,6 @@ def catalog_schema(
 
     Example: `tubeflow catalog schema clips`
     """
-    from flows.maintenance.catalog_overview import catalog_columns
-    from flows.tables.catalog_tables import print_columns
-
     tables = catalog_columns(table)
     if as_json:
         found = {name: [dataclasses.asdict(one) for one in columns] for name, columns in tables.items()}

@@ -103,6 +103,7 @@ def flops_command(
 
     Example: `tubeflow flops demo`
     """
+    # Loads torch, seconds that no other command of this file needs.
     from flows.report.attention_cost import count_flops
     from flows.tables.attention_cost_table import print_flops
 

@@ -25,7 +25,7 @@ def run_pipeline(
     options: RunOptions = AS_USUAL,
 ) -> RunSummary:
     """Run the selected stages on a dataset. Raises CatalogError and ConfigError."""
-    # Declaring the flows takes pandas and SciPy, a second or two that a mistyped command and --help don't need.
+    # Declaring the flows takes a moment that a mistyped command and --help don't need.
     from flows.execution.temporary_server import temporary_server
     from flows.pipeline import pipeline, stage
 

@@ -20,9 +20,18 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig
+from flows.console import out
 from flows.execution.run_options import RunOptions
+from flows.experiments.compare import Question, compare
+from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
+from flows.inference.export_model import export_run
+from flows.inference.predict_videos import Request, parse_boxes, predict_videos
+from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
+from flows.tables.comparison_table import print_comparison
+from flows.tables.experiment_table import print_experiment
+from flows.tables.prediction_table import print_predictions
 
 app = typer.Typer()
 
@@ -51,10 +60,6 @@ def predict_command(
 
     Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
     """
-    from flows.inference.predict_videos import Request, parse_boxes, predict_videos
-    from flows.runs.finished import find_run
-    from flows.tables.prediction_table import print_predictions
-
     opened = Workspace.open(workspace)
     chosen = find_run(opened, run)
     request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
@@ -91,10 +96,6 @@ def export_command(
 
     Example: `tubeflow export last --format onnx --out dive.onnx`
     """
-    from flows.console import out
-    from flows.inference.export_model import export_run
-    from flows.runs.finished import find_run
-
     opened = Workspace(workspace)
     exported = export_run(opened, find_run(opened, run), form, weights, action, path)
     if as_json:
@@ -121,9 +122,6 @@ def experiment_command(
 
     Example: `tubeflow experiment aqa7_six --dataset aqa7`
     """
-    from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
-    from flows.tables.experiment_table import print_experiment
-
     opened = Workspace.open(workspace)
     cells = expand(load_matrix(matrix), overrides, dataset_actions(opened, dataset, where))
 
@@ -162,9 +160,6 @@ def compare_command(
 
     Example: `tubeflow compare exp-20260131-154502-3f9a`
     """
-    from flows.experiments.compare import Question, compare
-    from flows.tables.comparison_table import print_comparison
-
     record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
     if as_json:
         typer.echo(json.dumps(record, allow_nan=False))

@@ -43,6 +43,7 @@ def view_command(
 
     Example: `tubeflow view --dataset mine`
     """
+    # A web server, which no other command needs.
     import uvicorn
 
     from flows.view.access import Access

@@ -12,6 +12,13 @@ import typer
 from data_catalog.catalog import Workspace
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.console import out, stage_bars
+from flows.execution.prefect_setup import set_up
+from flows.maintenance.explain import explain
+from flows.maintenance.gc import find_garbage, remove
+from flows.maintenance.status import read_status
+from flows.tables.garbage_table import print_garbage
+from flows.tables.lineage_tree import print_explanation
+from flows.tables.status_table import print_status
 from tasks.engine import progress
 
 app = typer.Typer()
@@ -24,9 +31,6 @@ def status_command(workspace: WorkspaceOption = Path("workspace"), as_json: Json
 
     Example: `tubeflow status`
     """
-    from flows.maintenance.status import read_status
-    from flows.tables.status_table import print_status
-
     status = read_status(Workspace(workspace))
     if as_json:
         typer.echo(json.dumps(status))
@@ -45,9 +49,6 @@ def explain_command(
 
     Example: `tubeflow explain diving_0003`
     """
-    from flows.maintenance.explain import explain
-    from flows.tables.lineage_tree import print_explanation
-
     opened = Workspace(workspace)
     chains = explain(opened, name)
     if as_json:
@@ -69,9 +70,6 @@ def gc_command(
 
     Example: `tubeflow gc --keep 3`, then `tubeflow gc --keep 3 --delete`
     """
-    from flows.maintenance.gc import find_garbage, remove
-    from flows.tables.garbage_table import print_garbage
-
     opened = Workspace.open(workspace)
     garbage = find_garbage(opened, keep, grace)
     if delete:
@@ -109,8 +107,6 @@ def setup_command(
 
     Example: `tubeflow setup --gpu-slots 2`
     """
-    from flows.execution.prefect_setup import set_up
-
     result = set_up(gpu_slots, pool)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))

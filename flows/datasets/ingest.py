@@ -113,6 +113,7 @@ def make_procedural(
     workspace: Workspace, name: str, spec: ProceduralSpec, out: Path | None = None, workers: int | None = None
 ) -> Listing:
     """Draw a procedural dataset into `out` (by default in the workspace) with `workers` processes, and ingest it."""
+    # The renderer, which only drawing a dataset needs.
     from data_catalog.synthetic.sport import Setting, make_dataset
 
     folder = out or workspace.root / "datasets" / name

@@ -11,7 +11,6 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -127,7 +126,7 @@ def _watch_heartbeats(client: SyncPrefectClient) -> str:
     return f"automation: runs without heartbeat for {SILENCE_SECONDS} s become Crashed"
 
 
-def deployment_values(preset: str) -> dict[str, Any]:
+def deployment_values(preset: str) -> dict[str, object]:
     """The parameters that prefect.yaml fills in (a build step): every field of a preset, and where the workspace is.
 
     The path is made absolute, since a worker starts each run in a folder of its own.

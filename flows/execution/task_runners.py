@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from prefect.futures import PrefectFuture
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import ConfigError, EngineConfig
 
@@ -27,10 +27,8 @@ def task_runner(engine: EngineConfig) -> ShardRunner:
         # Threads do: decoding, OpenCV, HDF5 and torch release the interpreter's lock (only MIL takes one of its own).
         return ThreadPoolTaskRunner(max_workers=workers)
     if engine.runner == "processes":
-        from prefect.task_runners import ProcessPoolTaskRunner
-
         return ProcessPoolTaskRunner(max_workers=workers)
-    try:
+    try:  # packages that a user may not have
         if engine.runner == "dask":
             from prefect_dask import DaskTaskRunner
 

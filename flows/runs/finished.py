@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
@@ -13,9 +15,6 @@ from data_catalog.suggest import nearest
 from data_catalog.tables.schemas import REFERENCES, read_table
 from flows.config import PipelineConfig
 from flows.runs.record import read_runs
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NEWEST = "last"
 
@@ -49,8 +48,6 @@ class FinishedRun:
 
     def predictions(self) -> pd.DataFrame:
         """The run's predictions: weights, clip_id, split, action, true, predicted, … Raises CatalogError."""
-        import pandas as pd
-
         path = self.folder / "predictions.parquet"
         try:
             return pd.read_parquet(path)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from flows.cli.options import JsonOption, plain_errors
 from flows.config import ConfigError
 from flows.console import err
-
-if TYPE_CHECKING:
-    from models.detectors import Detector
+from flows.tables.tracking.detection_tables import print_detection
+from flows.tracking.detector_choices import measure_detectors
+from models.detectors import Detector, build_detector
+from tasks.assessment.detector_accuracy import find_athlete_clips
 
 app = typer.Typer(no_args_is_help=True, help="Measure detectors of the first frame's athlete.")
 
@@ -45,10 +46,6 @@ def detect_evaluate(
 
     Example: `tubeflow detect evaluate clips/ -d athlete-n -d nanodet:nanodet_m.onnx`
     """
-    from flows.tables.tracking.detection_tables import print_detection
-    from flows.tracking.detector_choices import measure_detectors
-    from tasks.assessment.detector_accuracy import find_athlete_clips
-
     try:
         built = dict(_build(text, min_score, device) for text in dict.fromkeys(detectors))
         clips = find_athlete_clips(root, dict(map(_box, boxes)))[:limit]
@@ -66,8 +63,6 @@ def detect_evaluate(
 
 def _build(text: str, min_score: float, device: str) -> tuple[str, Detector]:
     """NAME, NAME:WEIGHTS or NAME:WEIGHTS@MIN_SCORE → label and detector."""
-    from models.detectors import build_detector
-
     named, _, faint = text.partition("@")
     name, _, weights = named.partition(":")
     try:

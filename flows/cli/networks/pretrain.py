@@ -44,6 +44,7 @@ def pretrain_tracker_command(
 
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
     """
+    # Loads torch, seconds that --help doesn't need.
     from flows.pretrain.tracker_flow import TrackerOrder, pretrain_tracker
     from tasks.pretrain.train_tracker import TrackerRecipe
 
@@ -83,6 +84,7 @@ def pretrain_detector_command(
 
     Example: `tubeflow pretrain detector --minutes 50 --out athlete_n.pth`
     """
+    # Loads torch, seconds that --help doesn't need.
     from data_catalog.synthetic.people.mesh import PeopleError
     from flows.pretrain.detector_flow import DetectorOrder, pretrain_detector
     from tasks.pretrain.train_detector import DetectorTraining

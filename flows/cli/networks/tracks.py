@@ -5,21 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
 
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.tracks.benchmarks import find_tracking_clips
 from data_catalog.tracks.files import read_tracks, write_tracks
 from data_catalog.tracks.text import Shape, Track, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out
-
-if TYPE_CHECKING:
-    from tasks.assessment.one_pass import ClipResult
+from flows.draw.tracking_plots import draw_curves
+from flows.tables.tracking.tracking_tables import print_evaluation
+from flows.tracking import evaluation
+from flows.tracking.export_tubes import read_tubes
+from flows.tracking.perturbed_truth import true_tubes
+from models.metrics.tracking import DISTANCES_OF_SIDE, DISTANCES_PX, OVERLAPS
+from tasks.assessment.one_pass import ClipResult, EvaluationConfig
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate trackers; import and export tracks.")
 
@@ -51,11 +56,6 @@ def tracks_evaluate(
 
     Example: `tubeflow tracks evaluate clips/ --compare mil nano:weights/nanotrack_v2 --plots plots/`
     """
-    from data_catalog.tracks.benchmarks import find_tracking_clips
-    from flows.tables.tracking.tracking_tables import print_evaluation
-    from flows.tracking import evaluation
-    from tasks.assessment.one_pass import EvaluationConfig
-
     wanted = [*dict.fromkeys([*(compare or ()), *trackers])]
     if not wanted:
         raise ConfigError("Say what to evaluate: --tracker NAME, or --compare A B.")
@@ -91,9 +91,6 @@ def _size(text: str) -> tuple[int, int] | None:
 
 
 def _draw(folder: Path, found: Mapping[str, Sequence[ClipResult]]) -> None:
-    from flows.draw.tracking_plots import draw_curves
-    from models.metrics.tracking import DISTANCES_OF_SIDE, DISTANCES_PX, OVERLAPS
-
     folder.mkdir(parents=True, exist_ok=True)
     plots = {
         "success": (OVERLAPS, "overlap", "auc"),
@@ -160,8 +157,6 @@ def tracks_truth(
 
     Example: `tubeflow tracks truth workspace/weights/truth.json --dataset demo --jitter 0.25`
     """
-    from flows.tracking.perturbed_truth import true_tubes
-
     found = true_tubes(Workspace(workspace), dataset, athlete, jitter, seed)
     write_quads(out_file, found)
     if as_json:
@@ -195,8 +190,6 @@ def tracks_export(
 
     Example: `tubeflow tracks export results/ours --dataset demo --format pysot --shape polygon`
     """
-    from flows.tracking.export_tubes import read_tubes
-
     if shape not in ("box", "polygon"):
         raise ConfigError(f"--shape is box or polygon, not '{shape}'.")
     found = read_tubes(Workspace(workspace), dataset, preset, overrides, athlete)

@@ -7,7 +7,8 @@ import pytest
 
 from data_catalog.catalog import Workspace
 from flows.datasets.ingest import ingest
-from flows.maintenance.status import print_status, read_status
+from flows.maintenance.status import read_status
+from flows.tables.status_table import print_status
 from tests.support.tiny_workspace import run
 
 VIDEOS = Path(__file__).resolve().parents[2] / "data" / "video"
