@@ -127,7 +127,7 @@ WRONG = [
     ("tracks export @/o --dataset tiny --athlete 4", "No clip of 'tiny' has an athlete 4; they are counted from 0"),
     ("detect evaluate @/nowhere", "There is no folder @/nowhere"),
     ("detect evaluate @/empty", "@/empty holds no clips with ground truth"),
-    ("detect evaluate @/empty -d athlete-m", "No detector is called 'athlete-m'; there are"),
+    ("detect evaluate @/empty -d athlete-m", "There is no detector 'athlete-m' (did you mean 'athlete-n'?)"),
     ("detect evaluate @/empty --box a=1", "--box is CLIP=X,Y,W,H, not 'a=1'."),
     ("catalog query 'selct'", 'yntax error at or near "selct"; tables and columns: tubeflow catalog schema.'),
     ("catalog query 'select scor from clips'", '"scor" not found'),
