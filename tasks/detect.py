@@ -40,7 +40,7 @@ MIN_SIDE_PX = 4.0   # what the trackers need
 class DetectConfig(StageConfig):
     """How the athletes are found and chosen. Every field changes everything from detect on."""
 
-    detector: str = Field("annotation", description="annotation, athlete-n, yolo, nanodet, hog, or none.")
+    detector: str = Field("annotation", description="annotation, athlete-n, faster_rcnn, yolo, nanodet, hog, or none.")
     weights: str | None = Field(
         None,
         description="The detector's weights: a path, or a name of `tubeflow weights list`; None for athlete-n, which "

@@ -36,6 +36,10 @@ DETECTORS: Registry[DetectorEntry] = Registry("detector", {
         "athlete_n.pth comes with Tubeflow; make it again with: tubeflow pretrain detector",
         shipped="athlete_n.pth",
     ),
+    "faster_rcnn": DetectorEntry(
+        "models.detectors.faster_rcnn:FasterRcnnDetector",
+        "torchvision's weights for COCO, which the paper used: tubeflow weights pull fasterrcnn_coco",
+    ),
     "hog": DetectorEntry("models.detectors.hog:HogDetector", takes_file=False),
     "nanodet": DetectorEntry(
         "models.detectors.nanodet:NanoDetDetector",

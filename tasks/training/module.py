@@ -26,7 +26,7 @@ from tasks.training.remask import Remask
 from tasks.training.score_table import OVERALL, SELECTION, score_table
 from tasks.training.scorer import ClipScorer
 from tasks.training.splits import ClipSplits, split_clips
-from tasks.training.targets import score_scale
+from tasks.training.targets import check_range, score_scale
 
 STATE = "tubeflow"
 """Key of our part of a checkpoint."""
@@ -47,6 +47,8 @@ def build_module(
     """
     parts = split_clips(reader, config, model.head)
     scale = score_scale(reader.labels, config.score_range, config.difficulty)
+    if isinstance(config.score_range, tuple) and model.head in ("regression", "usdl"):
+        check_range(reader.labels, scale, config.score_range)
     scorer = ClipScorer(build_network(model, config.seed), reader, model.head, scale)
     return TubeModule(scorer, reader, parts, config, on_epoch)
 

@@ -16,6 +16,9 @@ from models.score_range import to_points
 
 Floats = NDArray[np.float64]
 
+OF_EXECUTIONS = 0.6
+"""Share of a range that the best execution reaches at least, where final scores would fit in as well."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoreScale:
@@ -79,3 +82,36 @@ def score_scale(
             # One score only: any span will do, and 0 would divide by zero.
             low[members], high[members] = seen.min(), seen.max() if seen.max() > seen.min() else seen.min() + 1.0
     return ScoreScale(low, high, factor)
+
+
+def check_range(labels: PackLabels, scale: ScoreScale, score_range: tuple[float, float]) -> None:
+    """Refuse two numbers that can't be the range of what a network is trained on.
+
+    Args:
+        labels: all labels of the pack.
+        scale: of the same clips; what is predicted is the score over its `factor`.
+        score_range: as configured, in points (of execution where difficulty is divided out).
+
+    Raises:
+        ValueError: a label falls outside, or the range is one of final scores and executions are predicted.
+    """
+    low, high = score_range
+    values = labels.score / scale.factor
+    known = np.flatnonzero(np.isfinite(values))
+    divided = bool((scale.factor != 1).any())
+    what = "execution (score / difficulty)" if divided else "score"
+    outside = [index for index in known if not low <= values[index] <= high]
+    if outside:
+        worst = max(outside, key=lambda index: max(low - values[index], values[index] - high))
+        raise ValueError(
+            f"train.score_range [{low:g}, {high:g}] leaves out the {what} of clip '{labels.clip_id[worst]}', "
+            f"{values[worst]:g}; set it to a range that holds every {what}, or to all."
+        )
+    # Final scores that fit into the range, too, while executions leave much of it empty: it is that of final scores.
+    if divided and known.size:
+        best, score = values[known].max(), labels.score[known].max()
+        if score <= high and best - low < OF_EXECUTIONS * (high - low):
+            raise ValueError(
+                f"train.score_range [{low:g}, {high:g}] is one of final scores (up to {score:g} here), but with "
+                f"train.difficulty executions are predicted, up to {best:g} here; set it to their range or to all."
+            )

@@ -38,11 +38,12 @@ EVERYWHERE = {
     "train.batch": 4, "train.lr": 1e-4, "train.weight_decay": 1e-5, "train.schedule": "constant",
 }  # fmt: skip
 TEN = [0, 10, 20, 30, 40, 50, 60, 70, 80, 87]
-SCORES = {"masks.starts": TEN, "model.head": "usdl", "train.epochs": 100, "train.flip": 0.5, "train.shift": [0, 6]}
+SCORES = {"masks.starts": TEN, "train.epochs": 100, "train.flip": 0.5, "train.shift": [0, 6]}
 PUBLISHED = {
-    "aqa7": {**EVERYWHERE, **SCORES, "normalize.length": 103, "train.score_range": "all"},
+    "aqa7": {**EVERYWHERE, **SCORES, "normalize.length": 103, "model.head": "usdl",
+             "train.score_range": "all"},
     "mtl_aqa": {**EVERYWHERE, **SCORES, "normalize.length": 109, "normalize.window": "tail",
-                "train.score_range": [0, 104.5]},
+                "model.head": "regression", "train.difficulty": True, "train.score_range": [0, 30]},
     "fr_fs": {**EVERYWHERE, "masks.starts": [0, 16, 32, 48, 64, 80, 87], "model.head": "classification",
               "train.epochs": 20, "normalize.length": 103},
 }  # fmt: skip

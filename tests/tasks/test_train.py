@@ -242,6 +242,31 @@ def test_scores_become_shares_of_their_actions_range_and_back(tmp_path: Path) ->
     np.testing.assert_allclose(segments, np.full((3, 2), 30.0))
 
 
+@pytest.mark.parametrize(
+    ("score_range", "difficulty", "told"),
+    [
+        ((0.0, 104.5), True, r"\[0, 104.5\] is one of final scores \(up to 102.6 here\).*executions.*up to 27 here"),
+        ((0.0, 30.0), False, r"leaves out the score of clip 'c19', 102.6; set it to a range"),
+        ((5.0, 104.5), False, r"leaves out the score of clip 'c0', 3.8"),
+        ((0.0, 25.0), True, r"leaves out the execution \(score / difficulty\) of clip 'c19', 27"),
+        ((0.0, 30.0), True, None),
+        ((0.0, 104.5), False, None),
+    ],
+)
+def test_a_range_that_cannot_be_right_is_refused(
+    score_range: tuple[float, float], difficulty: bool, told: str | None, tmp_path: Path
+) -> None:
+    """MTL-AQA's final scores reach 102.6 on the training split, and their executions 27, at a difficulty of 3.8."""
+    pack = tiny_pack(tmp_path / "p.h5", difficulty=lambda n: 3.8, score=lambda n: 3.8 if n == 0 else 102.6 * n / 19)
+    config = CONFIG.model_copy(update={"score_range": score_range, "difficulty": difficulty, "epochs": 1})
+    if told is None:
+        train(pack, MODEL, config, tmp_path)
+        return
+    with pytest.raises(ValueError, match=told) as caught:
+        train(pack, MODEL, config, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
 def test_one_score_for_all_does_not_divide_by_zero(tmp_path: Path) -> None:
     labels = PackReader(tiny_pack(tmp_path / "p.h5", score=lambda n: 7.0)).labels
     assert score_scale(labels, "all", with_difficulty=False).shares(labels.score).tolist() == [0.0] * 20

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights, fasterrcnn_resnet50_fpn
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 
 from data_catalog.media.video import read_frames
 from models.detectors import Detections, Detector, build_detector, detector_weights
@@ -20,11 +22,13 @@ from models.detectors.select import choose_athletes
 from models.detectors.yolo import YoloDetector, load_network, silence_ultralytics
 from models.weight_files import WeightsNotFound
 
+COCO = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+
 # ---- registry ----
 
 
 def test_unknown_detector_lists_the_known_ones() -> None:
-    known = "choose one of annotation, athlete-n, hog, nanodet, yolo"
+    known = "choose one of annotation, athlete-n, faster_rcnn, hog, nanodet, yolo"
     with pytest.raises(ValueError, match=f"there is no detector 'dpm'; {known}"):
         build_detector("dpm", weights=None)
 
@@ -142,6 +146,53 @@ def test_nanodet_refuses_other_networks(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"x\.onnx are not an ONNX network"):
         build_detector("nanodet", weights=tmp_path / "x.onnx")
+
+
+# ---- Faster R-CNN: torchvision's network with random weights ----
+
+
+@pytest.fixture(scope="module")
+def faster_rcnn_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict under torchvision's name for it, calm enough and fond enough of people that some are found."""
+    torch.manual_seed(0)
+    network = FasterRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None), 91)
+    for name, part in network.named_modules():
+        if name.endswith("bn3"):
+            part.weight.fill_(0.2)
+    network.roi_heads.box_predictor.cls_score.weight.data /= 100
+    network.roi_heads.box_predictor.cls_score.bias.data[1] = 3.0
+    folder = tmp_path_factory.mktemp("rcnn") / "checkpoints"
+    folder.mkdir()
+    path = folder / Path(COCO.url).name
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_faster_rcnn_boxes_are_torchvisions_own(faster_rcnn_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of frames of two sizes, against the network that torchvision itself builds when asked for its COCO weights."""
+    frames = [scene(), scene(200, 120)]
+    found = build_detector("faster_rcnn", weights=faster_rcnn_file, min_score=0.1).detect(frames)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(faster_rcnn_file.parent.parent))  # where it looks before it fetches
+    oracle = fasterrcnn_resnet50_fpn(weights=COCO, box_score_thresh=0.1).eval()
+    for frame, ours in zip(frames, found, strict=True):
+        with torch.inference_mode():
+            (theirs,) = oracle([COCO.transforms()(torch.from_numpy(frame).permute(2, 0, 1))])
+        people = theirs["labels"] == COCO.meta["categories"].index("person")
+        assert 0 < len(ours.scores) == int(people.sum())
+        order = np.lexsort((theirs["boxes"][people][:, 0], -theirs["scores"][people]))
+        np.testing.assert_allclose(ours.boxes, theirs["boxes"][people].numpy()[order], atol=1e-3)
+        np.testing.assert_allclose(ours.scores, theirs["scores"][people].numpy()[order], atol=1e-6)
+
+
+def test_faster_rcnn_refuses_other_files(faster_rcnn_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_bytes(b"nothing")
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
+    for name in ("x.pth", "other.pth"):
+        with pytest.raises(ValueError, match=name) as caught:
+            build_detector("faster_rcnn", weights=tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(WeightsNotFound, match="tubeflow weights pull fasterrcnn_coco"):
+        build_detector("faster_rcnn")
 
 
 # ---- yolo: networks with random weights, made from ultralytics' own architecture files ----
