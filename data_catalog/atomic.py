@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from data_catalog.locks import hold_lock, try_lock
+from data_catalog.plain_file import make_room
 
 
 @contextlib.contextmanager
@@ -30,6 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.fsync(lock.fileno())
+        make_room(path)
         os.replace(temporary, path)
         sync_folder(path.parent)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import re
@@ -18,9 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from data_catalog import notices
 from data_catalog.claims import Claims
 from data_catalog.datasets.records import ClipRecord, Listing, RejectedRow
+from data_catalog.errors import CatalogError as CatalogError
 from data_catalog.json_file import read_record, sealed, unsealed, write_record
+from data_catalog.plain_file import require_plain
 from data_catalog.store import ArtifactDamaged, Store
 from data_catalog.tables.edits import Edits, edited
 from data_catalog.tables.index import ArtifactIndex
@@ -36,12 +38,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 INFO, TABLE, REJECTS, EDITS_FILE = "dataset.json", "clips.parquet", "rejected.parquet", "edits.jsonl"
 
 
-class CatalogError(Exception):
-    """Something that the user can put right; the message is one plain sentence with the remedy."""
-
-
 class ClipTableLost(CatalogError):
-    """A dataset's clip table is missing or damaged; it can be read again from the dataset's own folder."""
+    """A table of a dataset, at `path`, is missing or damaged; the dataset's own folder can be read again."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        name = path.parent.name
+        remedy = f"run the tubeflow ingest of '{name}' again"
+        super().__init__(f"{what} of dataset '{name}' ({path}) is missing or damaged; {remedy}.")
+        self.path = path
 
 
 class Workspace:
@@ -64,9 +68,33 @@ class Workspace:
         self.notices: list[str] = []
 
     def notice(self, sentence: str) -> None:
-        """Say what was found damaged and mended in the catalog; who opened the workspace shows `notices`."""
-        logger.warning("%s", sentence)
-        self.notices.append(sentence)
+        """Say, once, what was found damaged and mended; who opened the workspace shows `notices`."""
+        if sentence not in self.notices:
+            logger.warning("%s", sentence)
+            notices.add(sentence)
+            self.notices.append(sentence)
+
+    def discard(self, problem: ArtifactDamaged) -> str:
+        """Remove an artifact that was found damaged by something that can't make it again.
+
+        Returns:
+            One sentence: what was wrong with it, and the command by which it is made again.
+        """
+        name = self.store.name_of(problem.path)
+        if name is None:
+            return str(problem)
+        row = self.index.rows.get(name)
+        try:
+            removed = self.store.remove_damaged(*name)
+            self.index.forget(*name)
+            self.index.save()
+        except OSError as exc:
+            return f"{problem.path} {problem.what}, and can't be removed ({exc.strerror}); delete it and run again."
+        if not removed:  # made again by another run meanwhile
+            return f"{problem.path} {problem.what}; it has been made again, try once more."
+        dataset = row.dataset if row is not None else "DATASET"
+        command = f"tubeflow run PRESET --dataset {dataset} --until {name[0]}"
+        return f"{problem.path} {problem.what}; it was removed, and is made again by: {command}"
 
     def __reduce__(self) -> tuple[type[Workspace], tuple[Path]]:
         return Workspace, (self.root,)  # locks and tables belong to a process; another one opens its own
@@ -102,6 +130,11 @@ class Workspace:
     def runs(self) -> Path:
         """Folder with one folder a run."""
         return self.root / "runs"
+
+    @property
+    def runs_lock(self) -> Path:
+        """The file by which runs that end at once take turns at writing their records."""
+        return self.catalog / "runs.lock"
 
     @property
     def weights(self) -> Path:
@@ -230,6 +263,7 @@ class Datasets:
     def _restored_info(self, path: Path) -> DatasetInfo:
         name = path.parent.name
         try:
+            require_plain(path.with_name(TABLE))
             copy = (pq.read_schema(path.with_name(TABLE)).metadata or {})[b"dataset"].decode()
             record = unsealed(path, copy)
             info = _info(record)
@@ -266,17 +300,15 @@ class Datasets:
         try:
             table = read_table(self.root / name / TABLE, CLIPS, columns)
         except (FileNotFoundError, ArtifactDamaged) as exc:
-            raise ClipTableLost(
-                f"The clip table of dataset '{name}' ({self.root / name / TABLE}) is missing or "
-                f"damaged; run the tubeflow ingest of '{name}' again."
-            ) from exc
+            raise ClipTableLost(self.root / name / TABLE, "The clip table") from exc
         if only is not None:
             table = table.filter(pc.is_in(table.column("clip_id"), pa.array(list(only), pa.string())))
         return edited(table, self.edits(name).read())
 
     def edits(self, name: str) -> Edits:
-        """The corrections that people made to a dataset's labels."""
-        return Edits(self.root / name / EDITS_FILE, self._notice)
+        """The corrections that people made to a dataset's labels; reading them raises EditsLost."""
+        head = self.root.parent / "edits" / f"{name}.json"  # elsewhere, so that it outlives the dataset's folder
+        return Edits(self.root / name / EDITS_FILE, self._notice, head)
 
     def bad(self, name: str) -> list[str]:
         """Ids of the clips that a person marked bad. Raises CatalogError, ClipTableLost."""
@@ -289,16 +321,18 @@ class Datasets:
         """How many clips a dataset has, from the table's footer alone. Raises CatalogError, ClipTableLost."""
         self.info(name)
         try:
+            require_plain(self.root / name / TABLE)
             return int(pq.read_metadata(self.root / name / TABLE).num_rows)
-        except (OSError, pa.ArrowException) as exc:
-            raise ClipTableLost(f"The clip table of dataset '{name}' is missing or damaged; ingest it again.") from exc
+        except (OSError, pa.ArrowException, ArtifactDamaged) as exc:
+            raise ClipTableLost(self.root / name / TABLE, "The clip table") from exc
 
     def rejected(self, name: str) -> list[RejectedRow]:
-        """Rows that ingest left out, with the reason; empty where that table is lost."""
-        with contextlib.suppress(FileNotFoundError, ArtifactDamaged):
+        """Rows that ingest left out, with the reason. Raises ClipTableLost."""
+        try:
             rows = read_table(self.root / name / REJECTS, REJECTED).to_pylist()
-            return [RejectedRow(**row) for row in rows]
-        return []
+        except (FileNotFoundError, ArtifactDamaged) as exc:
+            raise ClipTableLost(self.root / name / REJECTS, "The table of rows that were left out") from exc
+        return [RejectedRow(**row) for row in rows]
 
 
 def _info(record: Mapping[str, Any]) -> DatasetInfo:

@@ -1,4 +1,8 @@
-"""What can be wrong with a file that a user gave us."""
+"""What can be wrong with a file that a user gave us, or that a workspace keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
 
 
 class BadVideo(Exception):
@@ -13,6 +17,21 @@ class BadVideo(Exception):
         super().__init__(f"{reason} {remedy}")
         self.reason = reason
         self.remedy = remedy
+
+
+class ArtifactDamaged(Exception):
+    """A file of the workspace is there but not what was written; the message is one plain sentence."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path} {what}; it will be made again.")
+        self.path, self.what = path, what
+
+    def __reduce__(self) -> tuple[type[ArtifactDamaged], tuple[Path, str]]:
+        return type(self), (self.path, self.what)  # so that it comes back whole from another process
+
+
+class CatalogError(Exception):
+    """Something that the user can put right; the message is one plain sentence with the remedy."""
 
 
 class DatasetError(ValueError):

@@ -7,7 +7,6 @@ file that the store names for it has to be a plain file that lies inside the wor
 from __future__ import annotations
 
 import re
-import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.plain_file import require_plain
 from data_catalog.self_contained import open_self_contained
 from data_catalog.store import Artifact, ArtifactDamaged
 from data_catalog.tables.index import Record
@@ -47,11 +47,13 @@ def artifact_file(workspace: Workspace, stage: str, key: str) -> Path:
     record = find_record(workspace, stage, key)
     path = workspace.store.path(record.stage, record.key)
     try:
-        plain = stat.S_ISREG(path.lstat().st_mode)
+        require_plain(path)
         inside = path.resolve(strict=True).is_relative_to(workspace.store.root.resolve())
+    except ArtifactDamaged as exc:
+        raise NoArtifact(workspace.discard(exc)) from exc
     except (OSError, RuntimeError):
-        plain = inside = False
-    if not (plain and inside):
+        inside = False
+    if not inside:
         raise NoArtifact(f"The '{stage}' artifact is no longer there; run the dataset again.")
     return path
 
@@ -64,7 +66,7 @@ def read_artifact(workspace: Workspace, stage: str, key: str, names: Sequence[st
     except FileNotFoundError:
         raise NoArtifact(f"The '{stage}' artifact is no longer there; run the dataset again.") from None
     except ArtifactDamaged as exc:
-        raise NoArtifact(f"{exc} Run the dataset again.") from exc
+        raise NoArtifact(workspace.discard(exc)) from exc
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def open_artifact(workspace: Workspace, stage: str, key: str) -> Iterator[h5py.F
         with open_self_contained(path) as file:
             yield file
     except (OSError, KeyError) as exc:
-        raise NoArtifact(f"{path} can't be read; run the dataset again.") from exc
+        raise NoArtifact(workspace.discard(ArtifactDamaged(path, "can't be read"))) from exc
 
 
 class ClipFrames:

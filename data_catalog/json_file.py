@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_catalog.atomic import replacing
+from data_catalog.plain_file import read_plain
 from data_catalog.store import ArtifactDamaged
 
 
@@ -24,14 +26,27 @@ def write_record(path: Path, record: Mapping[str, object]) -> None:
     write_json(path, sealed(record))
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read what `write_record` wrote. Raises ArtifactDamaged, FileNotFoundError."""
+def read_record(path: Path, or_unsealed: bool = False) -> dict[str, Any]:
+    """Read what `write_record` wrote.
+
+    Args:
+        path: the file.
+        or_unsealed: accept an object without a digest, as versions before wrote it.
+
+    Raises:
+        ArtifactDamaged: it can't be read, or isn't what was written.
+        FileNotFoundError: it isn't there.
+    """
     try:
-        return unsealed(path, path.read_text())
-    except PermissionError as exc:
-        raise ArtifactDamaged(path, "can't be read: permission denied") from exc
+        text = read_plain(path).decode()
     except UnicodeDecodeError as exc:
         raise ArtifactDamaged(path, "is not text") from exc
+    if or_unsealed:
+        with contextlib.suppress(ValueError):
+            record = json.loads(text)
+            if isinstance(record, dict) and "sha256" not in record:
+                return record
+    return unsealed(path, text)
 
 
 def sealed(record: Mapping[str, object]) -> dict[str, object]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged
+from data_catalog.tables.runs import read_history, unreadable_run
 from data_catalog.tables.schemas import (
     ARTIFACTS,
     CLIPS,
@@ -138,7 +140,12 @@ def _rejected(workspace: Workspace) -> pa.Table:
 
 def _shared_content(workspace: Workspace) -> pa.Table:
     def read(name: str) -> pa.Table:
-        rows = read_shared_content(workspace.datasets.root / name)
+        try:
+            rows = read_shared_content(workspace.datasets.root / name)
+        except ArtifactDamaged as exc:
+            raise CatalogError(
+                f"{exc.path} {exc.what}; compare the splits again with: tubeflow datasets check {name}"
+            ) from exc
         return _table([asdict(row) for row in rows], SHARED_CONTENT)
 
     return _of_datasets(workspace, "shared_content", read)
@@ -168,11 +175,10 @@ def _quarantine(workspace: Workspace) -> pa.Table:
 
 def _runs(workspace: Workspace) -> pa.Table:
     rows = []
-    for path in sorted(workspace.runs.glob("*/run.json")):
-        try:
-            run = json.loads(path.read_text())
-        except (OSError, ValueError):  # a run that was killed while it wrote this; the other runs are of use
-            continue
+    history = read_history(workspace.runs)
+    for problem in history.damaged:
+        workspace.notice(unreadable_run(problem))
+    for run in history.records:
         nested = {name: json.dumps(run.get(name)) for name in ("stages", "metrics", "config")}
         rows.append({name: run.get(name) for name in RUNS.names} | nested)
     return _table(rows, RUNS)

@@ -26,23 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.atomic import sync_folder
+from data_catalog.errors import ArtifactDamaged as ArtifactDamaged
 from data_catalog.locks import hold_lock, try_lock
+from data_catalog.plain_file import clear, is_plain, make_room, open_plain, read_plain, require_plain
 from data_catalog.self_contained import NotSelfContained, open_self_contained
 
 USERBLOCK = 512
 MAGIC = "tubeflow-artifact 1"
 COORDINATES = "continuous pixels of the normalised frame: pixel i spans [i, i+1), origin top left, y down"
-
-
-class ArtifactDamaged(Exception):
-    """A file of the workspace is there but not what was written; the message is one plain sentence."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        super().__init__(f"{path} {what}; it will be made again.")
-        self.path, self.what = path, what
-
-    def __reduce__(self) -> tuple[type[ArtifactDamaged], tuple[Path, str]]:
-        return type(self), (self.path, self.what)  # so that it comes back whole from another process
 
 
 @dataclass(frozen=True)
@@ -109,16 +100,16 @@ class Store:
 
     def exists(self, stage: str, key: str) -> bool:
         """Whether the artifact's file is there; its content is not read."""
-        return self.path(stage, key).is_file()
+        return is_plain(self.path(stage, key))
 
     def scan(self, stage: str) -> dict[str, os.stat_result]:
-        """Every artifact of a stage with its stat, by key."""
+        """Everything that is in the place of an artifact of a stage, with its stat (of links themselves), by key."""
         found: dict[str, os.stat_result] = {}
         for folder in (self.root / stage).glob("??"):
             for entry in os.scandir(folder):
                 if entry.name.endswith(".h5"):
                     with contextlib.suppress(FileNotFoundError):  # removed by another process just now
-                        found[entry.name[:-3]] = entry.stat()
+                        found[entry.name[:-3]] = entry.stat(follow_symlinks=False)
         return found
 
     def write(
@@ -160,6 +151,7 @@ class Store:
     def _publish(self, lineage: Lineage, file: Path) -> Path:
         target = self.path(lineage.stage, lineage.key)
         target.parent.mkdir(parents=True, exist_ok=True)
+        make_room(target)
         os.replace(file, target)
         sync_folder(target.parent)
         return target
@@ -177,10 +169,7 @@ class Store:
             ArtifactDamaged: it is there and not what was written.
         """
         path = self.path(stage, key)
-        try:
-            data = path.read_bytes()
-        except PermissionError as exc:
-            raise ArtifactDamaged(path, "can't be read: permission denied") from exc
+        data = read_plain(path)
         check_bytes(path, data)
         with _readable(path), open_self_contained(io.BytesIO(data)) as file:
             attrs = dict(file.attrs)
@@ -206,8 +195,31 @@ class Store:
         return lineage
 
     def remove(self, stage: str, key: str) -> None:
-        """Delete the artifact if it is there. Raises OSError."""
-        self.path(stage, key).unlink(missing_ok=True)
+        """Delete the artifact if it is there, or what is in its place. Raises OSError."""
+        clear(self.path(stage, key))
+
+    def name_of(self, path: Path) -> tuple[str, str] | None:
+        """Stage and key of the artifact whose place is `path`; None where it is no artifact's."""
+        stage, key = path.parent.parent.name, path.stem
+        return (stage, key) if path == self.path(stage, key) else None
+
+    def remove_damaged(self, stage: str, key: str) -> bool:
+        """Delete an artifact unless it is whole: another run may have put a whole one there since it was read.
+
+        Returns:
+            Whether something was deleted.
+
+        Raises:
+            OSError: it can't be deleted.
+        """
+        try:
+            self.verify(stage, key)
+        except ArtifactDamaged:
+            self.remove(stage, key)
+            return True
+        except FileNotFoundError:
+            pass
+        return False
 
     def scratch(self, name: str) -> Path:
         """A path for a temporary file, in the locked folder of this process, on the store's own file system."""
@@ -357,17 +369,14 @@ def check_bytes(path: Path, data: bytes) -> None:
 
 def verify_file(path: Path) -> None:
     """As `check_bytes`, reading a file of any size in blocks. Raises ArtifactDamaged, FileNotFoundError."""
-    try:
-        with path.open("rb") as file:
-            expected, size = _promise(path, file.read(USERBLOCK))
-            found = os.fstat(file.fileno()).st_size - USERBLOCK
-            if found != size:
-                raise ArtifactDamaged(path, f"has {found} bytes of {size}")
-            digest = hashlib.sha256()
-            while block := file.read(1 << 22):
-                digest.update(block)
-    except PermissionError as exc:
-        raise ArtifactDamaged(path, "can't be read: permission denied") from exc
+    with open_plain(path) as file:
+        expected, size = _promise(path, file.read(USERBLOCK))
+        found = os.fstat(file.fileno()).st_size - USERBLOCK
+        if found != size:
+            raise ArtifactDamaged(path, f"has {found} bytes of {size}")
+        digest = hashlib.sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
     if digest.hexdigest() != expected:
         raise ArtifactDamaged(path, "doesn't match its checksum")
 
@@ -386,8 +395,7 @@ def read_lineage(path: Path) -> Lineage:
 
 def read_attributes(path: Path) -> dict[str, Any]:
     """The root attributes of an artifact file. Raises ArtifactDamaged, FileNotFoundError."""
-    if not path.is_file():
-        raise FileNotFoundError(path)
+    require_plain(path)
     with _readable(path, "has no readable lineage"), open_self_contained(path) as file:
         return dict(file.attrs)
 

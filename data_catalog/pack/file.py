@@ -16,6 +16,7 @@ time than the bytes that it saves. Nothing in the file depends on when, where or
 same clips, same bytes.
 """
 
+import errno
 import json
 import logging
 import os
@@ -30,6 +31,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.plain_file import require_plain
 from data_catalog.self_contained import NotSelfContained, open_self_contained
 from data_catalog.store import ArtifactDamaged, create_file
 
@@ -297,8 +299,13 @@ class PackReader:
 
     @contextmanager
     def _readable(self, part: str) -> Iterator[None]:
-        if not self.path.is_file():
-            raise FileNotFoundError(f"There is no pack {self.path}; run the pack stage first.")
+        try:
+            require_plain(self.path)
+        except FileNotFoundError:
+            sentence = "There is no pack; run the pack stage first"
+            raise FileNotFoundError(errno.ENOENT, sentence, str(self.path)) from None
+        except ArtifactDamaged as exc:
+            raise DamagedPack(self.path, exc.what) from exc
         try:
             yield
         except PermissionError:

@@ -2,10 +2,16 @@
 
 `edits.jsonl` is append-only, one sealed JSON object a line: who, when, which clip and field, old and new value. The
 clips of a dataset are its ingested table with the edits laid over it in order, so reading the dataset again keeps them.
+
+The lines are a chain: each carries the digest of all before it, and how many there are, with the digest of them all,
+is kept in another file (`catalog/edits/<dataset>.json`). So a line that is gone, changed or out of its place is
+noticed, and so is a file that was emptied, cut or deleted.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import logging
 import math
@@ -20,9 +26,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_catalog.datasets.records import SPLITS, ClipRecord
+from data_catalog.errors import CatalogError
 from data_catalog.foreign_text import has_control, visible
-from data_catalog.json_file import sealed, unsealed
+from data_catalog.json_file import read_record, sealed, unsealed, write_record
 from data_catalog.locks import locked
+from data_catalog.plain_file import read_plain
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import CLIPS, EDITED_CLIPS
 
@@ -48,25 +56,105 @@ class Edit:
     when: str
 
 
-class Edits:
-    """The corrections of one dataset."""
+class EditsLost(CatalogError):
+    """Corrections that were made are not there as they were made; going on would use the old labels."""
 
-    def __init__(self, path: Path, notice: Callable[[str], None] = logger.warning) -> None:
+
+@dataclass(frozen=True)
+class _Line:
+    """One whole line: its number from 1, its edit, its own digest, and the digest of all before it.
+
+    The last is None in lines of the version before.
+    """
+
+    number: int
+    edit: Edit
+    seal: str
+    before: str | None
+
+
+@dataclass(frozen=True)
+class _Head:
+    """How many whole lines there are, and the digest of them all."""
+
+    count: int = 0
+    chain: str = ""
+
+    def then(self, seal: str) -> _Head:
+        """With one more line."""
+        return _Head(self.count + 1, hashlib.sha256(f"{self.chain}{seal}".encode()).hexdigest())
+
+
+class Edits:
+    """The corrections of one dataset.
+
+    Args:
+        path: `edits.jsonl`.
+        notice: called with a sentence where something was found damaged that loses nothing.
+        head: the file that says how many edits there are; by default beside `path`.
+    """
+
+    def __init__(
+        self, path: Path, notice: Callable[[str], None] = logger.warning, head: Path | None = None
+    ) -> None:
         self._path = path
+        self._head = head or path.with_suffix(".head.json")
         self._notice = notice
 
     def read(self) -> list[Edit]:
-        """All edits, oldest first; a damaged line is reported by its number and left out."""
+        """All edits, oldest first.
+
+        A file of the version before, which has no count yet, gets one; what is damaged of it is reported by its line
+        and left out. So is a line that its writer did not finish: nobody was told that it was kept.
+
+        Raises:
+            EditsLost: the file isn't there any more, or a line is gone, changed or out of its place.
+        """
+        head = self._read_head()  # first: somebody may add a line meanwhile, and then counts it
+        lines = self._lines()
+        if head is None and lines:
+            if any(line.before is not None for line in lines):
+                self._notice(f"{self._head} was missing; it was made again for the {len(lines)} corrections there are.")
+            with contextlib.suppress(OSError):  # a workspace that may only be read
+                self._write_head(_head_of(lines))
+        self._check(lines, head)
+        return [line.edit for line in lines]
+
+    def _check(self, lines: Sequence[_Line], head: _Head | None) -> _Head:
+        """The head as the lines say it; they may be ahead of it, where a writer was killed before counting them."""
+        if head is None:
+            return _head_of(lines)
+        if len(lines) < head.count:
+            there = f"{len(lines)} of the {head.count}" if lines else f"none of the {head.count}"
+            raise self._lost(f"{there} corrections that were made can be read")
+        if _head_of(lines[: head.count]) != head:
+            raise self._lost("its lines are not those that were written")
+        for line in lines[head.count :]:
+            if line.before not in (head.chain, None):
+                raise self._lost(f"line {line.number} is out of its place")
+            head = head.then(line.seal)
+        return head
+
+    def _lost(self, what: str) -> EditsLost:
+        return EditsLost(
+            f"Corrections of labels are lost: {self._path} is damaged, {what}; put the file back from a backup, or "
+            f"delete {self._head} to go on with the corrections that can be read, and set the others again."
+        )
+
+    def _lines(self) -> list[_Line]:
+        """The whole lines; damaged ones are reported and left out."""
         try:
-            lines = self._path.read_bytes().split(b"\n")
+            content = read_plain(self._path)
         except FileNotFoundError:
             return []
+        except ArtifactDamaged as exc:
+            raise self._lost(f"it {exc.what}") from exc
         found, damaged = [], []
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
+        for number, text in enumerate(content.split(b"\n"), start=1):
+            if not text.strip():
                 continue
             try:
-                found.append(self._parse(line))
+                found.append(self._parse(number, text))
             except ArtifactDamaged:
                 damaged.append(str(number))
         if damaged:
@@ -77,23 +165,49 @@ class Edits:
             )
         return found
 
-    def _parse(self, line: bytes) -> Edit:
+    def _parse(self, number: int, text: bytes) -> _Line:
         try:
-            record = unsealed(self._path, line.decode())
-            return Edit(**{item.name: record[item.name] for item in fields(Edit)})
+            record = unsealed(self._path, text.decode())
+            edit = Edit(**{item.name: record[item.name] for item in fields(Edit)})
+            return _Line(number, edit, json.loads(text)["sha256"], record.get("before"))
         except (UnicodeDecodeError, KeyError) as exc:
             raise ArtifactDamaged(self._path, "is damaged") from exc
 
+    def _read_head(self) -> _Head | None:
+        try:
+            record = read_record(self._head)
+            return _Head(int(record["count"]), str(record["chain"]))
+        except FileNotFoundError:
+            return None
+        except (ArtifactDamaged, KeyError, ValueError, TypeError):
+            return None  # `read` makes it again, and says so
+
+    def _write_head(self, head: _Head) -> None:
+        write_record(self._head, asdict(head))
+
     def append(self, edits: Sequence[Edit]) -> None:
-        """Add edits at the end, synced; several processes may do so at once. Raises OSError."""
-        text = b"".join(json.dumps(sealed(asdict(edit)), allow_nan=False).encode() + b"\n" for edit in edits)
+        """Add edits at the end, synced; several processes may do so at once. Raises OSError, EditsLost."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(Path(f"{self._path}.lock")), self._path.open("ab+") as file:
-            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                text = b"\n" + text  # a writer was killed inside its line; ours begins a new one
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with locked(Path(f"{self._path}.lock")):
+            head = self._read_head()
+            head = self._check(self._lines(), head)
+            with self._path.open("ab+") as file:
+                if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                    file.write(b"\n")  # a writer was killed inside its line; ours begins a new one
+                for edit in edits:
+                    record = sealed({**asdict(edit), "before": head.chain})
+                    file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+                    head = head.then(str(record["sha256"]))
+                file.flush()
+                os.fsync(file.fileno())
+            self._write_head(head)
+
+
+def _head_of(lines: Sequence[_Line]) -> _Head:
+    head = _Head()
+    for line in lines:
+        head = head.then(line.seal)
+    return head
 
 
 def edited(table: pa.Table, edits: Sequence[Edit]) -> pa.Table:

@@ -142,11 +142,13 @@ class ArtifactIndex:
     def _examine(self, stage: str, key: str) -> ArtifactDamaged | None:
         path = self._store.path(stage, key)
         try:
-            stat = path.stat()  # before the bytes: a change meanwhile will not match it
+            stat = path.lstat()  # before the bytes: a change meanwhile will not match it
             self.add(record_of(self._store.verify(stage, key), stat))
         except FileNotFoundError:
             return ArtifactDamaged(path, "vanished while it was read")
         except ArtifactDamaged as problem:
+            if (stage, key) in self.rows:  # its stat may be the one that was seen when it was whole
+                self.forget(stage, key)
             return problem
         return None
 

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_catalog.json_file import read_record, write_record
+from data_catalog.plain_file import clear
 from data_catalog.store import ArtifactDamaged
 
 logger = logging.getLogger(__name__)
@@ -57,13 +58,15 @@ class Quarantine:
         """The row of a key; None where there is none or its file is damaged (then the clip is tried again)."""
         try:
             row = QuarantineRow(**read_record(self._path(stage, key)))
+            if (row.stage, row.key) == (stage, key):
+                return row
         except FileNotFoundError:
             return None
         except (ArtifactDamaged, TypeError):
-            self._notice(f"The quarantine row {self._path(stage, key)} is damaged; its clip is tried again.")
-            self.remove(stage, key)
-            return None
-        return row if (row.stage, row.key) == (stage, key) else None
+            pass
+        self._notice(f"The quarantine row {self._path(stage, key)} is damaged; its clip is tried again.")
+        self.remove(stage, key)
+        return None
 
     def rows(self) -> list[QuarantineRow]:
         """Every row, of every dataset and stage, by stage and key."""
@@ -72,4 +75,4 @@ class Quarantine:
 
     def remove(self, stage: str, key: str) -> None:
         """Forget one entry if it is there. Raises OSError."""
-        self._path(stage, key).unlink(missing_ok=True)
+        clear(self._path(stage, key))

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_catalog.atomic import replacing
+from data_catalog.plain_file import require_plain
 from data_catalog.store import ArtifactDamaged
 
 DIGESTS = b"column_sha256"
@@ -227,8 +228,7 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
         FileNotFoundError: there is no such table.
         ArtifactDamaged: it can't be read, has other columns, or doesn't hold what was written.
     """
-    if not path.is_file():
-        raise FileNotFoundError(path)
+    require_plain(path)
     try:
         wanted = pa.schema([schema.field(name) for name in columns]) if columns is not None else schema
         table = pq.read_table(path, columns=wanted.names, page_checksum_verification=True, memory_map=False)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import SHARED_CONTENT, read_table, write_table
 
 FILE = "shared_content.parquet"
@@ -46,8 +45,8 @@ def write_shared_content(folder: Path, rows: Sequence[SharedContent]) -> None:
 
 
 def read_shared_content(folder: Path) -> list[SharedContent]:
-    """What was found; empty where nobody compared the splits, or the table is damaged (comparing makes it again)."""
+    """What was found; empty where nobody compared the splits. Raises ArtifactDamaged: comparing makes it again."""
     try:
         return [SharedContent(**row) for row in read_table(folder / FILE, SHARED_CONTENT).to_pylist()]
-    except (FileNotFoundError, ArtifactDamaged):
+    except FileNotFoundError:
         return []

@@ -69,4 +69,4 @@ def labels_history(
     if as_json:
         typer.echo(json.dumps(list(map(dataclasses.asdict, rows))))
         return
-    print_history(rows, opened.notices)
+    print_history(rows)

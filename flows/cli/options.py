@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
 
-from data_catalog.catalog import CatalogError
+from data_catalog import notices
+from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.errors import os_sentence
 from data_catalog.foreign_text import visible
+from data_catalog.store import ArtifactDamaged
 from data_catalog.weights.registry import WeightsError
 from flows.config import ConfigError
 from flows.console import err, sentence
@@ -43,15 +45,31 @@ NO_CLIPS: list[str] = []
 
 
 def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what a user can put right into one sentence and exit status 2, without a traceback."""
+    """Turn what a user can put right into one sentence and exit status 2, without a traceback.
+
+    Whatever the command found damaged and mended is said on the error stream when it ends.
+    """
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        notices.take()  # of an earlier command of this process
         try:
             command(*args, **kwargs)
+            _say(notices.take())
+        except ArtifactDamaged as exc:
+            where = kwargs.get("workspace")
+            text = Workspace(where).discard(exc) if isinstance(where, Path) else str(exc)
+            _say([*notices.take(), text])
+            raise typer.Exit(2) from None
         except (CatalogError, ConfigError, WeightsError, OSError) as exc:
             text = os_sentence(exc) if isinstance(exc, OSError) else sentence(str(exc))
-            err.print("\n".join(map(visible, text.split("\n"))), markup=False, soft_wrap=True)
+            notices.told([str(exc)])
+            _say([*notices.take(), *text.split("\n")])
             raise typer.Exit(2) from None
 
     return run
+
+
+def _say(sentences: Iterable[str]) -> None:
+    for one in sentences:
+        err.print(visible(one), markup=False, soft_wrap=True)

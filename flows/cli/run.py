@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from data_catalog import notices
 from data_catalog.catalog import Workspace
 from flows.cli.local import run_pipeline
 from flows.cli.options import (
@@ -82,6 +84,7 @@ def run_command(
 
 def finish(summary: RunSummary, strict: bool, as_json: bool) -> None:
     """Print the summary; exit 1 where nothing is left, or `strict` was asked and a clip failed or is suspicious."""
+    notices.told(summary.notes)
     if as_json:
         typer.echo(json.dumps(summary.as_json()))
     else:
@@ -115,11 +118,14 @@ def plan_command(
     opened = Workspace(workspace)
     planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
     planned = make_plan(planner, config, selected)
+    if any(plan.damaged for plan in planned.values()):
+        with contextlib.suppress(OSError):  # a workspace that may only be read
+            opened.index.save()  # so that nobody trusts the stat of what is damaged
     plans: dict[str, StagePlan] = {name: planned[name] for name in selected}
     if as_json:
         typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
         return
-    print_plan(plans, [*left_out(opened, dataset), *opened.notices])
+    print_plan(plans, left_out(opened, dataset))
 
 
 @app.command("demo")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data_catalog.catalog import CatalogError, ClipTableLost, Workspace
-from data_catalog.datasets.records import ClipRecord
+from data_catalog.datasets.records import ClipRecord, RejectedRow
 from data_catalog.query import select_clips
 from data_catalog.suggest import nearest
 from flows.datasets.ingest import ingest_again
@@ -78,6 +78,11 @@ def clip_count(workspace: Workspace, dataset: str) -> int:
     return _with_reingest(workspace, dataset, lambda: workspace.datasets.count(dataset))
 
 
+def rejected_rows(workspace: Workspace, dataset: str) -> list[RejectedRow]:
+    """Rows that ingest left out, with the reason. Raises CatalogError."""
+    return _with_reingest(workspace, dataset, lambda: workspace.datasets.rejected(dataset))
+
+
 def left_out(workspace: Workspace, dataset: str) -> list[str]:
     """One sentence where clips are marked bad. Raises CatalogError."""
     bad = _with_reingest(workspace, dataset, lambda: workspace.datasets.bad(dataset))
@@ -92,6 +97,6 @@ def _with_reingest(workspace: Workspace, dataset: str, read: Callable[[], T]) ->
     """Read from the clip table; where that is lost, from the dataset's own folder."""
     try:
         return read()
-    except ClipTableLost:
-        ingest_again(workspace, dataset)
+    except ClipTableLost as exc:
+        ingest_again(workspace, dataset, exc.path)
         return read()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from data_catalog.catalog import TABLE, CatalogError, DatasetInfo, Workspace
+from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import DatasetError, build_adapter
 from data_catalog.datasets.records import Check, ClipRecord, Listing
 from data_catalog.tables.edits import edit_warnings
@@ -67,14 +67,13 @@ def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Pa
     return listing
 
 
-def ingest_again(workspace: Workspace, name: str) -> list[ClipRecord]:
-    """Read a dataset whose clip table was lost from its own folder again, as it was ingested, and say so.
+def ingest_again(workspace: Workspace, name: str, table: Path) -> list[ClipRecord]:
+    """Read a dataset one of whose tables, `table`, was lost from its own folder again, as it was ingested, and say so.
 
     Raises:
         CatalogError: its folder can't be read either.
     """
     info = workspace.datasets.info(name)
-    table = workspace.datasets.root / name / TABLE
     labels = info.options.get("labels")
     try:
         listing = ingest(workspace, name, info.adapter, Path(info.root), Path(labels) if labels else None)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.layouts import abridge
+from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.shared_content import SharedContent, read_shared_content, write_shared_content
 from flows.datasets.clips import dataset_clips
 from tasks.assessment.shared_content import find_shared_content
@@ -64,7 +65,11 @@ def known_remark(workspace: Workspace, dataset: str) -> str | None:
     Raises:
         CatalogError: the workspace has no such dataset.
     """
-    rows = read_shared_content(workspace.datasets.root / dataset)
+    try:
+        rows = read_shared_content(workspace.datasets.root / dataset)
+    except ArtifactDamaged as exc:
+        rows = list(compare_splits(workspace, dataset, MOST_AT_INGEST).rows)
+        workspace.notice(f"{exc.path} {exc.what}; the splits were compared again.")
     if not rows:
         return None
     ids = {clip_id for row in rows for clip_id in (row.first, row.second)}

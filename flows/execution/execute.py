@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
+from data_catalog.errors import os_sentence
 from data_catalog.locks import notices as lock_notices
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig, config_text
 from flows.datasets.clips import left_out, wanted_clips
+from flows.execution.mending import Mending
 from flows.execution.run_options import RunOptions
-from flows.execution.scheduler import collect, make_shards, run_clip_stages, submit_shard
+from flows.execution.scheduler import make_shards, run_clip_stages
 from flows.execution.task_runners import ShardRunner, task_runner, worker_count
 from flows.runs.against_truth import against_truth
-from flows.runs.quality import Judgement, judge_tubes, worst_first
+from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips
 from tasks.assessment.truth_figures import TruthFigures, means
+from tasks.assessment.tube_checks import QualityConfig
 from tasks.engine import progress
+from tasks.engine.failures import lost_artifact
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import Planner, StagePlan, resolve_sources
 from tasks.engine.run import ShardReport
@@ -45,6 +50,7 @@ class _Run:
     shard_clips: int | None
     selected: Sequence[str]
     summary: RunSummary
+    mending: Mending
 
     def count(self, report: ShardReport) -> None:
         """Into the run's table, and its artifacts into the index."""
@@ -90,24 +96,33 @@ def execute(
     try:
         with runner or task_runner(config.engine) as started_runner:
             workers, shard_clips = worker_count(config.engine), config.engine.shard_clips
-            run = _Run(planner, plans, context, started_runner, workers, shard_clips, selected, summary)
+            mending = Mending(plans, context, started_runner, summary)
+            run = _Run(planner, plans, context, started_runner, workers, shard_clips, selected, summary, mending)
+            _make_again_what_is_not_selected(run, plans.values())
             failed = _run_clips(run)
-            judged = judge_tubes(workspace, plans, config.quality, workers if selected_tubes else 0, _measured_so_far)
-            _enter(judged, summary)
+            _judge_tubes(run, config.quality, workers if selected_tubes else 0)
             _run_dataset_stages(run, failed)
+            truth = _compare_with_truth(run)
+            _read_evaluation(run)
+            _write_record(run, config, time.perf_counter() - started)
+            if _write_report(run, truth, config_text(config)):
+                _write_record(run, config, time.perf_counter() - started)
     finally:
         workspace.index.save()
         workspace.store.close()
         workspace.claims.sweep()
         workspace.store.sweep()  # the folders of worker processes, which have ended
-    summary.notes += [*workspace.notices, *lock_notices()]
-    summary.seconds = time.perf_counter() - started
     summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
-    truth = _compare_tubes(workspace, summary, plans)
-    if "evaluate" in selected and "evaluate" in summary.stages:
-        _report(workspace, summary, plans, truth, config_text(config))
-    write_record(workspace, summary, config, plans, selected)
     return summary
+
+
+def _write_record(run: _Run, config: PipelineConfig, seconds: float) -> None:
+    """Keep what the run did, with what it found damaged and mended in the catalog."""
+    workspace, summary = run.context.workspace, run.summary
+    run.mending.count()
+    summary.seconds = seconds
+    summary.notes += [notice for notice in (*workspace.notices, *lock_notices()) if notice not in summary.notes]
+    write_record(workspace, summary, config, run.plans, run.selected)
 
 
 def _processor_seconds() -> float:
@@ -121,21 +136,20 @@ def _report_damage(
 ) -> None:
     """Say which artifacts are damaged, and remove those that this run makes again."""
     for name, plan in plans.items():
-        for problem in plan.damaged:
-            summary.notes.append(str(problem))
-            logger.warning("%s", problem)
-            if name in selected:
-                _remove_if_damaged(store, name, problem.path.stem)
+        for problem in plan.damaged if name in selected else ():
+            if str(problem) not in summary.notes:
+                summary.notes.append(str(problem))
+                logger.warning("%s", problem)
+                store.remove_damaged(name, problem.path.stem)
 
 
-def _remove_if_damaged(store: Store, stage: str, key: str) -> None:
-    """Look once more: another run may have put a whole one there since."""
-    try:
-        store.verify(stage, key)
-    except ArtifactDamaged:
-        store.remove(stage, key)
-    except FileNotFoundError:
-        pass
+def _make_again_what_is_not_selected(run: _Run, plans: Iterable[StagePlan]) -> None:
+    """Damaged artifacts of stages that this run wasn't asked for, so that those that it was asked for find them."""
+    for plan in plans:
+        for problem in plan.damaged if plan.stage.name not in run.selected else ():
+            lost = lost_artifact(run.context.workspace, problem)
+            if lost is not None:
+                run.mending.restore(lost)
 
 
 def _run_clips(run: _Run) -> set[str]:
@@ -150,6 +164,7 @@ def _run_clips(run: _Run) -> set[str]:
         run.summary.quarantined += rows
         progress.report(plan.stage.name, 0, len(mine))
     if not chosen:
+        run.mending.count()
         return set()
     shards = make_shards(chosen, clips, run.workers, run.shard_clips)
     done: dict[str, int] = {}
@@ -159,8 +174,13 @@ def _run_clips(run: _Run) -> set[str]:
         progress.report(stage, done[stage], None)
 
     reports = run_clip_stages(chosen, shards, run.context, run.runner, run.workers + 1, advance)
+    while again := run.mending.take_restored(reports):
+        for level, plan in enumerate(chosen):
+            shards = make_shards(chosen[level:], again.get(plan.stage.name, []), run.workers, run.shard_clips)
+            reports += run_clip_stages(chosen[level:], shards, run.context, run.runner, run.workers + 1, advance)
     for report in reports:
         run.count(report)
+    run.mending.count()
     return {clip for report in reports for clip in report.failed}
 
 
@@ -168,8 +188,16 @@ def _measured_so_far(done: int, total: int) -> None:
     progress.report("quality", done, total)
 
 
-def _enter(judged: Judgement, summary: RunSummary) -> None:
-    """Which tubes are to be looked at, into the run's summary."""
+def _judge_tubes(run: _Run, config: QualityConfig, workers: int) -> None:
+    """Which tubes are to be looked at, into the run's summary; with `workers`, those not measured yet are measured."""
+    workspace, summary = run.context.workspace, run.summary
+    try:
+        judged = run.mending.reading(
+            lambda: judge_tubes(workspace, run.plans, config, workers, _measured_so_far)
+        )
+    except (ArtifactDamaged, FileNotFoundError) as exc:
+        judged = judge_tubes(workspace, run.plans, config)
+        summary.notes.append(f"Some tubes could not be judged: {_what_failed(exc)}.")
     summary.notes += judged.notes
     summary.judged = len(judged.rows)
     summary.suspicious = judged.suspicious
@@ -192,6 +220,7 @@ def _run_dataset_stages(run: _Run, failed: set[str]) -> None:
         plan = planner.dataset_stage(stage, plans[stage.name].config, plans, frozenset(failed))
         plans[stage.name] = plan
         if stage.name not in run.selected:
+            _make_again_what_is_not_selected(run, [plan])
             continue
         # Its key may be another one than planned before, without the clips that failed meanwhile.
         _report_damage(planner.workspace.store, {stage.name: plan}, run.selected, summary)
@@ -204,8 +233,7 @@ def _run_dataset_stages(run: _Run, failed: set[str]) -> None:
             summary.notes.append(f"{stage.name} was not run: {reason}.")
             break
         progress.report(stage.name, 0, 1)
-        future = submit_shard(plan, [job], planner.dataset, run.context, run.runner)
-        report = collect(stage.name, [job], future)
+        report = run.mending.run(plan, job)
         run.count(report)
         progress.report(stage.name, 1, 1)
         if report.failed:
@@ -217,28 +245,69 @@ def _parents_there(workspace: Workspace, parent: StagePlan, job: Job, name: str)
     return all(workspace.store.exists(parent.stage.name, key) for key in keys)
 
 
-def _compare_tubes(
-    workspace: Workspace, summary: RunSummary, plans: dict[str, StagePlan]
-) -> dict[str, TruthFigures]:
+def _compare_with_truth(run: _Run) -> Mapping[str, TruthFigures]:
     """Compare the tubes with the ground truth, where there is one, and enter the means in the summary."""
-    noticed = len(workspace.notices)
-    truth = against_truth(workspace, summary.dataset, plans)
-    summary.notes += workspace.notices[noticed:]
+    summary = run.summary
+    try:
+        truth = run.mending.reading(partial(against_truth, run.context.workspace, summary.dataset, run.plans))
+    except (ArtifactDamaged, FileNotFoundError) as exc:
+        summary.notes.append(f"The tubes could not be compared with the truth: {_what_failed(exc)}.")
+        return {}
     summary.truth = means(list(truth.values())) if truth else None
     return truth
 
 
-def _report(
-    workspace: Workspace,
-    summary: RunSummary,
-    plans: dict[str, StagePlan],
-    truth: dict[str, TruthFigures],
-    settings: str,
-) -> None:
-    """Write the report of a run that evaluated a network."""
-    # Loads torch, seconds that a run without an evaluation doesn't need.
-    from flows.report.build import write_report
+def _evaluated(run: _Run) -> bool:
+    """Whether the run was to evaluate, and the evaluation is there."""
+    job = run.plans["evaluate"].jobs.get("") if "evaluate" in run.plans else None
+    done = "evaluate" in run.selected and "evaluate" in run.summary.stages
+    return done and job is not None and run.context.workspace.store.exists("evaluate", job.key)
 
+
+def _read_evaluation(run: _Run) -> None:
+    """Write predictions and metrics into the run's folder, and enter the metrics in the summary."""
+    if not _evaluated(run):
+        return
+    # Loads pandas and Matplotlib, seconds that a run without an evaluation doesn't need.
+    from flows.report.build import write_results
+
+    workspace, summary = run.context.workspace, run.summary
     folder = workspace.runs / summary.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    write_report(folder, workspace, summary, plans, truth, settings)
+    try:
+        run.mending.reading(partial(write_results, folder, workspace, summary, run.plans))
+    except (ArtifactDamaged, FileNotFoundError) as exc:
+        summary.notes.append(f"The evaluation could not be read: {_what_failed(exc)}. Run again.")
+
+
+def _write_report(run: _Run, truth: Mapping[str, TruthFigures], settings: str) -> bool:
+    """Write the report of an evaluation; one that can't be written is said and takes nothing else with it.
+
+    Returns:
+        Whether the summary says anything new.
+    """
+    summary = run.summary
+    if not summary.metrics:
+        return False
+    from flows.report.build import write_report  # as above
+
+    folder = run.context.workspace.runs / summary.run_id
+    report = partial(write_report, folder, run.context.workspace, summary, run.plans, truth, settings)
+    try:
+        run.mending.reading(report)
+    except Exception as exc:  # whatever a drawing library raises: the run and its figures stand
+        logger.debug("The report of %s", summary.run_id, exc_info=exc)
+        summary.notes.append(
+            f"The report could not be written: {_what_failed(exc)}. The run's figures are kept in {folder}; "
+            "run the same again for a report."
+        )
+    return True
+
+
+def _what_failed(exc: Exception) -> str:
+    """Without a full stop."""
+    if isinstance(exc, ArtifactDamaged):
+        return f"{exc.path} {exc.what}"
+    if isinstance(exc, OSError):
+        return os_sentence(exc).rstrip(".")
+    return f"{type(exc).__name__}: {exc}".rstrip(".")

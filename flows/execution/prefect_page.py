@@ -111,8 +111,11 @@ def read_tube(workspace: Workspace, row: TubeQuality, score: float | None) -> Cl
     try:
         track, masks = store.read("track", row.track_key), store.read("masks", row.masks_key)
         source = store.read("normalize", track.lineage.parents["normalize"])
-    except (FileNotFoundError, ArtifactDamaged) as exc:
+    except FileNotFoundError as exc:
         logger.warning("the tube of clip '%s' is not drawn: %s", row.clip_id, exc)
+        return None
+    except ArtifactDamaged as exc:
+        workspace.notice(workspace.discard(exc))
         return None
     settings = masks.lineage.config["masks"]
     found = {"normalize": source, "track": track, "masks": masks}

@@ -12,11 +12,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from pydantic import JsonValue
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.json_file import read_record
+from data_catalog.store import ArtifactDamaged
 from flows.runs.finished import FinishedRun, find_run
 
 if TYPE_CHECKING:
@@ -93,18 +95,22 @@ class Contender:
 
 
 def experiment_records(workspace: Workspace) -> list[ExperimentRecord]:
-    """All experiments of a workspace, oldest first; one whose record is unreadable is left out."""
-    records = []
+    """All experiments of a workspace, oldest first. Raises CatalogError where a record can't be read."""
+    records: list[ExperimentRecord] = []
     for path in sorted(workspace.runs.glob(f"*/{RECORD}")):
         try:
-            records.append(json.loads(path.read_text()))
-        except (OSError, ValueError):
-            continue
+            records.append(cast(ExperimentRecord, read_record(path, or_unsealed=True)))
+        except (FileNotFoundError, ArtifactDamaged) as exc:
+            what = exc.what if isinstance(exc, ArtifactDamaged) else "is gone"
+            raise CatalogError(
+                f"{path} {what}, so it isn't known which runs belong together: put it back from a backup, or delete "
+                f"{path.parent} and run the experiment again."
+            ) from exc
     return records
 
 
 def experiment_runs(workspace: Workspace) -> list[set[str]]:
-    """The runs of each experiment, which belong together."""
+    """The runs of each experiment, which belong together. Raises CatalogError."""
     return [{cell["run_id"] for cell in one["cells"] if cell["run_id"]} for one in experiment_records(workspace)]
 
 

@@ -17,7 +17,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.json_file import write_json
+from data_catalog.json_file import write_record
 from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config, not_yaml
 from flows.console import err
 from flows.datasets.clips import dataset_clips
@@ -226,7 +226,7 @@ def _contenders(workspace: Workspace, experiment_id: str) -> list[Contender]:
 def _write(workspace: Workspace, record: ExperimentRecord) -> None:
     path = record_path(workspace, record["experiment_id"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+    write_record(path, record)
 
 
 def summarise(contenders: Sequence[Contender]) -> list[Row]:

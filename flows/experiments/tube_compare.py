@@ -68,7 +68,10 @@ def read_tubes(workspace: Workspace, runs: tuple[FinishedRun, FinishedRun], clip
             quads.append(workspace.store.read("track", run.keys["track"][clip], ["quads"]).arrays["quads"])
             mask = workspace.store.read("masks", run.keys["masks"][clip], ["mask"]).arrays["mask"]
             sizes.append(int(np.count_nonzero(mask)))
-    except (KeyError, FileNotFoundError, ArtifactDamaged):
+    except (KeyError, FileNotFoundError):
+        return None
+    except ArtifactDamaged as exc:
+        workspace.notice(workspace.discard(exc))
         return None
     if quads[0].shape != quads[1].shape:
         return None
@@ -85,6 +88,9 @@ def read_tubes(workspace: Workspace, runs: tuple[FinishedRun, FinishedRun], clip
 def _truth(workspace: Workspace, run: FinishedRun, clip: str) -> NDArray[np.floating] | None:
     try:
         source = workspace.store.read("normalize", run.keys["normalize"][clip], ["source_index"])
-    except (KeyError, FileNotFoundError, ArtifactDamaged):
+    except (KeyError, FileNotFoundError):
+        return None
+    except ArtifactDamaged as exc:
+        workspace.notice(workspace.discard(exc))
         return None
     return true_quads(workspace, run.dataset, clip, source.arrays["source_index"], source.attrs)

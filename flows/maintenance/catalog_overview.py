@@ -12,6 +12,7 @@ import pyarrow as pa
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.query import TABLES
 from data_catalog.suggest import nearest
+from flows.datasets.clips import rejected_rows
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _counts(workspace: Workspace, name: str) -> DatasetCounts:
         root=info.root,
         clips=len(table),
         splits={row["values"]: row["counts"] for row in table.column("split").value_counts().to_pylist()},
-        rejected=len(workspace.datasets.rejected(name)),
+        rejected=len(rejected_rows(workspace, name)),
         edits=len(workspace.datasets.edits(name).read()),
         bad=sum(table.column("bad").to_pylist()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,14 +25,14 @@ def find_artifacts(workspace: Workspace, name: str) -> list[Lineage]:
         return [_read(path)]
     by_key = sorted(workspace.artifacts.glob(f"*/{name[:2]}/{name}*.h5")) if _is_hex(name) else []
     if by_key:
-        return [_read(path) for path in by_key]
+        return [_read(path, workspace) for path in by_key]
     dataset = dataset_of(workspace, name)
     clips = [clip for clip in dataset_clips(workspace, dataset) if clip.clip_id == name]
     config = last_config(workspace, dataset)
     plans = Planner(workspace, dataset, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
     for stage in reversed(CLIP_STAGES):
         if name in plans[stage.name].hits:
-            return [_read(workspace.store.path(stage.name, plans[stage.name].jobs[name].key))]
+            return [_read(workspace.store.path(stage.name, plans[stage.name].jobs[name].key), workspace)]
     raise CatalogError(f"Clip '{name}' has no artifact yet; run: tubeflow run … --dataset {dataset}")
 
 
@@ -39,10 +40,13 @@ def _is_hex(text: str) -> bool:
     return len(text) >= 6 and all(letter in "0123456789abcdef" for letter in text)
 
 
-def _read(path: Path) -> Lineage:
+def _read(path: Path, workspace: Workspace | None = None) -> Lineage:
+    """The lineage of a file; one of the workspace's artifacts that is damaged is removed, to be made again."""
     try:
         return read_lineage(path)
     except ArtifactDamaged as exc:
+        if workspace is not None and workspace.store.name_of(path) is not None:
+            raise CatalogError(workspace.discard(exc)) from exc
         raise CatalogError(f"{path} is damaged or no artifact; give an artifact's path or key, or a clip_id") from exc
 
 
@@ -55,9 +59,9 @@ def chain(workspace: Workspace, lineage: Lineage) -> Iterator[Lineage]:
         yield current
         for stage, key in current.parents.items():
             path = workspace.store.path(stage, key)
-            if key not in seen and path.is_file():
+            if key not in seen and os.path.lexists(path):
                 seen.add(key)
-                waiting.append(_read(path))
+                waiting.append(_read(path, workspace))
 
 
 def explain(workspace: Workspace, name: str) -> list[list[Lineage]]:

@@ -17,9 +17,9 @@ from typing import TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
-from data_catalog.tables.schemas import REFERENCES, read_table
+from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.experiments.contenders import experiment_runs
-from flows.runs.record import RunRecord, read_runs
+from flows.runs.record import RunRecord, read_all_runs
 from flows.stages import STAGE_NAMES
 
 GRACE_HOURS = 24.0
@@ -52,13 +52,13 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
     """For every run, oldest first, the (stage, key) of the artifacts that it stands on.
 
     Raises:
-        CatalogError: the list of a run can't be read; its artifacts would be taken for unused ones.
+        CatalogError: the record or the list of a run can't be read; its artifacts would be taken for unused ones.
     """
     found = {}
-    for run in read_runs(workspace):
+    for run in read_all_runs(workspace):
         folder = workspace.runs / run.run_id
         try:
-            table = read_table(folder / "references.parquet", REFERENCES).to_pydict()
+            table = read_references(folder, run.files.get(REFERENCES_FILE)).to_pydict()
         except (FileNotFoundError, ArtifactDamaged) as exc:
             raise CatalogError(
                 f"Run {run.run_id} has no readable list of the artifacts that it stands on, so nothing is removed; "
@@ -77,7 +77,7 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
     """
     referring = references(workspace)
     by_dataset: dict[str, list[RunRecord]] = defaultdict(list)
-    for run in read_runs(workspace):
+    for run in read_all_runs(workspace):
         by_dataset[run.dataset].append(run)
     recent = {run_id for runs in by_dataset.values() for run_id in newest_runs(runs, keep)}
     for runs_together in experiment_runs(workspace):
@@ -113,8 +113,8 @@ def newest_runs(runs: Sequence[RunRecord], keep: int) -> list[str]:
     of_all_clips = [run for run in runs if not run.clips]
     furthest = max((_last_stage(run) for run in of_all_clips), default=-1)
     whole = [run.run_id for run in of_all_clips if _last_stage(run) == furthest][-keep:]
-    since = whole[0] if whole else ""
-    return [run.run_id for run in runs if run.run_id >= since]
+    ids = [run.run_id for run in runs]
+    return ids[ids.index(whole[0]) :] if whole else ids
 
 
 def _last_stage(run: RunRecord) -> int:

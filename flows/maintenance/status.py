@@ -8,10 +8,12 @@ from typing import NotRequired, TypedDict
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError
-from flows.datasets.clips import clip_count, dataset_clips, left_out
+from flows.datasets.clips import clip_count, dataset_clips, left_out, rejected_rows
+from flows.runs.finished import finished_run
 from flows.runs.last import last_config, last_where
 from flows.runs.quality import judge_tubes
-from flows.runs.record import read_runs
+from flows.runs.record import RunRecord, read_runs
+from flows.runs.results import check_pages
 from flows.stages import make_plan
 from tasks.engine.plan import Planner, StagePlan
 
@@ -80,6 +82,9 @@ class WorkspaceStatus(TypedDict):
 
 def read_status(workspace: Workspace) -> WorkspaceStatus:
     """Per dataset its clips, its stages under the config of its last run, and its quarantined clips; the last runs."""
+    runs = read_runs(workspace)[-LAST_RUNS:]
+    for run in runs:
+        _check_files(workspace, run)
     return {
         "workspace": str(workspace.root),
         "datasets": {name: _dataset_status(workspace, name) for name in workspace.datasets.names()},
@@ -92,21 +97,33 @@ def read_status(workspace: Workspace) -> WorkspaceStatus:
                 "command": run.command,
                 "report": run.report,
             }
-            for run in read_runs(workspace)[-LAST_RUNS:]
+            for run in runs
         ],
     }
 
 
+def _check_files(workspace: Workspace, run: RunRecord) -> None:
+    """Mend what can be mended of a run's files, and notice what can't."""
+    try:
+        finished_run(workspace, run)
+    except (CatalogError, ConfigError, ArtifactDamaged) as exc:
+        workspace.notice(workspace.discard(exc) if isinstance(exc, ArtifactDamaged) else str(exc))
+    check_pages(workspace, run)
+
+
 def _dataset_status(workspace: Workspace, name: str) -> DatasetStatus:
     status: DatasetStatus = {
-        "clips": clip_count(workspace, name),
+        "clips": 0,
         "stages": {},
         "quarantined": [],
         "suspicious": [],
-        "left_out": left_out(workspace, name),
-        "rejected": [str(row) for row in workspace.datasets.rejected(name)],
+        "left_out": [],
+        "rejected": [],
     }
     try:
+        status["clips"] = clip_count(workspace, name)
+        status["rejected"] = [str(row) for row in rejected_rows(workspace, name)]
+        status["left_out"] = left_out(workspace, name)
         config = last_config(workspace, name)
         clips = dataset_clips(workspace, name, last_where(workspace, name))
         plans = make_plan(Planner(workspace, name, clips), config)

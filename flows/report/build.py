@@ -24,7 +24,8 @@ from flows.report.page import load_picture, render_report
 from flows.runs.attention_form import attention_form
 from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
-from flows.runs.summary import RunSummary
+from flows.runs.results import METRICS_FILE, predictions_frame, write_predictions
+from flows.runs.summary import Metrics, RunSummary
 from models.metrics.comparison import METRICS, ActionPredictions, bootstrap
 from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
@@ -48,8 +49,32 @@ NAMES = {
     "auc": ("AUC", True, "chance that a positive clip scores above a negative one"),
 }
 
-Metrics = dict[str, dict[str, dict[str, dict[str, float | str]]]]
-"""Weights → split → action → metric → its value, or why it has none."""
+def write_results(
+    folder: Path, workspace: Workspace, summary: RunSummary, plans: Mapping[str, StagePlan]
+) -> None:
+    """Write predictions.parquet and metrics.json, and enter the metrics in the summary.
+
+    Raises:
+        ArtifactDamaged, FileNotFoundError: an artifact can't be read; nothing was entered.
+    """
+    evaluation, training = _evaluation_of(workspace, plans)
+    metrics: Metrics = json.loads(str(evaluation.arrays["metrics"]))
+    write_predictions(folder, evaluation)
+    write_json(folder / METRICS_FILE, metrics)
+    summary.metrics = metrics
+    history = training_history(training)
+    if chosen_on(history, ReportFacts.of(plans).chosen_by) == "validation":
+        best = int(training.attrs["best_epoch"]) + 1
+        summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
+    shared = known_remark(workspace, summary.dataset)
+    summary.notes += [shared] if shared else []
+
+
+def _evaluation_of(workspace: Workspace, plans: Mapping[str, StagePlan]) -> tuple[Artifact, Artifact]:
+    """The evaluation, and the history of the training that it stands on."""
+    job = plans["evaluate"].jobs[""]
+    evaluation = workspace.store.read("evaluate", job.key)
+    return evaluation, workspace.store.read("train", job.parents["train"], ["history"])
 
 
 def write_report(
@@ -60,33 +85,21 @@ def write_report(
     truth: Mapping[str, TruthFigures],
     settings: str,
 ) -> None:
-    """Write predictions.parquet, metrics.json, the contact sheets and report.html, and enter them in the summary.
+    """Write the contact sheets and report.html, and enter them in the summary.
 
     Args:
         folder: the run's.
         workspace: the workspace.
-        summary: what the run did; receives metrics, notes and where the files are.
+        summary: what the run did, its metrics among it; receives where the files are.
         plans: of all stages.
         truth: clip → its tubes against the ground truth, empty where the dataset has none.
         settings: the run's config as YAML.
+
+    Raises:
+        ArtifactDamaged, FileNotFoundError: an artifact that it draws can't be read.
     """
-    job = plans["evaluate"].jobs.get("")
-    if job is None or not workspace.store.exists("evaluate", job.key):
-        return
-    evaluation = workspace.store.read("evaluate", job.key)
-    facts = ReportFacts.of(plans)
-    training = workspace.store.read("train", job.parents["train"], ["history"])
-    metrics: Metrics = json.loads(str(evaluation.arrays["metrics"]))
-    predictions = predictions_frame(evaluation)
-    predictions.to_parquet(folder / "predictions.parquet")
-    write_json(folder / "metrics.json", metrics)
-    summary.metrics = metrics
-    history = training_history(training)
-    if chosen_on(history, facts.chosen_by) == "validation":
-        best = int(training.attrs["best_epoch"]) + 1
-        summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
-    shared = known_remark(workspace, summary.dataset)
-    summary.notes += [shared] if shared else []
+    evaluation, training = _evaluation_of(workspace, plans)
+    facts, metrics, predictions = ReportFacts.of(plans), summary.metrics, predictions_frame(evaluation)
     tubes = chosen_tubes(workspace, summary.dataset, plans, predictions)
     sheet = None
     if tubes:
@@ -117,17 +130,6 @@ def training_history(training: Artifact) -> list[EpochRow]:
 def chosen_on(history: Sequence[EpochRow], split: str) -> str | None:
     """The split, where its metric chose the best epoch; None where there was nothing to choose by."""
     return split if any(name.startswith(f"{split}/") for name in history[-1]) else None
-
-
-def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
-    """The evaluation's predictions as a table: one row per weights (last, best) and clip."""
-    prefix = "predictions/"
-    names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
-    first = ["weights", "clip_id", "split", "action", "true", "predicted"]
-    columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
-    segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
-    frame = pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
-    return frame.astype({"true": float, "predicted": float})  # without a held-out clip they are of no type
 
 
 def shown_predictions(predictions: pd.DataFrame) -> tuple[str, pd.DataFrame]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.procedural_folder import ground_truth_file
 from data_catalog.errors import DatasetError
-from data_catalog.store import ArtifactDamaged, Store
+from data_catalog.store import Store
 from flows.stages import planned_config
 from tasks.assessment.truth import read_truth
 from tasks.assessment.truth_figures import MEASURE_VERSION, TruthFigures, compare_with_truth
@@ -24,7 +24,11 @@ Plans = Mapping[str, StagePlan]
 
 
 def against_truth(workspace: Workspace, dataset: str, plans: Plans) -> dict[str, TruthFigures]:
-    """Clip → figures, for every clip that has tubes and a known truth; empty for datasets without ground truth."""
+    """Clip → figures, for every clip that has tubes and a known truth; empty for datasets without ground truth.
+
+    Raises:
+        ArtifactDamaged, FileNotFoundError: an artifact that the plan counts on can't be read.
+    """
     info = workspace.datasets.info(dataset)
     if not info.procedural or not set(NEEDED) <= plans.keys():
         return {}
@@ -69,14 +73,14 @@ def _names(store: Store, root: Path, plans: Plans) -> dict[str, str]:
 def _measure(
     store: Store, root: Path, clip: str, jobs: Mapping[str, Job], config: MasksConfig
 ) -> TruthFigures | None:
-    """None where an artifact or the truth can't be read; the run has said so, or will when it needs it."""
+    """None where the truth can't be read. Raises ArtifactDamaged, FileNotFoundError where an artifact can't be."""
+    source = store.read("normalize", jobs["normalize"].key, ["source_index"])
+    track = store.read("track", jobs["track"].key, ["quads", "lost"])
+    masks = store.read("masks", jobs["masks"].key, ["coverage", "mask"])
+    index = source.arrays["source_index"]
     try:
-        source = store.read("normalize", jobs["normalize"].key, ["source_index"])
-        track = store.read("track", jobs["track"].key, ["quads", "lost"])
-        masks = store.read("masks", jobs["masks"].key, ["coverage", "mask"])
-        index = source.arrays["source_index"]
         truth = read_truth(root, clip, index, source.attrs, with_masks=config.source == "mask")
-    except (ArtifactDamaged, DatasetError, OSError, ValueError):
+    except (DatasetError, OSError, ValueError):
         return None
     frame_wh = int(source.attrs["width"]), int(source.attrs["height"])
     arrays = {**track.arrays, **masks.arrays}

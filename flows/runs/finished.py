@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.plain_file import read_plain
 from data_catalog.store import ArtifactDamaged
 from data_catalog.suggest import nearest
-from data_catalog.tables.schemas import REFERENCES, read_table
+from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.config import PipelineConfig
-from flows.runs.record import read_runs
+from flows.runs.record import RunRecord, read_all_runs, read_runs, unreadable_record
+from flows.runs.results import PREDICTIONS_FILE, check_results
 
 NEWEST = "last"
 
@@ -48,12 +51,12 @@ class FinishedRun:
 
     def predictions(self) -> pd.DataFrame:
         """The run's predictions: weights, clip_id, split, action, true, predicted, … Raises CatalogError."""
-        path = self.folder / "predictions.parquet"
+        path = self.folder / PREDICTIONS_FILE
         try:
-            return pd.read_parquet(path)
+            return pd.read_parquet(io.BytesIO(read_plain(path)))
         except FileNotFoundError as exc:
             raise CatalogError(f"Run '{self.run_id}' evaluated nothing: there is no {path}.") from exc
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, ArtifactDamaged) as exc:
             raise CatalogError(f"{path} can't be read; run the same config on dataset '{self.dataset}' again.") from exc
 
 
@@ -63,25 +66,34 @@ def find_run(workspace: Workspace, name: str) -> FinishedRun:
     Raises:
         CatalogError: no such run, or its record is damaged.
     """
-    records = {run.run_id: run for run in read_runs(workspace)}
+    runs = read_all_runs(workspace) if name == NEWEST else read_runs(workspace)
+    records = {run.run_id: run for run in runs}
     if name == NEWEST:
         done = [run_id for run_id, run in records.items() if run.metrics]
         if not done:
             raise CatalogError("No run of this workspace was evaluated yet; run one with: tubeflow run")
         name = done[-1]
     if name not in records:
+        if unreadable := unreadable_record(workspace, name):
+            raise CatalogError(unreadable)
         near = nearest(name, list(records))
         hint = f"; did you mean '{near}'?" if near else ""
         raise CatalogError(f"This workspace has no run '{name}'{hint}; list them with: tubeflow status")
-    record = records[name]
-    folder = workspace.runs / name
-    return FinishedRun(name, record.dataset, record.pipeline_config(), folder, _references(folder))
+    return finished_run(workspace, records[name])
 
 
-def _references(folder: Path) -> dict[str, dict[str, str]]:
-    path = folder / "references.parquet"
+def finished_run(workspace: Workspace, record: RunRecord) -> FinishedRun:
+    """The run of a record, its results written again where they were damaged. Raises CatalogError, ArtifactDamaged."""
+    folder = workspace.runs / record.run_id
+    keys = _references(folder, record.files.get(REFERENCES_FILE))
+    check_results(workspace, record, keys.get("evaluate", {}).get(""))
+    return FinishedRun(record.run_id, record.dataset, record.pipeline_config(), folder, keys)
+
+
+def _references(folder: Path, digest: str | None) -> dict[str, dict[str, str]]:
+    path = folder / REFERENCES_FILE
     try:
-        table = read_table(path, REFERENCES).to_pydict()
+        table = read_references(folder, digest).to_pydict()
     except (FileNotFoundError, ArtifactDamaged) as exc:
         raise CatalogError(f"{path} is missing or damaged; run the same config again for a new run.") from exc
     keys: dict[str, dict[str, str]] = defaultdict(dict)

@@ -11,7 +11,6 @@ from itertools import chain
 from data_catalog.catalog import Workspace
 from data_catalog.errors import BadVideo
 from data_catalog.media.frame_codec import decode_frames
-from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.tube_quality import Pair, TubeQuality, TubeSeries
 from flows.stages import planned_config
 from tasks.assessment.tube_checks import MEASURE_VERSION, QualityConfig, TubeKeys, judge_series, measure_series
@@ -91,6 +90,9 @@ def judge_tubes(
         workers: threads that measure the tubes that were not measured yet; with 0 those are left out, and nothing is
             written.
         advance: is called with how many of them are measured, and how many there are.
+
+    Raises:
+        ArtifactDamaged, FileNotFoundError: an artifact that the plan counts on can't be read.
     """
     table, tubes = workspace.tube_quality, _tubes(workspace, plans)
     known, settings = _known(workspace, tubes), config.digest()
@@ -146,19 +148,19 @@ def _measured(
 
 
 def _measure(workspace: Workspace, tube: PlannedTube) -> TubeSeries | str:
-    """What was measured, or why it could not be."""
+    """What was measured, or why it could not be. Raises ArtifactDamaged, FileNotFoundError."""
     store, subject = workspace.store, tube.subject
+    track = store.read("track", subject.track_key)
+    masks = store.read("masks", subject.masks_key, ["omega"])
+    source = store.read("normalize", tube.normalize_key, ["frames", "frame_offsets", "source_index"])
     try:
-        track = store.read("track", subject.track_key)
-        masks = store.read("masks", subject.masks_key, ["omega"])
-        source = store.read("normalize", tube.normalize_key, ["frames", "frame_offsets", "source_index"])
         frame_wh = int(track.attrs["width"]), int(track.attrs["height"])
         frames = decode_frames(source.arrays, half=frame_wh[1] >= HALF_FROM)
         index = source.arrays["source_index"]
         return measure_series(frames, index, frame_wh, track.arrays, masks.arrays["omega"], tube.crop)
     except KeyError as exc:
         return f"its artifacts hold no {exc}"
-    except (ArtifactDamaged, BadVideo, OSError, ValueError) as exc:
+    except (BadVideo, OSError, ValueError) as exc:
         return str(exc)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from data_catalog.catalog import Workspace
-from data_catalog.json_file import write_json
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.quarantine import QuarantineRow
+from data_catalog.tables.runs import RECORD, REFERENCES_FILE, read_history, unreadable_run, write_run
 from data_catalog.tables.schemas import REFERENCES, write_table
 from flows.config import PipelineConfig, apply_overrides
 from flows.runs.command_line import command_line
@@ -38,6 +39,8 @@ class RunRecord(BaseModel):
         selected: the stages that it was asked for.
         config: as it was written; `pipeline_config` checks it.
         report: path of its report, and `contact_sheet` of the picture of its tubes, where it made them.
+        number: its place among the runs of the workspace; 0 in records of the version before.
+        files: SHA-256 of the other files of its folder, by their paths in it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -59,6 +62,8 @@ class RunRecord(BaseModel):
     tubes_against_truth: TruthMeans | None = None
     report: str | None = None
     contact_sheet: str | None = None
+    number: int = 0
+    files: Mapping[str, str] = {}
 
     def pipeline_config(self, overrides: Sequence[str] = ()) -> PipelineConfig:
         """The run's config with `section.field=value` laid over it. Raises ConfigError."""
@@ -87,10 +92,13 @@ def write_record(
     plans: Mapping[str, StagePlan],
     selected: Sequence[str],
 ) -> None:
-    """Write `run.json` and the list of the artifacts that the run stands on into the run's folder."""
+    """Write `run.json` and the list of the artifacts that the run stands on into the run's folder.
+
+    Written once what the run found is there, and again when its report is, with which it then names it.
+    """
     folder = workspace.runs / summary.run_id
     folder.mkdir(parents=True, exist_ok=True)
-    write_references(folder / "references.parquet", plans)
+    write_references(folder / REFERENCES_FILE, plans)
     record = {
         "run_id": summary.run_id,
         "dataset": summary.dataset,
@@ -110,7 +118,7 @@ def write_record(
         "report": summary.report,
         "contact_sheet": summary.contact_sheet,
     }
-    write_json(folder / "run.json", record)
+    write_run(workspace.runs, workspace.runs_lock, record)
 
 
 def write_references(path: Path, plans: Mapping[str, StagePlan]) -> None:
@@ -124,11 +132,34 @@ def write_references(path: Path, plans: Mapping[str, StagePlan]) -> None:
 
 
 def read_runs(workspace: Workspace) -> list[RunRecord]:
-    """All runs of a workspace, oldest first; one whose record is unreadable is left out."""
-    runs = []
-    for path in sorted(workspace.runs.glob("*/run.json")):
-        try:
-            runs.append(RunRecord.model_validate_json(path.read_bytes()))
-        except (OSError, ValidationError):
-            continue
+    """All runs of a workspace, oldest first; a notice names each record that can't be read."""
+    runs, damaged = _read_runs(workspace)
+    for problem in damaged:
+        workspace.notice(unreadable_run(problem))
     return runs
+
+
+def read_all_runs(workspace: Workspace) -> list[RunRecord]:
+    """As `read_runs`, where none may be missing. Raises CatalogError where a record can't be read."""
+    runs, damaged = _read_runs(workspace)
+    if damaged:
+        raise CatalogError(unreadable_run(damaged[0]))
+    return runs
+
+
+def unreadable_record(workspace: Workspace, run_id: str) -> str | None:
+    """The sentence about a run whose record is there and can't be read; None for every other."""
+    problems = _read_runs(workspace)[1]
+    return next((unreadable_run(one) for one in problems if one.path.parent.name == run_id), None)
+
+
+def _read_runs(workspace: Workspace) -> tuple[list[RunRecord], list[ArtifactDamaged]]:
+    history = read_history(workspace.runs)
+    runs, damaged = [], list(history.damaged)
+    for record in history.records:
+        try:
+            runs.append(RunRecord.model_validate(record))
+        except ValidationError:
+            path = workspace.runs / str(record.get("run_id", "")) / RECORD
+            damaged.append(ArtifactDamaged(path, "isn't the record of a run"))
+    return runs, damaged

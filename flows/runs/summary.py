@@ -99,6 +99,16 @@ class RunSummary:
         self.troubles += report.troubles
         self.notes += report.notes
 
+    def count_again(self, report: ShardReport) -> None:
+        """Add what became of an artifact that was made again: a hit before, if its stage was counted at all."""
+        count = self.stages.setdefault(report.stage, StageCount())
+        again = min(count.hits, len(report.made))
+        count.hits -= again
+        count.clips += len(report.made) - again
+        count.computed += len(report.made)
+        count.seconds += report.seconds
+        self.notes += report.notes
+
     @property
     def nothing_left(self) -> bool:
         """Whether some stage was asked for and not one clip came through it."""

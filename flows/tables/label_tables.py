@@ -19,15 +19,13 @@ def print_edits(dataset: str, clip_id: str, edits: Sequence[Edit]) -> None:
     out.print(f"What follows from it: tubeflow plan … --dataset {dataset}" if edits else "Nothing changed: it is so.")
 
 
-def print_history(rows: Sequence[HistoryRow], notices: Sequence[str]) -> None:
-    """A row a correction, then what was noticed while reading them."""
+def print_history(rows: Sequence[HistoryRow]) -> None:
+    """A row a correction."""
     table = Table("when", "who", "dataset", "clip", "field", "old", "new")
     table.columns[0].no_wrap = table.columns[3].no_wrap = True
     for row in rows:
         table.add_row(row.when, row.who, row.dataset, row.clip_id, row.field, shown(row.old), shown(row.new))
     out.print(table if rows else "No label was edited.")
-    for notice in notices:
-        out.print(notice, markup=False, soft_wrap=True)
 
 
 def shown(value: object) -> str:

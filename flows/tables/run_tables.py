@@ -76,7 +76,7 @@ def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4f}"
 
 
-def print_plan(plans: Mapping[str, StagePlan], notices: Sequence[str]) -> None:
+def print_plan(plans: Mapping[str, StagePlan], remarks: Sequence[str]) -> None:
     """Per stage: hits, misses, and why; then what was found damaged."""
     table = Table("stage", "clips", "hits", "to do", "quarantined", "why")
     for name, plan in plans.items():
@@ -85,5 +85,5 @@ def print_plan(plans: Mapping[str, StagePlan], notices: Sequence[str]) -> None:
         table.add_row(name, *map(str, numbers), why)
     out.print(table)
     damaged = [str(problem) for plan in plans.values() for problem in plan.damaged]
-    for sentence in [*notices, *damaged]:
+    for sentence in [*remarks, *damaged]:
         out.print(sentence, markup=False, soft_wrap=True)

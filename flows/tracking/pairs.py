@@ -104,7 +104,10 @@ def find_pairs(workspace: Workspace, dataset: str, names: tuple[str, str]) -> tu
             continue
         try:
             pairs.append(TubePair(clip, (one, other), _overlap(workspace, one, other)))
-        except (FileNotFoundError, ArtifactDamaged):
+        except FileNotFoundError:
+            gone += 1
+        except ArtifactDamaged as exc:
+            workspace.notice(workspace.discard(exc))
             gone += 1
     notes = []
     if other_frames:
@@ -161,7 +164,9 @@ def _tube(workspace: Workspace, dataset: str, clip_id: str, track: TrackVariant)
     keys = {"normalize": parents["normalize"], "track": track.key, "masks": masks_key}
     try:
         found = {stage: workspace.store.read(stage, key) for stage, key in keys.items()}
-    except (FileNotFoundError, ArtifactDamaged) as exc:
+    except FileNotFoundError as exc:
         raise CatalogError(f"Clip '{clip_id}' can't be drawn: {exc}") from exc
+    except ArtifactDamaged as exc:
+        raise CatalogError(f"Clip '{clip_id}' can't be drawn: {workspace.discard(exc)}") from exc
     settings = found["masks"].lineage.config["masks"]
     return draw_from(workspace, dataset, clip_id, found, (settings["crop"], settings["tau"]), None)

@@ -235,7 +235,10 @@ def lineage_json(workspace: Workspace, stage: str, key: str) -> dict[str, object
     path = workspace.store.path(stage, key)
     try:
         lineage, size = workspace.store.lineage(stage, key), path.stat().st_size
-    except (FileNotFoundError, ArtifactDamaged):
+    except FileNotFoundError:
+        return None
+    except ArtifactDamaged as exc:
+        workspace.notice(workspace.discard(exc))
         return None
     told: Mapping[str, object] = asdict(lineage)
     wanted = ("stage", "key", "config", "inputs", "weights", "parents", "libraries", "seconds", "host", "created")

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from data_catalog.catalog import CatalogError
 from data_catalog.errors import BadVideo, os_sentence
 from data_catalog.indexed_read import NoArtifact
+from data_catalog.store import ArtifactDamaged
 from data_catalog.weights.registry import WeightsError
 from flows.config import ConfigError
 from flows.console import sentence
@@ -48,12 +49,12 @@ def make_app(state: ViewState, access: Access) -> FastAPI:
     app.include_router(write_routes(state, jobs), prefix="/api")
     app.include_router(score_routes(state), prefix="/api")
     app.include_router(disagreement_routes(state), prefix="/api")
-    _tell_errors(app)
+    _tell_errors(app, state)
     app.add_middleware(Guard, access=access)
     return app
 
 
-def _tell_errors(app: FastAPI) -> None:
+def _tell_errors(app: FastAPI, state: ViewState) -> None:
     """Every error is `{"error": sentence}` with the status that fits it."""
 
     def tell(status: int, text: str) -> JSONResponse:
@@ -71,6 +72,10 @@ def _tell_errors(app: FastAPI) -> None:
     @app.exception_handler(CatalogError)
     def catalog_error(request: Request, exc: CatalogError) -> JSONResponse:
         return tell(404 if isinstance(exc, NoArtifact | UnknownClip | NoJob) else 409, str(exc))
+
+    @app.exception_handler(ArtifactDamaged)
+    def damaged(request: Request, exc: ArtifactDamaged) -> JSONResponse:
+        return tell(409, state.workspace.discard(exc))
 
     for kind in (ConfigError, WeightsError, BadVideo):
         app.add_exception_handler(kind, lambda request, exc: tell(409, str(exc)))

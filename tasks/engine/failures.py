@@ -6,6 +6,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged
@@ -17,14 +18,39 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class LostArtifact:
+    """An artifact that a job needed and that is no longer in the store; `what` was wrong with it, in words."""
+
+    stage: str
+    key: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Failure:
-    """A job that failed for now; `retry` where waiting may help (I/O)."""
+    """A job that failed for now; `retry` where waiting may help (I/O), `lost` is the parent that it failed for."""
 
     clip_id: str
     stage: str
     reason: str
     remedy: str
     retry: bool
+    lost: LostArtifact | None = None
+
+
+def lost_artifact(workspace: Workspace, exc: ArtifactDamaged | FileNotFoundError) -> LostArtifact | None:
+    """Which artifact it is that somebody found damaged or gone; None where it is another file.
+
+    What is damaged, or in an artifact's place, is removed from the store and from the index.
+    """
+    path, what = (exc.path, exc.what) if isinstance(exc, ArtifactDamaged) else (Path(str(exc.filename)), "is gone")
+    name = workspace.store.name_of(path)
+    if name is None:
+        return None
+    with contextlib.suppress(OSError):
+        workspace.store.remove_damaged(*name)
+    workspace.index.forget(*name)
+    return LostArtifact(*name, what)
 
 
 def quarantine_job(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRow:
@@ -49,14 +75,15 @@ def quarantine_job(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRo
 def to_failure(workspace: Workspace, job: Job, exc: Exception) -> Failure:
     """What went wrong, in one sentence, and what to do; a damaged artifact that a job met is removed."""
     if isinstance(exc, ArtifactDamaged):
-        if workspace.artifacts in exc.path.parents:  # damaged since it was checked
-            with contextlib.suppress(OSError):
-                exc.path.unlink(missing_ok=True)
+        lost = lost_artifact(workspace, exc)
         reason = f"{job.name}: {exc.path} {exc.what}."
-        return Failure(job.clip_id, job.stage, reason, "It was removed; run again, and it is made again.", retry=False)
+        remedy = "It was removed; run again, and it is made again."
+        return Failure(job.clip_id, job.stage, reason, remedy, retry=False, lost=lost)
     if isinstance(exc, FileNotFoundError):
+        lost = lost_artifact(workspace, exc)
         reason = f"{job.name}: {exc.filename or exc} is gone."
-        return Failure(job.clip_id, job.stage, reason, "Run again; what is missing is made again.", retry=False)
+        remedy = "Run again; what is missing is made again."
+        return Failure(job.clip_id, job.stage, reason, remedy, retry=False, lost=lost)
     if isinstance(exc, OSError):
         place = f" ({exc.filename})" if exc.filename else ""
         reason = f"{job.name}: {exc.strerror or exc}{place}."

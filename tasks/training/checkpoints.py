@@ -16,6 +16,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from data_catalog.atomic import sync_folder
+from data_catalog.errors import ArtifactDamaged
+from data_catalog.plain_file import clear, file_digest, read_plain
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ def find_checkpoint(folder: Path) -> NewestCheckpoint:
     The sentences name what was damaged and what is used instead.
     """
     for leftover in folder.glob("*.tmp"):
-        leftover.unlink()
+        clear(leftover)
     damaged: list[str] = []
     usable = None
     for path in sorted(folder.glob("*.ckpt"), reverse=True):
@@ -93,10 +95,12 @@ def find_checkpoint(folder: Path) -> NewestCheckpoint:
 
 def _problem(path: Path) -> str | None:
     try:
-        expected = _sidecar(path).read_text().split()[0]
-        found = _digest(path)
+        expected = read_plain(_sidecar(path)).decode().split()[0]
+        found = file_digest(path)
     except FileNotFoundError:
         return "has no digest beside it"
+    except ArtifactDamaged as exc:
+        return exc.what if exc.path == path else f"has no digest beside it ({exc.path.name} {exc.what})"
     except (OSError, IndexError, UnicodeDecodeError):
         return "cannot be read"
     return None if found == expected else "is damaged (its digest does not fit)"
@@ -107,13 +111,8 @@ def _sidecar(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    _sidecar(path).unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    clear(path)
+    clear(_sidecar(path))
 
 
 def _sync_and_digest(path: Path) -> str:

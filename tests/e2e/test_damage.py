@@ -20,6 +20,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.schemas import ARTIFACTS, CLIPS, SOURCES, read_table
 from flows.datasets.ingest import ingest
+from flows.runs.record import read_runs
 from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
 from tasks.training.checkpoints import find_checkpoint
@@ -141,35 +142,101 @@ def test_damage_that_hides_from_the_stat_is_found_by_reading_and_by_verify(copie
     path = artifact(copied, "normalize")
     flip(path)
     workspace = Workspace(copied)
-    key, row = path.stem, workspace.index.rows["normalize", path.stem]
+    row = workspace.index.rows["normalize", path.stem]
     stat = path.stat()
     seen = row._replace(mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns, inode=stat.st_ino, size=stat.st_size)
     workspace.index.add(seen)
     workspace.index.save()
     assert plan(copied)["normalize"].reasons == {}
     assert list(plan(copied, verify=True)["normalize"].reasons.values()) == ["artifact damaged"]
-    (clip,) = [clip for clip, job in plan(copied)["normalize"].jobs.items() if job.key == key]
     other_tau = run(copied, "detect.min_score=0.3", selected=CLIP_STAGES)  # reads it as a parent
-    assert [trouble.clip_id for trouble in other_tau.troubles] == [clip]
-    assert "doesn't match its checksum" in other_tau.troubles[0].reason
-    assert other_tau.stages["detect"].computed == 3
+    assert other_tau.failures == []
+    assert f"{path} doesn't match its checksum; it was made again." in other_tau.notes
+    assert computed(other_tau) == {"normalize": 1, "detect": 4, "track": 4, "masks": 4}
+    assert all(count.clips == 4 for count in other_tau.stages.values())
+    assert other_tau.stages["normalize"].hits == 3
     again = run(copied, "detect.min_score=0.3", selected=CLIP_STAGES)
-    assert computed(again) == {"normalize": 1, "detect": 1, "track": 1, "masks": 1}
-    assert again.failures == []
+    assert (computed(again), again.notes) == ({}, [])
 
 
-def test_a_pack_damaged_behind_the_index_is_removed_and_made_again(copied: Path) -> None:
-    path = artifact(copied, "pack")
+def rot(path: Path) -> None:
+    """Flip a bit as a failing disk does: the index is told that the stat is what it saw last."""
     flip(path)
-    workspace, stat = Workspace(copied), path.stat()
-    row = workspace.index.rows["pack", path.stem]
-    workspace.index.add(row._replace(mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns))
+    root, stat = path.parents[3], path.stat()
+    workspace = Workspace(root)
+    row = workspace.index.rows[path.parts[-3], path.stem]
+    seen = row._replace(mtime_ns=stat.st_mtime_ns, ctime_ns=stat.st_ctime_ns, inode=stat.st_ino, size=stat.st_size)
+    workspace.index.add(seen)
     workspace.index.save()
+
+
+def test_a_pack_that_rots_is_made_again_by_the_run_that_finds_it(copied: Path) -> None:
+    path, content = artifact(copied, "pack"), digests(copied)
+    rot(path)
     first = run(copied, "train.seed=5", selected=WITHOUT_REPORT)
-    assert [trouble.stage for trouble in first.troubles] == ["train"]
-    assert str(path) in first.troubles[0].reason
-    assert not path.exists()
-    assert computed(run(copied, "train.seed=5", selected=WITHOUT_REPORT)) == {"pack": 1, "train": 1}
+    assert first.failures == []
+    assert computed(first) == {"pack": 1, "train": 1}
+    assert [note for note in first.notes if str(path) in note and "it was made again" in note]
+    assert content.items() <= digests(copied).items()
+    assert computed(run(copied, "train.seed=5", selected=WITHOUT_REPORT)) == {}
+
+
+def test_a_stage_that_was_not_asked_for_is_made_again_where_another_needs_it(copied: Path) -> None:
+    """Rotten, gone and plainly damaged parents of a single stage."""
+    content = digests(copied)
+    rotten, damaged, gone = sorted(copied.glob("artifacts/normalize/??/*.h5"))[:3]
+    rot(rotten)
+    flip(damaged)
+    artifact(copied, "pack").unlink()
+    summary = run(copied, selected=("pack",))
+    assert summary.failures == []
+    assert computed(summary) == {"normalize": 2, "pack": 1}
+    for path in (rotten, damaged):
+        assert any(str(path) in note and "it was made again" in note for note in summary.notes)
+    assert digests(copied) == content
+    assert gone.exists()
+
+
+@pytest.mark.parametrize("stage", ["normalize", "track", "masks", "train", "evaluate"])
+def test_what_the_report_finds_rotten_is_made_again_within_the_run(copied: Path, stage: str) -> None:
+    """Every stage is cached, so that nothing else reads it."""
+    content, path = digests(copied), artifact(copied, stage)
+    rot(path)
+    summary = run(copied)
+    assert summary.failures == []
+    assert computed(summary) == {stage: 1}
+    assert f"{path} doesn't match its checksum; it was made again." in summary.notes
+    assert summary.report is not None
+    assert Path(summary.report).is_file()
+    assert digests(copied) == content
+    assert run(copied).notes == []
+
+
+def test_a_report_that_fails_takes_nothing_with_it(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_picture(*args: Any, **settings: Any) -> Path:
+        raise RuntimeError("the drawing library gave up")
+
+    monkeypatch.setattr("flows.report.build.dataset_sheet", no_picture)
+    summary = run(copied)
+    assert [note for note in summary.notes if "report could not be written" in note and "drawing library" in note]
+    assert (summary.report, summary.failures) == (None, [])
+    record = read_runs(Workspace(copied))[-1]
+    assert record.run_id == summary.run_id
+    assert record.metrics == summary.metrics != {}
+    assert list(record.notes) == summary.notes
+
+
+def test_a_run_that_is_killed_in_its_report_is_recorded(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*args: Any, **settings: Any) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.report.build.dataset_sheet", killed)
+    before = len(read_runs(Workspace(copied)))
+    with pytest.raises(KeyboardInterrupt):
+        run(copied)
+    runs = read_runs(Workspace(copied))
+    assert len(runs) == before + 1
+    assert runs[-1].metrics
 
 
 @pytest.mark.parametrize("how", DAMAGE)

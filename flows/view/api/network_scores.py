@@ -26,6 +26,7 @@ from data_catalog.datasets.records import ClipRecord
 from data_catalog.indexed_read import read_artifact
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.pack.file import PackLabels, PackReader
+from data_catalog.store import ArtifactDamaged
 from flows.draw.tube_layers import as_base64, number, numbers
 from flows.runs.finished import NEWEST, FinishedRun, find_run, trained_state
 from flows.runs.record import read_runs
@@ -203,6 +204,8 @@ def _plainly() -> Iterator[None]:
     """What doesn't fit together is reported as something that the user can put right."""
     try:
         yield
+    except ArtifactDamaged:  # a pack's is a ValueError as well
+        raise
     except ValueError as exc:
         raise CatalogError(f"The run's network can't be asked about this clip: {exc}") from exc
 

@@ -1,14 +1,18 @@
-"""Label edits: laid over the ingested table, append-only, kept by re-ingest, damaged lines reported."""
+"""Label edits: laid over the ingested table, append-only, kept by re-ingest, a loss is an error."""
 
 import json
 import multiprocessing
+import os
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from data_catalog.catalog import DatasetInfo, Datasets
 from data_catalog.datasets.records import ClipRecord, Listing
-from data_catalog.tables.edits import Edit, EditError, Edits, edit_warnings, parse_value
+from data_catalog.json_file import sealed
+from data_catalog.tables.edits import Edit, EditError, Edits, EditsLost, edit_warnings, parse_value
 
 RECORDS = tuple(
     ClipRecord(f"c{i}", f"{i}.mp4", "train", score=float(i), judges=(7.0, 8.5), boxes=((1.0, 2.0, 3.0, 4.0),), label=i)
@@ -101,34 +105,135 @@ def test_an_overtaken_edit_and_one_without_a_clip_are_told() -> None:
     assert "clip 'c3' now has score 3.0 in the label file, 3.5 when anna@desk set it to 81.5" in overtaken
 
 
-@pytest.mark.parametrize("damage", [b"{", b"not json", b"\xff\xfe", b'{"clip_id": "c1"}'])
-def test_a_damaged_line_is_reported_and_the_others_hold(datasets: Datasets, said: list[str], damage: bytes) -> None:
+def files(datasets: Datasets) -> tuple[Path, Path]:
+    """The corrections, and their count."""
+    return datasets.root / "d" / "edits.jsonl", datasets.root.parent / "edits" / "d.json"
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def keep_lines(*kept: int) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join(lines[number] for number in kept))
+
+    return change
+
+
+def other_value(path: Path) -> None:
+    path.write_text(path.read_text().replace("20.0", "99.0"))
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def link(path: Path) -> None:
+    path.symlink_to(path.rename(path.with_name("elsewhere")))
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+LOSSES: dict[str, Callable[[Path], None]] = {
+    "emptied": empty,
+    "deleted": Path.unlink,
+    "cut at a line's end": keep_lines(0),
+    "first line gone": keep_lines(1, 2),
+    "line gone": keep_lines(0, 2),
+    "swapped": keep_lines(1, 0, 2),
+    "repeated": keep_lines(0, 1, 2, 1),
+    "one in another's place": keep_lines(0, 1, 1),
+    "value changed": other_value,
+    "folder": folder,
+    "link": link,
+    "pipe": pipe,
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_corrections_that_are_lost_are_an_error_with_the_remedy(datasets: Datasets, loss: str) -> None:
     edits = datasets.edits("d")
     edits.append([edit("c1", "score", 10.0), edit("c2", "score", 20.0)])
-    path = datasets.root / "d" / "edits.jsonl"
-    lines = path.read_bytes().splitlines()
-    path.write_bytes(b"\n".join([lines[0], damage, lines[1]]) + b"\n")
-    assert [clip.score for clip in datasets.clips("d")] == [0.0, 10.0, 20.0, 3.0, 4.0]
-    assert said == [said[0]]
-    assert f"Line 2 of {path} is damaged" in said[0]
+    edits.append([edit("c3", "score", 30.0)])
+    path, _head = files(datasets)
+    LOSSES[loss](path)
+    for attempt in (lambda: datasets.clips("d"), lambda: edits.append([edit("c4", "score", 1.0)])):
+        with pytest.raises(EditsLost, match=r"put the file back from a backup, or delete .*d\.json") as caught:
+            attempt()
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
-def test_a_changed_line_is_damage(datasets: Datasets, said: list[str]) -> None:
-    datasets.edits("d").append([edit("c1", "score", 10.0)])
-    path = datasets.root / "d" / "edits.jsonl"
-    path.write_text(path.read_text().replace("10.0", "99.0"))
-    assert datasets.clips("d")[1].score == 1.0
+def test_the_remedy_goes_on_with_what_is_left(datasets: Datasets, said: list[str]) -> None:
+    edits = datasets.edits("d")
+    edits.append([edit("c1", "score", 10.0), edit("c2", "score", 20.0)])
+    path, head = files(datasets)
+    keep_lines(0)(path)
+    head.unlink()
+    assert [one.new for one in edits.read()] == [10.0]
+    assert said == [f"{head} was missing; it was made again for the 1 corrections there are."]
+    edits.append([edit("c4", "score", 40.0)])
+    assert [clip.score for clip in datasets.clips("d")] == [0.0, 10.0, 2.0, 3.0, 40.0]
     assert len(said) == 1
 
 
-def test_after_a_torn_line_the_next_edit_begins_a_new_one(datasets: Datasets, said: list[str]) -> None:
+def test_a_damaged_count_is_made_again_and_said(datasets: Datasets, said: list[str]) -> None:
+    datasets.edits("d").append([edit("c1", "score", 10.0)])
+    _, head = files(datasets)
+    whole = head.read_bytes()
+    head.write_bytes(whole.replace(b'"count": 1', b'"count": 2'))
+    assert datasets.clips("d")[1].score == 10.0
+    assert head.read_bytes() == whole
+    assert [sentence for sentence in said if str(head) in sentence] == said[:1]
+
+
+@pytest.mark.parametrize("damage", [b"{", b"not json", b"\xff\xfe", b'{"clip_id": "c1"}'])
+def test_of_a_file_of_the_version_before_a_damaged_line_is_reported_and_the_others_hold(
+    datasets: Datasets, said: list[str], damage: bytes
+) -> None:
+    path, _head = files(datasets)
+    ours = [edit("c1", "score", 10.0), edit("c2", "score", 20.0)]
+    first, second = (json.dumps(sealed(asdict(one))).encode() for one in ours)
+    path.write_bytes(b"\n".join([first, damage, second]) + b"\n")
+    assert [clip.score for clip in datasets.clips("d")] == [0.0, 10.0, 20.0, 3.0, 4.0]
+    assert said == [said[0]]
+    assert f"Line 2 of {path} is damaged" in said[0]
+    path.write_bytes(first + b"\n")  # from the first reading on it is counted
+    with pytest.raises(EditsLost, match="1 of the 2"):
+        datasets.clips("d")
+
+
+def test_a_line_that_its_writer_did_not_finish_is_reported_and_the_next_begins_a_new_one(
+    datasets: Datasets, said: list[str]
+) -> None:
     edits = datasets.edits("d")
-    edits.append([edit("c1", "score", 10.0), edit("c2", "score", 20.0)])
-    path = datasets.root / "d" / "edits.jsonl"
+    edits.append([edit("c1", "score", 10.0)])
+    path, head = files(datasets)
+    counted = head.read_bytes()
+    edits.append([edit("c2", "score", 20.0)])
     path.write_bytes(path.read_bytes()[:-20])
+    head.write_bytes(counted)  # it is written after the lines
     edits.append([edit("c4", "score", 40.0)])
     assert [clip.score for clip in datasets.clips("d")] == [0.0, 10.0, 2.0, 3.0, 40.0]
     assert "Line 2" in said[0]
+
+
+def test_a_line_whose_writer_was_killed_before_it_was_counted_holds(datasets: Datasets, said: list[str]) -> None:
+    edits = datasets.edits("d")
+    edits.append([edit("c1", "score", 10.0)])
+    _, head = files(datasets)
+    counted = head.read_bytes()
+    edits.append([edit("c2", "score", 20.0)])
+    head.write_bytes(counted)
+    edits.append([edit("c4", "score", 40.0)])
+    assert [clip.score for clip in datasets.clips("d")] == [0.0, 10.0, 20.0, 3.0, 40.0]
+    assert said == []
 
 
 def append_many(path: Path, who: int) -> None:

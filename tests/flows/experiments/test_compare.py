@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import Listing
+from data_catalog.json_file import read_record
 from flows import console
 from flows.cli import models as model_cli
 from flows.cli.main import app
@@ -132,7 +133,7 @@ def test_one_model_an_action_makes_one_row(workspace: Workspace, record: dict[st
 
 def test_the_folder_holds_the_table(workspace: Workspace, record: dict[str, Any]) -> None:
     folder = workspace.runs / record["experiment_id"]
-    assert json.loads((folder / "experiment.json").read_text()) == record
+    assert read_record(folder / "experiment.json") == record
     with (folder / "table.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == len(record["rows"])

@@ -58,7 +58,8 @@ def test_what_no_run_refers_to_yet_is_left_alone_for_a_while(two_taus: Path) -> 
     """A run under way has not written down what it uses."""
     workspace = Workspace(two_taus)
     newest = sorted(workspace.runs.iterdir())[-1]
-    (newest / "run.json").unlink()  # as if it were still running
+    for name in ("run.json", "references.parquet"):  # as if it were still running
+        (newest / name).unlink()
     assert find_garbage(workspace, keep=1) == []
     old = time.time() - 48 * 3600
     for path in two_taus.glob("artifacts/masks/*/*.h5"):

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_catalog.catalog import Workspace
+from data_catalog.store import ArtifactDamaged
 from flows.cli.main import app
 from flows.runs import quality
 from flows.runs.quality import judge_tubes, known_quality
@@ -80,7 +81,9 @@ def test_a_lost_table_is_measured_again(finished_workspace: Path, tmp_path: Path
     assert steps == [(n, 4) for n in range(5)]
 
 
-def test_a_tube_that_cannot_be_measured_is_a_sentence(finished_workspace: Path, tmp_path: Path) -> None:
+def test_a_damaged_artifact_is_an_error_that_a_run_mends_before_it_measures(
+    finished_workspace: Path, tmp_path: Path
+) -> None:
     root = copy_workspace(finished_workspace, tmp_path / "copy")
     (root / "catalog" / "tube_quality.parquet").unlink()
     plans = plan(root)
@@ -90,12 +93,11 @@ def test_a_tube_that_cannot_be_measured_is_a_sentence(finished_workspace: Path, 
     data[-100] ^= 1
     path.write_bytes(data)
     config = tiny_config()
-    judged = judge_tubes(Workspace(root), plans, config.quality, workers=1)
-    notes = judged.notes
-    assert sorted(judged.rows) == ["diving_0000", "diving_0001", "diving_0003"]
-    assert len(notes) == 1
-    assert notes[0].startswith("The tube of clip 'diving_0002' could not be judged: ")
-    assert "checksum" in notes[0]
+    with pytest.raises(ArtifactDamaged, match="checksum"):
+        judge_tubes(Workspace(root), plans, config.quality, workers=1)
+    summary = run(root)
+    assert [note for note in summary.notes if str(path) in note]
+    assert summary.judged == 4
 
 
 def test_a_strict_run_names_the_suspicious_tubes(finished_workspace: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.media.perceptual_hash import appearance, first_frame_hash, similarities
 from data_catalog.media.video import probe, read_frames
+from data_catalog.store import ArtifactDamaged
 from data_catalog.synthetic.sport import make_dataset
 from data_catalog.tables.shared_content import SAME, SIMILAR, read_shared_content, write_shared_content
 from data_catalog.tables.sources import Sources
@@ -121,7 +122,7 @@ def test_rows_are_bounded(tmp_path: Path, sources: Sources, monkeypatch: pytest.
     assert len(find_shared_content(clips, sources).rows) == 7
 
 
-def test_what_was_found_is_read_back_and_damage_is_nothing_found(
+def test_what_was_found_is_read_back_and_checked(
     drawn: list[Path], tmp_path: Path, sources: Sources
 ) -> None:
     clips = [clip(drawn[0], "train"), clip(drawn[0], "test")]
@@ -129,7 +130,8 @@ def test_what_was_found_is_read_back_and_damage_is_nothing_found(
     write_shared_content(tmp_path, rows)
     assert tuple(read_shared_content(tmp_path)) == rows
     (tmp_path / "shared_content.parquet").write_bytes(b"rot")
-    assert read_shared_content(tmp_path) == []
+    with pytest.raises(ArtifactDamaged):
+        read_shared_content(tmp_path)
 
 
 def false_positives(videos: list[Path]) -> list[tuple[str, str]]:

@@ -1,0 +1,92 @@
+"""The files of a run's results, `predictions.parquet` and `metrics.json`: copies of what is sealed elsewhere.
+
+The predictions are the evaluation's, an artifact; the metrics stand in the run's record. A copy that is damaged or lost
+is written again from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from data_catalog.atomic import replacing
+from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.json_file import write_json
+from data_catalog.plain_file import clear
+from data_catalog.store import Artifact, ArtifactDamaged
+from data_catalog.tables.runs import REFERENCES_FILE, check_file, forget_files, seal_file
+from flows.runs.record import RunRecord
+
+PREDICTIONS_FILE, METRICS_FILE = "predictions.parquet", "metrics.json"
+
+
+def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
+    """The evaluation's predictions as a table: one row per weights (last, best) and clip."""
+    prefix = "predictions/"
+    names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
+    first = ["weights", "clip_id", "split", "action", "true", "predicted"]
+    columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
+    segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
+    frame = pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
+    return frame.astype({"true": float, "predicted": float})  # without a held-out clip they are of no type
+
+
+def write_predictions(folder: Path, evaluation: Artifact) -> None:
+    """Write `predictions.parquet` of an evaluation into a run's folder."""
+    with replacing(folder / PREDICTIONS_FILE) as temporary:
+        predictions_frame(evaluation).to_parquet(temporary)
+
+
+def check_results(workspace: Workspace, run: RunRecord, evaluation: str | None) -> None:
+    """Write predictions and metrics of a run again where they are not what was written, and say so.
+
+    Args:
+        workspace: the workspace.
+        run: the run's record.
+        evaluation: key of its evaluation; None where that isn't known.
+
+    Raises:
+        CatalogError: they can't be written again, because the evaluation isn't there either.
+    """
+    folder = workspace.runs / run.run_id
+
+    def predictions() -> None:
+        if evaluation is None or not workspace.store.exists("evaluate", evaluation):
+            path = folder / PREDICTIONS_FILE
+            raise CatalogError(f"{path} is damaged or gone; run the same config on dataset '{run.dataset}' again.")
+        write_predictions(folder, workspace.store.read("evaluate", evaluation))
+
+    writers: Mapping[str, Callable[[], None]] = {
+        PREDICTIONS_FILE: predictions,
+        METRICS_FILE: lambda: write_json(folder / METRICS_FILE, run.metrics),
+    }
+    for name, write in writers.items():
+        try:
+            if name in run.files:
+                check_file(folder, name, run.files[name])
+        except (ArtifactDamaged, FileNotFoundError) as exc:
+            what = exc.what if isinstance(exc, ArtifactDamaged) else "is gone"
+            write()
+            seal_file(workspace.runs, workspace.runs_lock, run.run_id, name)
+            workspace.notice(f"{folder / name} {what}; it was written again.")
+
+
+def check_pages(workspace: Workspace, run: RunRecord) -> None:
+    """Say once which pages and pictures of a run are damaged or gone, and remove what is left of them.
+
+    Nothing reads them but people, and another run of the same makes new ones.
+    """
+    folder, bad = workspace.runs / run.run_id, []
+    for name in sorted(set(run.files) - {PREDICTIONS_FILE, METRICS_FILE, REFERENCES_FILE}):
+        try:
+            check_file(folder, name, run.files[name])
+        except (ArtifactDamaged, FileNotFoundError):
+            bad.append(name)
+    if bad:
+        for name in bad:
+            clear(folder / name)
+        forget_files(workspace.runs, workspace.runs_lock, run.run_id, bad)
+        files = f"{folder / bad[0]} was" if len(bad) == 1 else f"{folder / bad[0]} and {len(bad) - 1} other files were"
+        workspace.notice(f"{files} damaged or gone; the same run again makes a new one: {run.command}")
