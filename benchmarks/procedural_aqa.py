@@ -34,10 +34,10 @@ from benchmarks.procedural_splash import held_out_splashes
 from benchmarks.procedural_tables import agreeing, findings, tables, write_block
 from data_catalog.catalog import CatalogError, Workspace
 from flows.cli.local import run_pipeline
-from flows.cli.networks.tracks import write_quads
 from flows.datasets.ingest import ProceduralSpec, make_procedural
 from flows.experiments.contenders import SEED, experiment_records
 from flows.experiments.matrix import Matrix, dataset_actions, expand, load_matrix, run_matrix
+from flows.tracking.export_tubes import write_quads
 from flows.tracking.perturbed_truth import true_tubes
 
 GPU = (

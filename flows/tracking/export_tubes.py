@@ -1,11 +1,14 @@
-"""The tubes of a dataset, out of its workspace, in pixels of the source videos."""
+"""The tubes of a dataset, out of its workspace, in pixels of the source videos; and the file that a tracker reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.tracks.text import Track
 from flows.config import load_config
@@ -46,3 +49,16 @@ def read_tubes(
     if most and not tubes:
         raise CatalogError(f"No clip of '{dataset}' has an athlete {athlete}; they are counted from 0 to {most - 1}.")
     return tubes
+
+
+def write_quads(path: Path, tubes: Mapping[str, Track]) -> None:
+    """Write the file that the tracker `published` reads: clip → numbers (8,) of each frame, or null."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({name: _rows(track) for name, track in tubes.items()}))
+
+
+def _rows(track: Track) -> list[list[float | None]]:
+    """Eight numbers a frame, None where there is no box; hundredths of a pixel."""
+    return [
+        [round(float(value), 2) if np.isfinite(value) else None for value in quad] for quad in track.reshape(-1, 8)
+    ]

@@ -10,7 +10,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config, preset_names, validate_config
+from flows.config import (
+    ConfigError,
+    PipelineConfig,
+    apply_overrides,
+    config_text,
+    load_config,
+    preset_names,
+    validate_config,
+)
 
 
 def errors(values: object, *overrides: str) -> list[str]:
@@ -128,3 +136,10 @@ def test_no_plain_value_makes_anything_but_a_config_or_a_config_error(values: ob
     with contextlib.suppress(ConfigError):
         config = apply_overrides(yaml.safe_load(text), ["track.tracker=mil", "track.weights=x"])
         assert (config.track.tracker, config.track.weights) == ("mil", "x")
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_config_is_read_back_from_its_text(preset: str, tmp_path: Path) -> None:
+    config = load_config(preset)
+    (tmp_path / "run.yaml").write_text(config_text(config))
+    assert load_config(str(tmp_path / "run.yaml")) == config

@@ -10,18 +10,17 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.tracks.benchmarks import find_tracking_clips
 from data_catalog.tracks.files import read_tracks, write_tracks
-from data_catalog.tracks.text import Shape, Track, TrackFileError
+from data_catalog.tracks.text import Shape, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out
 from flows.draw.tracking_plots import draw_curves
 from flows.tables.tracking.tracking_tables import print_evaluation
 from flows.tracking import evaluation
-from flows.tracking.export_tubes import read_tubes
+from flows.tracking.export_tubes import read_tubes, write_quads
 from flows.tracking.perturbed_truth import true_tubes
 from models.metrics.tracking import DISTANCES_OF_SIDE, DISTANCES_PX, OVERLAPS
 from tasks.assessment.one_pass import ClipResult, EvaluationConfig
@@ -136,12 +135,6 @@ def tracks_import(
     )  # fmt: skip
 
 
-def write_quads(path: Path, tubes: Mapping[str, Track]) -> None:
-    """Write the file that the tracker `published` reads: clip → numbers (8,) of each frame, or null."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({name: _rows(track) for name, track in tubes.items()}))
-
-
 @app.command("truth")
 @plain_errors
 def tracks_truth(
@@ -164,13 +157,6 @@ def tracks_truth(
         return
     out.print(f"{len(found)} tubes in {out_file}; use them with: tubeflow run … -o track.tracker=published "
               f"-o track.weights={out_file}", markup=False, soft_wrap=True)  # fmt: skip
-
-
-def _rows(track: Track) -> list[list[float | None]]:
-    """Eight numbers a frame, None where there is no box; hundredths of a pixel."""
-    return [
-        [round(float(value), 2) if np.isfinite(value) else None for value in quad] for quad in track.reshape(-1, 8)
-    ]
 
 
 @app.command("export")
