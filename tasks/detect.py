@@ -15,14 +15,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.media.frame_codec import decode_frames
+from data_catalog.weights.registry import WeightsError
 from data_catalog.weights.resolve import resolve_weights
 from models.detectors import DETECTORS, Detections, Detector, build_detector, detector_weights
 from models.detectors.followed import departed, sampled_frames
 from models.detectors.select import FOLLOWED, choose_athletes
+from models.weight_files import WeightsNotFound
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Outcome, Product
@@ -33,6 +35,7 @@ STAGE_VERSION = 1
 
 ANNOTATION = "annotation"
 PERSON = "person"  # who corrected the boxes; wins over any detector
+OR = ","  # between detectors of which the first is taken whose weights are there
 NOBODY = "none"   # for tubes that were published: they say themselves who is followed
 MIN_SIDE_PX = 4.0   # what the trackers need
 
@@ -40,7 +43,11 @@ MIN_SIDE_PX = 4.0   # what the trackers need
 class DetectConfig(StageConfig):
     """How the athletes are found and chosen. Every field changes everything from detect on."""
 
-    detector: str = Field("annotation", description="annotation, athlete-n, faster_rcnn, yolo, nanodet, hog, or none.")
+    detector: str = Field(
+        "annotation",
+        description="annotation, athlete-n, faster_rcnn, yolo, nanodet, hog, or none; or several with their weights, "
+        'as "faster_rcnn:fasterrcnn_coco, athlete-n", of which the first one is taken whose weights are there.',
+    )
     weights: str | None = Field(
         None,
         description="The detector's weights: a path, or a name of `tubeflow weights list`; None for athlete-n, which "
@@ -63,6 +70,12 @@ class DetectConfig(StageConfig):
         if self.labels_decide and self.select == ANNOTATION:
             return view | {"detector": ANNOTATION, "select": "score"}
         return view
+
+    @model_validator(mode="after")
+    def _names_weights_once(self) -> "DetectConfig":
+        if OR in self.detector and self.weights is not None:
+            raise ValueError(f"weights {self.weights} are of which detector? Choose one of {self.detector}")
+        return self
 
     @property
     def labels_decide(self) -> bool:
@@ -254,6 +267,24 @@ def _weights(config: DetectConfig, folder: Path) -> dict[str, Path]:
     return {file.name: file} if file is not None else {}
 
 
+def settle(config: DetectConfig, folder: Path) -> DetectConfig:
+    """The config with the first of its detectors whose weights are there; the last one needs no proof.
+
+    Args:
+        config: `detector` may be several, each as "name" or "name:weights".
+        folder: of the workspace's weights.
+    """
+    *first, last = [one.strip().partition(":") for one in config.detector.split(OR)]
+    if not first:
+        return config
+    for name, _, weights in first:
+        one = config.model_copy(update={"detector": name, "weights": weights or None})
+        with contextlib.suppress(WeightsError, WeightsNotFound):
+            _weights_file(one, folder)
+            return one
+    return config.model_copy(update={"detector": last[0], "weights": last[2] or None})
+
+
 def _weights_file(config: DetectConfig, folder: Path) -> Path | None:
     named = resolve_weights(config.weights, folder) if config.weights else None
     return detector_weights(config.detector, named)
@@ -267,4 +298,5 @@ STAGE = Stage(
     inputs=_labelled_boxes,
     uses_device=True,
     weights=_weights,
+    settle=settle,
 )

@@ -27,6 +27,7 @@ from flows.runs.summary import RunSummary, StageCount
 from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.assessment.tube_checks import QualityConfig
+from tasks.detect import DetectConfig
 from tasks.engine import progress
 from tasks.engine.failures import lost_artifact
 from tasks.engine.job import Context, Job
@@ -90,6 +91,7 @@ def execute(
         summary.notes.append(f"Removed {len(leftovers)} unfinished files of a run that was killed.")
     resolve_sources(planner, lambda done, total: progress.report("digest", done, total), options.verify)
     plans = make_plan(planner, config, selected)
+    config = _settled(config, plans, summary)
     _report_damage(workspace.store, plans, selected, summary)
     context = Context(workspace, config.engine.device)
     selected_tubes = {"track", "masks"} & set(selected)
@@ -129,6 +131,18 @@ def _processor_seconds() -> float:
     """Seconds that this process and its ended children have kept processors busy."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def _settled(config: PipelineConfig, plans: Mapping[str, StagePlan], summary: RunSummary) -> PipelineConfig:
+    """The config with the detector that its plan settled on, so that the run's record says which; a note says why."""
+    found = plans["detect"].config if "detect" in plans else config.detect
+    if not isinstance(found, DetectConfig) or found == config.detect:
+        return config
+    summary.notes.append(
+        f"First frames: {found.detector}, the first of '{config.detect.detector}' whose weights are here "
+        "(get others with: tubeflow weights pull NAME)."
+    )
+    return config.model_copy(update={"detect": found})
 
 
 def _report_damage(

@@ -108,6 +108,7 @@ class Planner:
 
     def clip_stage(self, stage: Stage[Any], config: StageConfig, plans: Mapping[str, StagePlan]) -> StagePlan:
         """Plan a stage that works on one clip at a time."""
+        config = stage.settle(config, self.workspace.weights)
         weights = self.weights(stage, config)
         plan = StagePlan(stage, config)
         keys = KeyMaker(stage, config, weights)

@@ -31,6 +31,8 @@ class Stage(Generic[ConfigT]):
         sees_source: the stage reads the source video.
         uses_device: it computes on `Context.device`, so on a GPU it takes the slot of that name.
         weights: files whose digests enter the key, by name.
+        settle: makes of a config that leaves a choice open the one that stands, given the folder of weights; a config
+            without a choice stays as it is.
         composed: its config's class where that is composed of several sections of `PipelineConfig`, each a field of
             the section's name; None where the config is the stage's own section.
     """
@@ -43,6 +45,7 @@ class Stage(Generic[ConfigT]):
     sees_source: bool = False
     uses_device: bool = False
     weights: Callable[[ConfigT, Path], Mapping[str, Path]] = lambda config, folder: {}
+    settle: Callable[[ConfigT, Path], ConfigT] = lambda config, folder: config
     composed: type[ConfigT] | None = None
 
     def config_of(self, config: ConfigT) -> Mapping[str, Any]:

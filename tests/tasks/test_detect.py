@@ -175,3 +175,17 @@ def test_athlete_n_has_its_own_weights_and_their_digest_counts() -> None:
     files = STAGE.weights(DetectConfig(detector="athlete-n"), Path("nowhere"))
     assert list(files) == ["athlete_n.pth"]
     assert STAGE.weights(DetectConfig(detector="hog"), Path("nowhere")) == {}
+
+
+def test_the_first_detector_whose_weights_are_there_is_taken(tmp_path: Path) -> None:
+    """Before the weights were pulled, artifacts are those of athlete-n alone; afterwards another key."""
+    asked = DetectConfig(detector="faster_rcnn:fasterrcnn_coco, athlete-n", min_score=0.05)
+    athlete = DetectConfig(detector="athlete-n", min_score=0.05)
+    assert STAGE.settle(asked, tmp_path) == athlete
+    assert STAGE.settle(athlete, tmp_path) == athlete
+    (tmp_path / "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth").write_bytes(b"there")
+    found = STAGE.settle(asked, tmp_path)
+    assert (found.detector, found.weights, found.min_score) == ("faster_rcnn", "fasterrcnn_coco", 0.05)
+    assert list(STAGE.weights(found, tmp_path)) == ["fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"]
+    with pytest.raises(ValueError, match="of which detector"):
+        DetectConfig(detector="yolo, athlete-n", weights="x.pt")
