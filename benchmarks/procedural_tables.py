@@ -18,6 +18,7 @@ from flows.experiments.matrix import summarise
 from flows.runs.attention_form import attention_form
 from flows.tables.comparison_table import figure
 from models.attention.cost import AttentionCost, in_words, total_cost
+from models.metrics.comparison import PairedTest, holm
 from tasks.training.score_table import OVERALL
 
 PLAIN, TSA, NONLOCAL = "PlainNet", "TSA-Net", "NL-Net"
@@ -196,27 +197,35 @@ def slope_cells(contender: Contender, splashes: Splashes) -> tuple[str, str]:
 
 
 def difference_rows(contenders: Sequence[Contender], records: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Rows for `DIFFERENCES`: each row's contender less its baseline. `records`: baseline → comparison with it."""
+    """Rows for `DIFFERENCES`: each row's contender less its baseline. `records`: baseline → comparison with it.
+
+    p-values are corrected by Holm's method over these rows, each metric by itself, whatever else was compared.
+    """
+    compared = [(one.label, against) for one in contenders if (against := baseline_of(one.label)) is not None]
+
+    def rows_of(metric: str) -> list[Mapping[str, Any]]:
+        return [
+            next(row for row in records[against]["metrics"][metric] if row["contender"] == label)
+            for label, against in compared
+        ]
+
+    corrected = {
+        metric: holm([PairedTest(row["permutation_test"]["p"]) for row in rows_of(metric)])
+        for metric in ("spearman", "r_l2")
+    }
     lines: list[tuple[str, ...]] = []
-    for contender in contenders:
-        label, against = contender.label, baseline_of(contender.label)
-        if against is None:
-            continue
+    for place, (label, against) in enumerate(compared):
         cells = [label, against]
         for metric, digits in (("spearman", 3), ("r_l2", 2)):
-            row = next(one for one in records[against]["metrics"][metric] if one["contender"] == label)
-            p = row["permutation_test"]["p"]
-            cells += [
-                figure(row["differences"][OVERALL], sign=True, digits=digits),
-                chance(p),
-            ]
+            change = rows_of(metric)[place]["differences"][OVERALL]
+            cells += [figure(change, sign=True, digits=digits), chance(corrected[metric][place].corrected)]
         tubes = [one for one in records[against]["tubes"] if one["contender"] == label and "truth_iou" in one]
         lines.append((*cells, f"{tubes[0]['truth_iou'][1]:.2f}" if tubes else ""))
     return lines
 
 
 def chance(p: float | None) -> str:
-    """A p-value; a dash where there is none (rows with different numbers of seeds)."""
+    """A p-value; a dash where there is none."""
     if p is None:
         return "–"
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
