@@ -6,6 +6,7 @@ import unicodedata
 
 # Marks that reorder the text after them, so that a name can read as another one.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
@@ -28,3 +29,10 @@ def visible(text: str) -> str:
         else char
         for char in text
     )
+
+
+def spreadsheet_cell(value: object) -> object:
+    """`value` for a CSV file: text that begins like a formula gets a quote before it, or a spreadsheet runs it."""
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(_FORMULA) else visible(value)

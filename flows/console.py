@@ -8,17 +8,43 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
+from data_catalog.foreign_text import visible
 from tasks.engine import progress
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class VisibleConsole(Console):
+    """A console on which nothing that a stranger wrote can move the cursor, set the title or turn the writing round.
+
+    Whatever is printed goes through here (texts, tables, errors), so no command has to think of it.
+    """
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Rich's text of a string, measured as what will be seen."""
+        return super().render_str(_visible_lines(text), **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Rich's segments, texts that were no strings included; its own control codes are kept apart."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(_visible_lines(segment.text), segment.style)
+
+
+def _visible_lines(text: str) -> str:
+    return text if text.isprintable() else "\n".join(map(visible, text.split("\n")))
+
+
+
+out = VisibleConsole(highlight=False)
+err = VisibleConsole(stderr=True, highlight=False)
 WIDEST = 1000  # characters of a table
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.foreign_text import spreadsheet_cell
 from data_catalog.json_file import write_record
 from flows.config import ConfigError, PipelineConfig, apply_overrides, load_config, not_yaml
 from flows.console import err
@@ -271,4 +272,4 @@ def write_csv(path: Path, rows: Sequence[SummaryRow]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow([*columns, "seeds"])
-        writer.writerows([*(row[name] for name in columns), len(row["values"])] for row in rows)
+        writer.writerows([*(spreadsheet_cell(row[name]) for name in columns), len(row["values"])] for row in rows)

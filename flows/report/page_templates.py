@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+
+from data_catalog.foreign_text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -15,7 +18,17 @@ def page_templates() -> Environment:
     return Environment(
         loader=PackageLoader("flows.report", "templates"),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _visible(value: object) -> object:
+    """Text with marks that would turn the writing round spelled out; line ends and tabs stay, and markup is ours."""
+    from markupsafe import Markup
+
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(part if part in "\n\t" else visible(part) for part in re.split(r"([\n\t])", value))

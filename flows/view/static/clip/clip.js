@@ -1,6 +1,6 @@
 // The page of one clip: look at its tube, see what is odd, correct it, run it again, see what changed.
 
-import { clipUrl, el, get, header, toast } from "../shared/base.js";
+import { clipUrl, el, get, header, toast, visible } from "../shared/base.js";
 import { BoxEditor } from "./boxes.js";
 import { badge, button } from "../shared/dom.js";
 import { EditPanel } from "./edit.js";
@@ -236,8 +236,8 @@ function follow(which) {
 }
 
 function showTitle({ dataset, clip, labels, row, tube }) {
-  document.title = `${clip} – Tubeflow`;
-  byId("title").textContent = clip;
+  document.title = visible(`${clip} – Tubeflow`);
+  byId("title").textContent = visible(clip);
   byId("crumb").replaceChildren(el("a", { href: `/?${new URLSearchParams({ dataset })}` }, dataset));
   const badges = [labels.split, labels.action].filter(Boolean).map((word) => badge(word, "plain"));
   if (labels.score !== null) badges.push(badge(`judges: ${short(labels.score)}`, "plain"));

@@ -1,6 +1,6 @@
 // Two tubes of one clip side by side, or the clips on which two ways to track disagree most.
 
-import { clipUrl, el, get, header, toast } from "../shared/base.js";
+import { clipUrl, el, get, header, toast, visible } from "../shared/base.js";
 import { DisagreementList } from "./list.js";
 import { PairPlot } from "./pair_plot.js";
 import { button } from "../shared/dom.js";
@@ -124,8 +124,8 @@ function tell(error) {
 async function showPair(dataset, clip) {
   const data = await get("/api/clip", { dataset, clip });
   byId("crumb").replaceChildren(el("a", { href: clipUrl(dataset, clip) }, `${dataset} / ${clip}`));
-  byId("title").textContent = `Compare tubes of ${clip}`;
-  document.title = `Compare ${clip} – Tubeflow`;
+  byId("title").textContent = visible(`Compare tubes of ${clip}`);
+  document.title = visible(`Compare ${clip} – Tubeflow`);
   const now = data.tube?.track_key ?? data.variants[0]?.key;
   const b = query.get("b") || now;
   const a = query.get("a") || data.variants.find((variant) => variant.key !== b)?.key;

@@ -50,16 +50,28 @@ export function bytes(text) {
   return found;
 }
 
+// Control characters and marks of writing direction: what could make a name read as another one.
+const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
+const READ = ["title", "aria-label", "alt"]; // attributes that a person reads
+
+/** `text` with such characters spelled out, as the terminal shows them (`visible` of data_catalog/foreign_text.py). */
+export function visible(text) {
+  const spelled = (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return String(text).replace(ODD, spelled);
+}
+
 /** An element: `el("button", { class: "button", onclick: f, "aria-label": "…" }, "text", child)`. */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (name === "text") node.textContent = value;
-    else node.setAttribute(name, value === true ? "" : value);
+    else if (name === "text") node.textContent = visible(value);
+    else node.setAttribute(name, value === true ? "" : READ.includes(name) ? visible(value) : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  const there = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  node.append(...there.map((child) => (child instanceof Node ? child : visible(child))));
   return node;
 }
 
