@@ -29,7 +29,7 @@ class AttentionForm:
         """Positions that the blocks work on for a tube mask (N, T, Hf, Wf), which may have to grow first."""
         if self.min_positions <= int(np.count_nonzero(mask)):
             return int(np.count_nonzero(mask))
-        import torch
+        import torch  # takes seconds, and most tubes need not grow
 
         from models.attention.growth import grow_tubes
 
@@ -42,7 +42,7 @@ def attention_form(model: ModelConfig) -> AttentionForm:
 
     A network without attention inside a tube is taken as the one that would have one such block.
     """
-    import torch
+    import torch  # with the networks below seconds, which a command that counts nothing is spared
 
     from models.attention import TubeSelfAttention
     from models.tsanet import build_tsanet

@@ -78,7 +78,9 @@ def _print_paper_table(printed: PaperTableRecord) -> None:
     for row in printed["ours"]:
         name = row["name"] if row["name"] == row["contender"] else f"{row['name']}, {row['contender']}"
         name = f"ours: {name}" if row["network"] == row["contender"] else f"ours: {name} ({row['network']})"
-        table.add_row(name, *(_cell(one, places) for one, places in zip(row["values"], digits, strict=True)))
+        # Of small networks, costs in units of 1 G need more digits than the paper's.
+        cells = (_cell(one, max(places, 3)) for one, places in zip(row["values"], digits, strict=True))
+        table.add_row(name, *cells)
     out.print(table)
 
 
