@@ -35,7 +35,9 @@ SAME_FILE_NAME: dict[str, str] = {
 """Name → why several modules have it."""
 SAME_CLASS_NAME: dict[str, str] = {}
 """Name → why several classes have it."""
-FULL: dict[tuple[str, str], str] = {}
+FULL: dict[tuple[str, str], str] = {
+    ("models/weights", ".toml"): "an entry of the registry for each published network",
+}
 """(Folder, ending) → why it may hold more files than others."""
 
 

@@ -110,4 +110,3 @@ class Mending:
                     report.troubles.remove(trouble)
                     again[report.stage].append(trouble.clip_id)
         return again
-
