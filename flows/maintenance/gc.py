@@ -129,7 +129,7 @@ def _folder_size(folder: Path) -> int:
 def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
     """Delete artifacts and the work folders of their trainings."""
     for one in garbage:
-        one.path.unlink(missing_ok=True)
+        workspace.store.remove(one.stage, one.key)
         shutil.rmtree(one.path.with_suffix(".work"), ignore_errors=True)
         workspace.index.forget(one.stage, one.key)
     workspace.index.save()

@@ -37,7 +37,7 @@ def print_status(status: WorkspaceStatus) -> None:
             count = f"{len(one['suspicious'])} of {one['judged']}"
             out.print(f"  … {count} tubes of {name} are to be looked at", markup=False)
         if "note" in one:
-            out.print(f"  {name}: {one['note']}", markup=False)
+            out.print(f"  {name}: {one['note']}", markup=False, soft_wrap=True)
     for run in status["runs"]:
         line = f"{run['run_id']}  {run['dataset']}  {run['seconds']} s  {run['report'] or ''}"
         out.print(line, markup=False, soft_wrap=True)
