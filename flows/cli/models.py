@@ -22,14 +22,12 @@ from flows.cli.options import (
 from flows.config import PipelineConfig
 from flows.console import out
 from flows.execution.run_options import RunOptions
-from flows.experiments.compare import Question, compare
 from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
 from flows.inference.export_model import export_run
 from flows.inference.predict_videos import Request, parse_boxes, predict_videos
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
-from flows.tables.comparison_table import print_comparison
 from flows.tables.experiment_table import print_experiment
 from flows.tables.prediction_table import print_predictions
 
@@ -160,6 +158,10 @@ def compare_command(
 
     Example: `tubeflow compare exp-20260131-154502-3f9a`
     """
+    # Loads torch, seconds that no other command of this file needs before it has begun.
+    from flows.experiments.compare import Question, compare
+    from flows.tables.comparison_table import print_comparison
+
     record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
     if as_json:
         typer.echo(json.dumps(record, allow_nan=False))
