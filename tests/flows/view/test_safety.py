@@ -100,16 +100,21 @@ def test_an_artifact_that_is_a_link_out_is_not_served(root: Path) -> None:
         entry = pages.clip()["lineage"][1]
         path = Path(entry["path"])
         assert pages.client.get(entry["download"]).status_code == 200
-        outside = root.parent / "outside.h5"
-        shutil.move(path, outside)
-        path.symlink_to(outside)
-        assert pages.client.get(entry["download"]).status_code == 404
-        path.unlink()
-        path.parent.rename(path.parent.with_name("zz"))
-        path.parent.symlink_to(root.parent, target_is_directory=True)
+        folder = path.parent
+        away = folder.rename(folder.with_name("zz"))
+        folder.symlink_to(root.parent, target_is_directory=True)
         (root.parent / path.name).write_text(SECRET)
         answer = pages.client.get(entry["download"])
         assert (answer.status_code, SECRET in answer.text) == (404, False)
+        folder.unlink()
+        away.rename(folder)
+        outside = root.parent / "outside.h5"
+        shutil.move(path, outside)
+        path.symlink_to(outside)
+        answer = pages.client.get(entry["download"])
+        assert (answer.status_code, "is a link, not a file; it was removed" in answer.text) == (404, True)
+        assert outside.exists()
+        assert not path.is_symlink()
 
 
 def test_an_artifact_that_the_catalog_does_not_know_is_not_served(root: Path) -> None:
