@@ -15,7 +15,9 @@ import h5py
 
 DEFLATE_RATIO = 1032  # the most that deflate can shrink anything
 LEAST_ROOM = 2**20    # bytes; a small file may announce as much, whatever its size
-FILTERS = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32})
+FILTERS = frozenset(  # HDF5's own, and LZF, which is compiled into h5py
+    {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
+)
 
 
 class NotSelfContained(OSError):

@@ -127,7 +127,8 @@ def _check_size(data: bytes, file: Path) -> None:
     try:
         with PIL.Image.open(io.BytesIO(data), formats=READ_FORMATS) as header:
             width, height = header.size
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as exc:
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError, ImportError) as exc:
+        # ImportError: ultralytics, once imported, has Pillow look for a plug-in where it knows no format.
         raise _undecodable(file) from exc
     if width * height > MAX_PIXELS:
         raise BadVideo(f"Image {file} has {width}x{height} pixels, too many to decode.", "Write it smaller.")

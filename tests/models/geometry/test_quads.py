@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from models.geometry import flip_coverage
 from models.geometry import quads as g
 
 Quad = NDArray[np.float64]
@@ -49,7 +50,7 @@ def test_coverage_does_not_depend_on_corner_order(quad: Quad, order: list[int]) 
 @given(quads)
 def test_coverage_of_the_mirrored_quad_is_the_mirrored_coverage(quad: Quad) -> None:
     mirrored = g.coverage(g.flip_quads(quad, SIZE[0]), GRID, SIZE)
-    np.testing.assert_allclose(mirrored, g.flip_coverage(g.coverage(quad.astype(np.float32), GRID, SIZE)), atol=1e-5)
+    np.testing.assert_allclose(mirrored, flip_coverage(g.coverage(quad.astype(np.float32), GRID, SIZE)), atol=1e-5)
 
 
 @settings(deadline=None)
