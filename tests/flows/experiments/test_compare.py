@@ -421,7 +421,7 @@ def test_the_experiment_command_prints_its_record(
     words = ["experiment", str(matrix), "--dataset", TWO, "-w", str(workspace.root)]
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     kept = workspace.runs / told["experiment_id"] / "experiment.json"
-    assert told == json.loads(kept.read_text())
+    assert told == read_record(kept)
     assert {row["contender"] for row in told["rows"]} == {row["contender"] for row in record["rows"]}
     shown = CliRunner().invoke(app, words).stdout
     assert all(row["contender"] in shown for row in told["rows"])

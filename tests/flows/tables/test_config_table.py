@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import tasks
+from flows import console
 from flows.cli.main import app
 from flows.config import EngineConfig, PipelineConfig, apply_overrides
 from flows.tables.config_table import config_fields
@@ -53,7 +54,7 @@ def test_the_table_has_every_field_and_defaults_that_an_override_takes() -> None
 
 
 def test_the_command_shows_it_without_a_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)
     answer = CliRunner().invoke(app, ["run", "--help-config"])
     assert answer.exit_code == 0, answer.output
     assert "train.weight_decay" in answer.output

@@ -116,7 +116,7 @@ def selected(pack: Path, settings: TrainConfig, one_thread: None, tmp_path_facto
 
 
 def test_test_labels_have_no_say(selected: TrainResult, settings: TrainConfig, tmp_path: Path) -> None:
-    scores = {f"c{n}": 75.0 - 5 * n for n in range(14, 20)}
+    scores = {f"c{n}": 95.0 - 5 * n for n in range(14, 20)}
     changed = _with_scores(tmp_path / "p.h5", scores)
     result = train(changed, MODEL, settings, tmp_path / "w")
     assert result.best_epoch == selected.best_epoch
