@@ -1,5 +1,6 @@
 """Weights in the safetensors format, read and written. Such a file is data alone: nothing in it runs."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,4 +34,16 @@ def write_safetensors(tensors: Mapping[str, Tensor], path: Path, about: Mapping[
         OSError: the disk is full or the folder can't be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    path.write_bytes(save(plain, dict(about)))
+    path.write_bytes(_in_one_order(save(plain, dict(about))))
+
+
+def _in_one_order(content: bytes) -> bytes:
+    """The same file with its header's names in alphabetical order.
+
+    The library writes the metadata in another order each time; weights are known by their digest, which must depend on
+    what is in them alone.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of eight bytes
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
