@@ -2,7 +2,7 @@
 
 Some network and user-space file systems refuse flock (ENOLCK, ENOTSUP, ENOSYS). Work continues there without: every
 artifact is written beside its place and renamed into it, so a single run is as safe as elsewhere; only two runs at once
-are not kept apart. That is said once a process, see `notices`.
+are not kept apart. That is said once a process, see `sentences`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from data_catalog import notices
+
 logger = logging.getLogger(__name__)
 
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
@@ -30,8 +32,8 @@ _threads: dict[str, threading.RLock] = {}
 _guard = threading.Lock()
 
 
-def notices() -> list[str]:
-    """Sentences about file systems without locks that this process met."""
+def sentences() -> list[str]:
+    """What this process met of file systems without locks: every run's record says it."""
     return [*_sentences]
 
 
@@ -58,7 +60,11 @@ def try_lock(file: IO[Any]) -> bool | None:
 
 def hold_lock(file: IO[Any]) -> None:
     """Lock an open file as soon as nobody else holds it; nothing where the file system has no locks."""
+    started, silent = time.monotonic(), True
     while try_lock(file) is False:
+        if silent and time.monotonic() - started > SILENT_SECONDS:
+            silent = False
+            logger.warning("Waiting for another process, which holds %s …", os.fsdecode(file.name))
         time.sleep(LOOK_SECONDS)
 
 
@@ -75,12 +81,7 @@ def locked(path: Path) -> Iterator[None]:
         mine = _threads.setdefault(os.path.abspath(path), threading.RLock())
     path.parent.mkdir(parents=True, exist_ok=True)
     with mine, path.open("ab") as file:
-        started, silent = time.monotonic(), True
-        while try_lock(file) is False:
-            if silent and time.monotonic() - started > SILENT_SECONDS:
-                silent = False
-                logger.warning("Waiting for another process, which holds %s …", path)
-            time.sleep(LOOK_SECONDS)
+        hold_lock(file)
         yield
 
 
@@ -89,8 +90,9 @@ def _remember(device: int, folder: Path) -> None:
         if device in _lockless:
             return
         _lockless.add(device)
-        _sentences.append(
-            f"The file system of {folder} has no locks: two runs at once in this workspace are not kept apart; "
-            "run one at a time."
-        )
-    logger.info("%s", _sentences[-1])  # who asks for `notices` shows it
+    sentence = (
+        f"The file system of {folder} has no locks: two runs at once in this workspace are not kept apart; "
+        "run one at a time."
+    )
+    _sentences.append(sentence)
+    notices.add(sentence)

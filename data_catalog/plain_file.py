@@ -12,6 +12,8 @@ import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Callable
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
@@ -53,19 +55,35 @@ def open_plain(path: Path) -> BufferedReader:
     """
     require_plain(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.fdopen(open_checked(path, partial(_check, path)), "rb")
     except PermissionError as exc:
         raise ArtifactDamaged(path, "can't be read: permission denied") from exc
     except OSError as exc:
         if exc.errno in (errno.ELOOP, errno.ENXIO):  # a link or a socket since the look before
             raise ArtifactDamaged(path, "is not a plain file") from exc
         raise
+
+
+def open_checked(path: Path | str, check: Callable[[os.stat_result], None]) -> int:
+    """Open what was looked at before, without following a link or waiting for a pipe, and look at it again.
+
+    Args:
+        path: what is to be opened.
+        check: asked of what opened, which may be another file by now; raises where it must not be read.
+
+    Returns:
+        A descriptor at the first byte, which the caller closes.
+
+    Raises:
+        OSError: it is missing, or may not be read; and whatever `check` raises.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        _check(path, os.fstat(descriptor))
-        return os.fdopen(descriptor, "rb")
+        check(os.fstat(descriptor))
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
 
 
 def read_plain(path: Path) -> bytes:

@@ -50,7 +50,21 @@ def run_stages(
     """Execute inside a flow run, show what happened on its page, and end it in the state that says so."""
     end_prefects_server_with_us()
     with farewell(partial(_report_stopped, flow_run.id)):
-        return _run_stages(config, overrides, dataset, workspace, selection, options)
+        try:
+            if overrides:
+                config = apply_overrides(config.model_dump(mode="json"), overrides)
+            opened = Workspace.open(_lasting(workspace))
+            make_own_gpu_slot()
+            if options.make_procedural is not None and dataset not in opened.datasets.names():
+                make_procedural(opened, dataset, options.make_procedural)
+            summary = execute(config, dataset, opened, selection.stages(), options)
+        except (CatalogError, ConfigError) as exc:
+            return Failed(message=str(exc), data=exc)
+        except OSError as exc:
+            trouble = CatalogError(os_sentence(exc))
+            return Failed(message=str(trouble), data=trouble)
+        show_run(summary, opened)
+        return _end_state(summary, options)
 
 
 def _report_stopped(run_id: str | None) -> None:
@@ -60,28 +74,8 @@ def _report_stopped(run_id: str | None) -> None:
             client.set_flow_run_state(UUID(run_id), Crashed(message=SENTENCE), force=True)
 
 
-def _run_stages(
-    config: PipelineConfig,
-    overrides: Sequence[str],
-    dataset: str,
-    workspace: Path,
-    selection: Selection,
-    options: RunOptions,
-) -> State[Outcome]:
-    try:
-        if overrides:
-            config = apply_overrides(config.model_dump(mode="json"), overrides)
-        opened = Workspace.open(_lasting(workspace))
-        make_own_gpu_slot()
-        if options.make_procedural is not None and dataset not in opened.datasets.names():
-            make_procedural(opened, dataset, options.make_procedural)
-        summary = execute(config, dataset, opened, selection.stages(), options)
-    except (CatalogError, ConfigError) as exc:
-        return Failed(message=str(exc), data=exc)
-    except OSError as exc:
-        trouble = CatalogError(os_sentence(exc))
-        return Failed(message=str(trouble), data=trouble)
-    show_run(summary, opened)
+def _end_state(summary: RunSummary, options: RunOptions) -> State[Outcome]:
+    """The state that says how the run went, with its summary."""
     if summary.failed and (options.strict or summary.nothing_left):
         return Failed(message=f"{summary.failed} clips failed", data=summary)
     if summary.suspicious and options.strict:

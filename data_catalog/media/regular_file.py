@@ -6,9 +6,11 @@ device may do anything. So the check is made on the descriptor that is then read
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 from data_catalog.errors import BadVideo
+from data_catalog.plain_file import open_checked
 
 FILE_REMEDY = "Put the file itself there, not a link, pipe or device."
 
@@ -30,10 +32,9 @@ def open_regular(path: Path, root: Path | None = None) -> int:
     real = os.path.realpath(path)
     _check_inside(real, path, root)
     # A FIFO without a writer would block, a device may act on being opened: look first, then look again at what opened.
-    _check_regular(os.lstat(real), path)
-    descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    _check_regular(path, os.lstat(real))
+    descriptor = open_checked(real, partial(_check_regular, path))
     try:
-        _check_regular(os.fstat(descriptor), path)
         if root is not None and os.path.exists(opened := f"/proc/self/fd/{descriptor}"):
             _check_inside(os.readlink(opened), path, root)   # a folder on the way may have become a link meanwhile
     except BaseException:
@@ -48,7 +49,7 @@ def read_regular(path: Path, root: Path | None = None) -> bytes:
         return file.read()
 
 
-def _check_regular(status: os.stat_result, path: Path) -> None:
+def _check_regular(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise BadVideo(f"{path} is not a regular file.", FILE_REMEDY)
 

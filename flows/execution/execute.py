@@ -12,7 +12,7 @@ from functools import partial
 from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
 from data_catalog.errors import os_sentence
-from data_catalog.locks import notices as lock_notices
+from data_catalog.locks import sentences as lock_sentences
 from data_catalog.store import ArtifactDamaged, Store
 from flows.config import PipelineConfig, config_text
 from flows.datasets.clips import left_out, wanted_clips
@@ -123,7 +123,7 @@ def _write_record(run: _Run, config: PipelineConfig, seconds: float) -> None:
     workspace, summary = run.context.workspace, run.summary
     run.mending.count()
     summary.seconds = seconds
-    summary.notes += [notice for notice in (*workspace.notices, *lock_notices()) if notice not in summary.notes]
+    summary.notes += [notice for notice in (*workspace.notices, *lock_sentences()) if notice not in summary.notes]
     write_record(workspace, summary, config, run.plans, run.selected)
 
 

@@ -26,6 +26,7 @@ from flows.datasets.labels import set_labels
 from flows.maintenance.gc import find_garbage
 from flows.maintenance.status import read_status
 from flows.stages import STAGE_NAMES
+from tests.support.file_damage import empty, folder, link, pipe, truncate
 from tests.support.tiny_workspace import draw_clips, new_workspace, run
 
 SPOILT, CORRECTED = "diving_0001", "diving_0000"
@@ -87,30 +88,6 @@ def rot(path: Path) -> None:
         row = workspace.index.rows[path.parts[-3], path.stem]
         workspace.index.add(row._replace(ctime_ns=now.st_ctime_ns, mtime_ns=now.st_mtime_ns, inode=now.st_ino))
         workspace.index.save()
-
-
-def truncate(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def empty(path: Path) -> None:
-    os.truncate(path, 0)
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-    (path / "something").write_text("in it")
-
-
-def link(path: Path) -> None:
-    elsewhere = path.parent / f"elsewhere-{path.name}.txt"
-    path.symlink_to(path.rename(elsewhere))
-
-
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
 
 
 WAYS: dict[str, Callable[[Path], None]] = {

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from data_catalog.catalog import DatasetInfo, Datasets
 from data_catalog.datasets.records import ClipRecord, Listing
 from data_catalog.json_file import sealed
 from data_catalog.tables.edits import Edit, EditError, Edits, EditsLost, edit_warnings, parse_value
+from tests.support.file_damage import empty, folder, link, pipe
 
 RECORDS = tuple(
     ClipRecord(f"c{i}", f"{i}.mp4", "train", score=float(i), judges=(7.0, 8.5), boxes=((1.0, 2.0, 3.0, 4.0),), label=i)
@@ -110,10 +110,6 @@ def files(datasets: Datasets) -> tuple[Path, Path]:
     return datasets.root / "d" / "edits.jsonl", datasets.root.parent / "edits" / "d.json"
 
 
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
 def keep_lines(*kept: int) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -124,20 +120,6 @@ def keep_lines(*kept: int) -> Callable[[Path], None]:
 
 def other_value(path: Path) -> None:
     path.write_text(path.read_text().replace("20.0", "99.0"))
-
-
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def link(path: Path) -> None:
-    path.symlink_to(path.rename(path.with_name("elsewhere")))
-
-
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
 
 
 LOSSES: dict[str, Callable[[Path], None]] = {

@@ -1,7 +1,6 @@
 """The one reader of run.json: seals, records of earlier versions, damaged ones, and the order of runs."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from flows.runs.finished import find_run
 from flows.runs.last import last_where
 from flows.runs.record import RunRecord, read_all_runs, read_runs, write_record
 from flows.runs.summary import RunSummary
+from tests.support.file_damage import empty, folder, link, pipe, truncate
 
 
 @pytest.fixture
@@ -62,20 +62,6 @@ def flip(path: Path, at: int) -> None:
     path.write_bytes(content)
 
 
-def folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def link(path: Path) -> None:
-    path.symlink_to(path.rename(path.with_name("elsewhere")))
-
-
-def pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
 def other_run(path: Path) -> None:
     path.write_bytes((path.parents[1] / "1" / "run.json").read_bytes())
 
@@ -84,8 +70,8 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "first bit": lambda path: flip(path, 0),
     "a value": lambda path: flip(path, path.read_bytes().index(b"0.125") + 3),
     "its number": lambda path: flip(path, path.read_bytes().index(b'"number": ') + 10),
-    "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
-    "nothing in it": lambda path: path.write_bytes(b""),
+    "half": truncate,
+    "nothing in it": empty,
     "gone": Path.unlink,
     "folder": folder,
     "link": link,
