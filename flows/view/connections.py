@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 10  # for the whole of a request, head and body, to arrive
 MOST, LEAST = 256, 8
-BACKLOG = 8  # asyncio accepts as many at a time without asking whether there is room
+BACKLOG = 4  # asyncio accepts as many in one turn of its loop without asking whether there is room
+TURNS = 4  # of the loop, from the accepting of a connection until the one that it replaces has given its handle back
 
 
 def most_connections() -> int:
@@ -28,7 +29,7 @@ def most_connections() -> int:
     if handles == resource.RLIM_INFINITY:
         return MOST
     taken = len(os.listdir("/proc/self/fd"))
-    return max(LEAST, min(MOST, handles - taken - handles // 4 - BACKLOG))
+    return max(LEAST, min(MOST, handles - taken - handles // 4 - TURNS * BACKLOG))
 
 
 def bounded_protocol(most: int, seconds: float = REQUEST_SECONDS) -> type[H11Protocol]:
@@ -95,7 +96,10 @@ def bounded_protocol(most: int, seconds: float = REQUEST_SECONDS) -> type[H11Pro
 
 
 class SaidOnce(logging.Filter):
-    """asyncio says of every connection that it can't take that there is no file handle left; once is enough."""
+    """asyncio says of every connection that it can't take, with a traceback, that no file handle is left.
+
+    One sentence is enough, once.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,4 +110,6 @@ class SaidOnce(logging.Filter):
         if "socket.accept()" not in record.getMessage():
             return True
         first, self._said = not self._said, True
+        record.msg, record.args = "socket.accept(): no file handle is left; connections wait until one is.", ()
+        record.exc_info = record.exc_text = None
         return first
