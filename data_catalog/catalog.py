@@ -208,11 +208,16 @@ class DatasetInfo:
 
     @property
     def confined_root(self) -> Path | None:
-        """The folder that no video may leave through a link, where a label file names the videos.
+        """The folder that no video or feature file may leave through a link, where a label file names them.
 
         None for datasets whose file names this program makes itself, and for videos named on the command line.
         """
-        return Path(self.root) if self.adapter == "folder" else None
+        return Path(self.root) if self.adapter in ("folder", "features") else None
+
+    @property
+    def holds_features(self) -> bool:
+        """Whether its clips are features that were made elsewhere, without videos."""
+        return self.adapter == "features"
 
 
 class Datasets:

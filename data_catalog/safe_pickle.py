@@ -134,13 +134,18 @@ class _Unpickler(pickle.Unpickler):
         try:
             return ALLOWED[module, name]
         except KeyError:
-            raise _Odd(f"asks for '{module}.{name}', which no annotation needs,") from None
+            raise _Odd(f"asks for '{module}.{name}', which plain data doesn't need,") from None
 
 
-def load_pickle(path: Path) -> object:
+def load_pickle(path: Path, max_bytes: int = MAX_BYTES, expected: str = "an annotation") -> object:
     """The plain data of `path`: dict, list, tuple, numbers, text, None and numpy arrays (protocols 0 to 5).
 
     Arrays hold numbers, booleans or text, any shape (...), in this machine's byte order.
+
+    Args:
+        path: the pickle.
+        max_bytes: size of the largest file that is opened.
+        expected: what the file should be, for the message.
 
     Raises:
         UnsafePickle: the file asks for anything else; what, is in the message.
@@ -148,8 +153,8 @@ def load_pickle(path: Path) -> object:
         OSError: the file cannot be read.
     """
     size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise BrokenPickle(f"{path.name} has {size} bytes, far more than an annotation; check which file it is")
+    if size > max_bytes:
+        raise BrokenPickle(f"{path.name} has {size} bytes, far more than {expected}; check which file it is")
     content = path.read_bytes()
     try:
         _check_opcodes(content)
@@ -164,7 +169,7 @@ def load_pickle(path: Path) -> object:
     try:
         _measure(value, 1, {})
     except _TooLarge as exc:
-        raise BrokenPickle(f"{path.name} {exc}, far more than an annotation; check which file it is") from None
+        raise BrokenPickle(f"{path.name} {exc}, far more than {expected}; check which file it is") from None
     return value
 
 
@@ -172,7 +177,7 @@ def _check_opcodes(content: bytes) -> None:
     """Raise _Odd for what no pickler writes for plain data, ValueError for what is no pickle."""
     for number, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name not in PLAIN_OPCODES:
-            raise _Odd(f"uses the pickle opcode {opcode.name}, which no annotation needs,")
+            raise _Odd(f"uses the pickle opcode {opcode.name}, which plain data doesn't need,")
         if number >= MAX_OPCODES:
             raise _Odd(f"has more than {MAX_OPCODES} opcodes")
         if isinstance(argument, int):

@@ -9,7 +9,7 @@ that such a later row leaves empty are those of the clip's first row.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class FolderAdapter:
         """
         if not root.is_dir():
             raise DatasetError(f"there is no folder {root}; give the folder that holds the videos")
-        path = labels if labels is not None else _find_labels(root)
+        path = labels if labels is not None else find_labels(root)
         table, broken = read_label_table(path, REQUIRED, OPTIONAL, TARGETS)
         if "score" not in table.columns and "label" not in table.columns:
             unused = {name.casefold(): name for name in table.unused}
@@ -49,7 +49,7 @@ class FolderAdapter:
         return Listing(
             tuple(records),
             tuple(sorted(rows.rejected, key=lambda r: r.line or 0)),
-            (*table.warnings, *_unused_columns(table)),
+            (*table.warnings, *unused_columns(table, (*REQUIRED, *OPTIONAL))),
             (*table.notes, *rows.notes),
         )
 
@@ -58,16 +58,17 @@ class FolderAdapter:
         return [Check.equal("rows rejected", 0, len(listing.rejected))]
 
 
-def _find_labels(root: Path) -> Path:
+def find_labels(root: Path) -> Path:
     """``labels.csv`` in `root`, or else the only ``labels.*`` that is there; raises nothing where there is none."""
     there = [path for suffix in SUFFIXES if (path := root / f"labels{suffix}").is_file()]
     return there[0] if there else root / "labels.csv"
 
 
-def _unused_columns(table: LabelTable) -> list[str]:
+def unused_columns(table: LabelTable, known: Sequence[str]) -> list[str]:
+    """One sentence for each column that was not read, with the one of `known` that may have been meant."""
     notes = []
     for name in table.unused:
-        near = nearest(name, (*REQUIRED, *OPTIONAL))
+        near = nearest(name, known)
         hint = f"; did you mean '{near}'?" if near and near not in table.columns else ""
         notes.append(f"column '{name}' of {table.file} is not used{hint}")
     return notes

@@ -48,12 +48,18 @@ class VideoFinder:
     Symbolic links are followed only while they stay inside the root: a label file that somebody
     else wrote must not be able to name other files of this machine.
 
+    Args:
+        root: the folder.
+        noun: what the paths lead to, for messages.
+        column: the column that they stand in.
+
     Attributes:
         renamed: path as given → path as the folder has it, where they differ in more than the way to it.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, noun: str = "video", column: str = "video") -> None:
         self._root = os.path.realpath(root)
+        self._noun, self._column = noun, column
         self._folders: dict[str, dict[str, str] | Refused] = {}
         self._folded: dict[tuple[str, Callable[[str], str]], dict[str, list[str]]] = {}
         self._suggestions = SUGGESTIONS
@@ -62,10 +68,13 @@ class VideoFinder:
     def find(self, given: str) -> VideoPath | Refused:
         """Locate `given`, a path relative to the root or an absolute one that lies inside it."""
         if has_control(given):
-            return Refused(f"the video path '{visible(given)}' holds a control character", "correct the video column")
+            return Refused(
+                f"the {self._noun} path '{visible(given)}' holds a control character",
+                f"correct the {self._column} column",
+            )
         relative = self._relative(given)
         if relative is None and "\\" not in given:
-            return Refused(f"the video path '{given}' leaves the videos folder", "move the video inside it")
+            return self._leaves(given)
         exact = self._exact(relative) if relative is not None else None
         if isinstance(exact, VideoPath) or (exact is not None and not isinstance(exact, Missing)):
             return exact
@@ -79,8 +88,17 @@ class VideoFinder:
                     self.renamed[given] = answer.path
                 return answer
         if exact is None:
-            return Refused(f"the video path '{given}' leaves the videos folder", "move the video inside it")
+            return self._leaves(given)
         return self._with_suggestion(exact, relative or "")
+
+    @property
+    def _folder_name(self) -> str:
+        return f"{self._noun}s folder"
+
+    def _leaves(self, given: str) -> Refused:
+        return Refused(
+            f"the {self._noun} path '{given}' leaves the {self._folder_name}", f"move the {self._noun} inside it"
+        )
 
     def _exact(self, relative: str) -> VideoPath | Refused:
         parent, _, name = relative.rpartition("/")
@@ -90,7 +108,7 @@ class VideoFinder:
         kind = folder.get(name)
         if kind == "outside":
             return Refused(
-                f"the video '{relative}' is a link that leaves the videos folder",
+                f"the {self._noun} '{relative}' is a link that leaves the {self._folder_name}",
                 "point --videos at the real folder or copy the file into this one",
             )
         if kind == "file":
@@ -98,8 +116,10 @@ class VideoFinder:
         if kind == "dir":
             return self._image_folder(relative)
         if kind is None:
-            return Missing(f"the video '{relative}' does not exist", "add the file or remove the row")
-        return Refused(f"the video '{relative}' is neither a file nor a folder", "correct the video column")
+            return Missing(f"the {self._noun} '{relative}' does not exist", "add the file or remove the row")
+        return Refused(
+            f"the {self._noun} '{relative}' is neither a file nor a folder", f"correct the {self._column} column"
+        )
 
     def _spellings(self, given: str) -> Iterable[str]:
         """`given` with slashes, as it stands and without the root's own name before it."""
@@ -128,7 +148,8 @@ class VideoFinder:
                     return None
                 if len(names) > 1:
                     several = " or ".join(f"'{name}'" for name in sorted(names)[:3])
-                    return Refused(f"the video '{relative}' may be {several}", "write the name of one of them")
+                    sentence = f"the {self._noun} '{relative}' may be {several}"
+                    return Refused(sentence, "write the name of one of them")
                 name = names[0]
             found = f"{found}/{name}" if found else name
         return found
@@ -184,18 +205,19 @@ class VideoFinder:
         absolute = os.path.join(self._root, parent)
         if not _inside(os.path.realpath(absolute), self._root):
             return Refused(
-                f"the folder '{parent}' is a link that leaves the videos folder",
+                f"the folder '{parent}' is a link that leaves the {self._folder_name}",
                 "point --videos at the real folder or copy the files into this one",
             )
         try:
             with os.scandir(absolute) as entries:
                 return {entry.name: self._kind(entry) for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
-            return Missing(f"the folder '{parent}' does not exist", "add it or correct the video column")
+            return Missing(f"the folder '{parent}' does not exist", f"add it or correct the {self._column} column")
         except PermissionError:
             return Refused(f"the folder '{parent}' may not be read", "allow reading it (chmod u+rx)")
         except OSError as exc:  # such as a name that is too long
-            return Refused(f"the folder '{parent[:60]}' can't be read ({exc.strerror})", "correct the video column")
+            sentence = f"the folder '{parent[:60]}' can't be read ({exc.strerror})"
+            return Refused(sentence, f"correct the {self._column} column")
 
     def _kind(self, entry: os.DirEntry[str]) -> str:
         if entry.is_symlink() and not _inside(os.path.realpath(entry.path), self._root):
@@ -208,6 +230,9 @@ class VideoFinder:
         return "other" if os.path.exists(entry.path) else "gone"
 
     def _image_folder(self, relative: str) -> VideoPath | Refused:
+        if self._noun != "video":
+            sentence = f"the {self._noun} '{relative}' is a folder, not a file"
+            return Refused(sentence, f"correct the {self._column} column")
         if has_frames(os.path.join(self._root, relative)):
             return VideoPath(relative)
         return Refused(f"the folder '{relative}' holds no images", "extract the frames into it as .jpg or .png")

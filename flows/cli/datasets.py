@@ -25,9 +25,9 @@ app.add_typer(datasets_app, name="datasets")
 @app.command("ingest")
 @plain_errors
 def ingest_command(
-    adapter: Annotated[str, typer.Argument(help="folder, procedural, aqa7, mtl_aqa, fr_fs or finediving.")],
+    adapter: Annotated[str, typer.Argument(help="folder, features, procedural, aqa7, mtl_aqa, fr_fs or finediving.")],
     name: Annotated[str, typer.Option("--name", help="What the dataset is called in the workspace.")],
-    root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos.")],
+    root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos, or features.")],
     labels: Annotated[Path | None, typer.Option("--labels", help="Label file; by default inside the folder.")] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
