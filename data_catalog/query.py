@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from data_catalog.catalog import CatalogError, Workspace
@@ -62,7 +63,7 @@ def query(workspace: Workspace, sql: str) -> pa.Table:
         try:
             _require_select(connection, sql)
             for name, schema in TABLES.items():  # the empty ones so that `show tables` lists them
-                _load(connection, name, READERS[name](workspace) if name in sql.lower() else schema.empty_table())
+                _load(connection, name, READERS[name](workspace) if name in sql.lower() else _empty(schema))
             _lock(connection)
             return connection.sql(sql).to_arrow_table()
         except duckdb.Error as exc:
@@ -119,12 +120,23 @@ def _reason(exc: Exception) -> str:
     return re.sub(r"^\w+ Error: ", "", sentence).rstrip(".!")  # DuckDB's own kinds of errors say nothing to a reader
 
 
+# PyArrow imports pandas to convert a value of Python's, which takes longer than most queries: not where all is Arrow's.
+def _empty(schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches([], schema)
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    data = text.encode()
+    ends = np.arange(count + 1, dtype=np.int32) * np.int32(len(data))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(ends), pa.py_buffer(data * count))
+
+
 def _of_datasets(workspace: Workspace, name: str, read: Callable[[str], pa.Table]) -> pa.Table:
     parts = []
     for dataset in workspace.datasets.names():
         part = read(dataset)
-        parts.append(part.add_column(0, OF_DATASET, pa.array([dataset]).take(pa.array([0] * len(part), pa.int8()))))
-    return pa.concat_tables(parts).cast(TABLES[name]) if parts else TABLES[name].empty_table()
+        parts.append(part.add_column(0, OF_DATASET, _repeated(dataset, len(part))))
+    return pa.concat_tables(parts).cast(TABLES[name]) if parts else _empty(TABLES[name])
 
 
 def _clips(workspace: Workspace) -> pa.Table:

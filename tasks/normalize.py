@@ -26,7 +26,7 @@ from pydantic import Field
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.errors import BadVideo
 from data_catalog.media.frame_codec import encode_frames
-from data_catalog.media.video import DamagedVideo, Reading, ShortDecode, VideoInfo, holes, probe, read_frames
+from data_catalog.media.source import Reading, VideoInfo
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Product
@@ -156,6 +156,9 @@ def normalize_clip(
         BadClip: the source cannot be read, or the clip has fewer than two frames.
         OSError: the file system refuses.
     """
+    # Here and below, as planning this stage decodes nothing: PyAV and OpenCV.
+    from data_catalog.media.video import DamagedVideo, ShortDecode, probe
+
     how = config.reading(root)
     try:
         info = probe(source, how)
@@ -180,6 +183,8 @@ def normalize_clip(
 def _normalize(
     info: VideoInfo, config: NormalizeConfig, how: Reading, start: int | None, end: int | None
 ) -> Normalized:
+    from data_catalog.media.video import holes, read_frames  # as above
+
     to_end = end is None
     start, end = _clip_range(info, start, end)
     index = select_frames(start, end, config.length, config.window, info.times_sec)

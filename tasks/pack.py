@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -105,6 +104,8 @@ def network_frames(frames: NDArray[np.uint8], crop: int, input_size: int) -> NDA
     window = frames[:, top : top + crop, left : left + crop]
     if crop == input_size:
         return np.ascontiguousarray(window)
+    import cv2  # here, as planning this stage resizes nothing
+
     # Area averaging does not alias when shrinking; it degenerates to nearest when enlarging.
     method = cv2.INTER_AREA if input_size < crop else cv2.INTER_LINEAR
     out = np.empty((len(frames), input_size, input_size, 3), np.uint8)

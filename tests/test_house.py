@@ -33,4 +33,4 @@ def test_only_the_engine_and_the_flows_know_prefect() -> None:
         if any(line.split()[:1] in (["import"], ["from"]) and line.split()[1].split(".")[0] == "prefect"
                for line in path.read_text().splitlines() if line.strip())
     ]
-    assert knowing == ["tasks/engine/run.py"]
+    assert knowing == ["tasks/engine/task_run.py"]

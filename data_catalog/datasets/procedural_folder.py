@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_catalog.datasets.folder import FolderAdapter
 from data_catalog.datasets.records import Check, Listing
 from data_catalog.errors import DatasetError
 
@@ -25,6 +24,9 @@ class ProceduralAdapter:
         Raises:
             DatasetError: not a whole procedural dataset.
         """
+        # Reads label files with pandas, which a clip's truth doesn't need.
+        from data_catalog.datasets.folder import FolderAdapter
+
         about = _read_about(root)
         listing = FolderAdapter().read(root, labels)
         note = (

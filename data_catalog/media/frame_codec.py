@@ -24,7 +24,6 @@ Layout: `frames` (bytes,) uint8, all JPEG streams one after the other; `frame_of
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +36,8 @@ def encode_frames(frames: NDArray[np.uint8], quality: int = QUALITY) -> dict[str
     """Encode (L, H, W, 3) uint8 RGB frames to the arrays `frames` and `frame_offsets` described above."""
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
         raise ValueError(f"frames must be (L, H, W, 3) uint8, got {frames.shape} {frames.dtype}")
+    import cv2  # here, as every stage names this module and planning one encodes nothing
+
     settings = [
         cv2.IMWRITE_JPEG_QUALITY, quality,
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
@@ -88,6 +89,8 @@ def decode_frames(
 
 
 def _decode_one(stream: NDArray[np.uint8], index: int, half: bool) -> NDArray[np.uint8]:
+    import cv2  # as above
+
     how = cv2.IMREAD_REDUCED_COLOR_2 if half else cv2.IMREAD_COLOR
     image = cv2.imdecode(stream, how) if len(stream) else None
     if image is None:

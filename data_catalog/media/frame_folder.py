@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from data_catalog.errors import BadVideo
@@ -108,6 +106,8 @@ def read_image(file: Path, root: Path | None = None) -> NDArray[np.uint8]:
 
 def decode_image(data: bytes, file: Path) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB out of the bytes of an image `file`, as `read_image`. Raises BadVideo."""
+    import cv2  # here, as the catalog lists the files of frame folders and decodes none
+
     _check_size(data, file)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -124,6 +124,8 @@ def _undecodable(file: Path) -> BadVideo:
 
 def _check_size(data: bytes, file: Path) -> None:
     """Only the header is read: a few kilobytes can announce, and fill, gigabytes of pixels."""
+    import PIL.Image  # as above
+
     try:
         with PIL.Image.open(io.BytesIO(data), formats=READ_FORMATS) as header:
             width, height = header.size

@@ -10,8 +10,6 @@ but the frames asked for.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from data_catalog.media.frame_codec import decode_frames, encode_frames
 from data_catalog.media.frame_folder import list_images, read_image
 from data_catalog.media.frame_index import DamagedVideo, FrameIndex, count_frames, decode, frame_index, holes
 from data_catalog.media.orientation import Pixel, orientation
+from data_catalog.media.source import AS_SEEN, Reading, VideoInfo
 from data_catalog.media.tone_map import TRANSFERS, to_sdr
 
 __all__ = [
@@ -38,56 +37,6 @@ __all__ = [
 SEEK_BEYOND_FRAMES = 64
 BT709_PRIMARIES = 1   # ITU-T H.273
 Frame = av.video.frame.VideoFrame
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a source is read.
-
-    Attributes:
-        tone_map: show HDR (HLG, PQ) as on a standard display; False takes its signal as it is, which looks washed out.
-        deinterlace: make interlaced frames whole; False leaves both fields in them.
-        skip_damaged: leave out what does not decode instead of refusing the file.
-        root: the folder that every file has to lie in, links resolved; None allows every place, and for the images of
-            a folder that folder alone.
-    """
-
-    tone_map: bool = True
-    deinterlace: bool = True
-    skip_damaged: bool = False
-    root: Path | None = None
-
-
-AS_SEEN = Reading()
-
-
-@dataclass(frozen=True, eq=False)
-class VideoInfo:
-    """What is known of a source.
-
-    Attributes:
-        path: the file or folder.
-        num_frames: frames that can be shown, not those announced.
-        width, height: size in pixels of an upright frame.
-        fps: mean frame rate, or None for a folder and wherever the container does not say.
-        times_sec: (num_frames + 1,) float64, when each frame appears and, last, when the final one ends, from 0;
-            None for a folder and for containers without timestamps.
-        rotation_deg: counter-clockwise turn that the display matrix asks for (0, 90, 180 or 270).
-        hdr: "hlg" or "pq"; "" for standard video.
-        interlaced: the first frame is.
-        damaged_packets: packets that were skipped (`Reading.skip_damaged`).
-    """
-
-    path: Path
-    num_frames: int
-    width: int
-    height: int
-    fps: Fraction | None
-    times_sec: NDArray[np.float64] | None
-    rotation_deg: int = 0
-    hdr: str = ""
-    interlaced: bool = False
-    damaged_packets: int = 0
 
 
 class ShortDecode(BadVideo):

@@ -217,7 +217,8 @@ def edited(table: pa.Table, edits: Sequence[Edit]) -> pa.Table:
     whole = table
     for name in only_edited:
         kind = EDITED_CLIPS.field(name).type
-        nothing = pa.array(np.zeros(len(table), bool)) if kind == pa.bool_() else pa.nulls(len(table), kind)
+        empty = pa.nulls(len(table), kind)
+        nothing = empty.is_valid() if kind == pa.bool_() else empty  # False; from a NumPy array PyArrow imports pandas
         whole = whole.append_column(name, nothing)
     whole = whole.cast(schema)
     changes: dict[str, dict[str, Any]] = {}

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from data_catalog.atomic import replacing
 from data_catalog.plain_file import require_plain
@@ -231,7 +232,9 @@ def read_table(path: Path, schema: pa.Schema, columns: Sequence[str] | None = No
     require_plain(path)
     try:
         wanted = pa.schema([schema.field(name) for name in columns]) if columns is not None else schema
-        table = pq.read_table(path, columns=wanted.names, page_checksum_verification=True, memory_map=False)
+        # `pq.read_table` reads the same by way of PyArrow's datasets, whose import takes pandas with it.
+        with pq.ParquetFile(path, page_checksum_verification=True, memory_map=False) as file:
+            table = file.read(columns=wanted.names)
         expected = json.loads((table.schema.metadata or {})[DIGESTS])
         table = table.select(wanted.names).cast(wanted)
         whole = all(column_digest(table.column(name)) == expected[name] for name in wanted.names)
@@ -250,16 +253,35 @@ def column_digest(column: pa.ChunkedArray) -> str:
 
 
 def _digest_values(digest: Any, array: pa.Array) -> None:
-    digest.update(np.asarray(array.is_null()).tobytes())
+    nulls = _numbers(array.is_null())
+    digest.update(nulls.tobytes())
     if pa.types.is_list(array.type):
-        digest.update(np.asarray(pc.fill_null(pc.list_value_length(array), 0)).tobytes())
+        digest.update(_numbers(pc.list_value_length(array)).tobytes())
         _digest_values(digest, pc.list_flatten(array))
     elif pa.types.is_string(array.type):
-        filled = pc.fill_null(array, "")
-        digest.update(np.asarray(pc.binary_length(filled)).tobytes())
-        _, places, text = filled.buffers()
+        digest.update(_numbers(pc.binary_length(array)).tobytes())
+        there = array.drop_null()
+        _, places, text = there.buffers()
         if places is not None and text is not None:
-            ends = np.frombuffer(places, np.int32)[filled.offset : filled.offset + len(filled) + 1]
+            ends = np.frombuffer(places, np.int32)[there.offset : there.offset + len(there) + 1]
             digest.update(memoryview(text)[int(ends[0]) : int(ends[-1])])
     else:
-        digest.update(np.asarray(pc.fill_null(array, False if pa.types.is_boolean(array.type) else 0)).tobytes())
+        digest.update(_numbers(array).tobytes())
+
+
+def _numbers(array: pa.Array) -> NDArray[Any]:
+    """Numbers or booleans (n,) of the array's own type, 0 or False where there is none.
+
+    Out of PyArrow's buffers: to convert a value to or from Python's or NumPy's it imports pandas, which takes longer
+    than all that a command such as `tubeflow plan` does.
+    """
+    begin, end = array.offset, array.offset + len(array)
+    buffer = array.buffers()[1] or b""
+    if pa.types.is_boolean(array.type):
+        values = np.unpackbits(np.frombuffer(buffer, np.uint8), count=end, bitorder="little")[begin:].astype(bool)
+    else:
+        values = np.frombuffer(buffer, array.type.to_pandas_dtype())[begin:end]
+    if array.null_count:
+        values = values.copy()
+        values[_numbers(array.is_null())] = 0
+    return values

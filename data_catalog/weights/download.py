@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import httpx
+if TYPE_CHECKING:  # only a download needs it, and what names weights imports this module
+    import httpx
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,8 @@ def fetch(
 
 def _client(timeout_s: float) -> httpx.Client:
     """A connection with our redirect rules, trusting the system's certificates as browsers there do."""
+    import httpx  # see above
+
     try:
         return httpx.Client(
             timeout=timeout_s,
@@ -101,6 +104,8 @@ def _attempt(
     client: httpx.Client, url: str, part: Path, size: int | None, resumable: bool, progress: ByteProgress | None
 ) -> str | None:
     """One connection: why it has to be tried again, None when the file is whole by all that the server says."""
+    import httpx  # see above
+
     try:
         return None if _receive(client, url, part, size, resumable, progress) else "the connection was cut"
     except httpx.HTTPStatusError as exc:

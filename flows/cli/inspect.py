@@ -21,14 +21,6 @@ from flows.cli.options import (
 )
 from flows.config import ConfigError
 from flows.console import out
-from flows.draw.overlay import overlay_video
-from flows.draw.pipeline_picture import tube_strip
-from flows.draw.sheet import contact_sheet
-from flows.draw.terminal import tube_mask_text
-from flows.report.clip_page import write_page
-from flows.runs.clip_tube import find_clip
-from flows.tables.tracking.pair_table import print_pairs
-from flows.tracking.pairs import compare_trackers
 
 app = typer.Typer()
 
@@ -55,6 +47,10 @@ def inspect_command(
     `tubeflow inspect --dataset demo --compare mil "nano nanotrack_v2"`
     """
     if compare is not None:
+        # Loads what draws, OpenCV and Pillow, which --help doesn't need.
+        from flows.tables.tracking.pair_table import print_pairs
+        from flows.tracking.pairs import compare_trackers
+
         pairs = compare_trackers(Workspace(workspace), compare, dataset, clip, out_folder)
         if as_json:
             typer.echo(json.dumps(pairs))
@@ -76,6 +72,14 @@ def inspect_clip(
     html: bool = False,
 ) -> None:
     """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked `<clip_id>.html`."""
+    # As above.
+    from flows.draw.overlay import overlay_video
+    from flows.draw.pipeline_picture import tube_strip
+    from flows.draw.sheet import contact_sheet
+    from flows.draw.terminal import tube_mask_text
+    from flows.report.clip_page import write_page
+    from flows.runs.clip_tube import find_clip
+
     tube, plans, config = find_clip(workspace, clip_id, dataset, preset, overrides)
     length = config.masks.segment_length
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)

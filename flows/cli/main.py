@@ -1,30 +1,122 @@
-"""`tubeflow …`: the commands of every file of this folder, put together."""
+"""`tubeflow …`: the front page, and where each command is; a command's file is imported when the command is called."""
 
 from __future__ import annotations
 
 import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
 
-import typer
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from flows.cli import catalog, datasets, inspect, labels, models, run, view, workspace
-from flows.cli.networks import detect, pretrain, tracks, weights
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+if TYPE_CHECKING:  # Typer brings a Click of its own under a private name
+    from typer._click import Command, Context
+
+LOOK: Final = "markdown"
+
+
+class Place(NamedTuple):
+    """Where a command is.
+
+    Attributes:
+        file: its module in this folder.
+        help: what the front page says of it: the beginning of its own help, which would have to be imported.
+        group: whether it is the whole file, a command with commands of its own.
+    """
+
+    file: str
+    help: str
+    group: bool = False
+
+
+COMMANDS = {
+    "ingest": Place("datasets", "Read a dataset folder into the catalog."),
+    "datasets": Place("datasets", "List datasets, or make a procedural one."),
+    "run": Place("run", "Run the pipeline on a dataset; what is already there is not made again."),
+    "plan": Place("run", "Say what a run would do, and why, and do nothing."),
+    "demo": Place("run", "Draw the procedural dataset, then run the whole pipeline on it."),
+    "status": Place("workspace", "Datasets, the state of their stages, quarantined clips, and the last runs."),
+    "explain": Place("workspace", "Print the chain from the source video to an artifact."),
+    "gc": Place("workspace", "Say which artifacts no recent run needs, or delete them."),
+    "reindex": Place(
+        "workspace", "Verify every artifact and make the catalog's index again from the artifacts alone."
+    ),
+    "setup": Place(
+        "workspace",
+        "Make the Prefect server of PREFECT_API_URL ready: GPU slots, work pool, and who notices a killed run.",
+    ),
+    "inspect": Place(
+        "inspect",
+        "Print a clip's tube mask; write a contact sheet, a picture of how its tube comes about, and an overlay MP4.",
+    ),
+    "flops": Place("inspect", "Count what attention costs on the real tubes, beside the dense Non-local block."),
+    "predict": Place(
+        "models", "Score new videos with the weights of a run, and draw each one's tube into an MP4."
+    ),
+    "export": Place(
+        "models", "Write a run's model as one file, whose outputs were compared with the run's and agree to 1e-4."
+    ),
+    "experiment": Place(
+        "models", "Run every combination of a matrix of configs; what combinations share is made once."
+    ),
+    "compare": Place(
+        "models", "Put runs beside each other and beside published figures, with intervals and paired tests."
+    ),
+    "view": Place(
+        "view", "Look at the tubes in a browser: the most suspicious first; compare, correct and run again."
+    ),
+    "catalog": Place("catalog", "Datasets, clips, stages and sizes; or SQL over all of it.", group=True),
+    "labels": Place("labels", "Correct the labels of clips; everything is kept with its history.", group=True),
+    "weights": Place("networks.weights", "Weights of detectors, trackers and backbones, by name.", group=True),
+    "detect": Place("networks.detect", "Measure detectors of the first frame's athlete.", group=True),
+    "tracks": Place("networks.tracks", "Evaluate trackers; import and export tracks.", group=True),
+    "pretrain": Place(
+        "networks.pretrain", "Train the small networks that come with Tubeflow, from synthetic data.", group=True
+    ),
+}
+
+
+def load_command(name: str) -> Command:
+    """The command of that name, with all of its options and commands; imports its file."""
+    place = COMMANDS[name]
+    whole = typer.Typer(rich_markup_mode=LOOK)
+    whole.add_typer(import_module(f"flows.cli.{place.file}").app, name=name if place.group else None)
+    return get_group(whole).commands[name]
+
+
+class FrontPage(TyperGroup):
+    """Lists the commands of `COMMANDS` as they stand there, and loads the one that is called."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]  # Typer's own settings, passed on as they come
+        for name, place in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=place.help))
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """The loaded command that the first of `args` names, and the other words."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name in COMMANDS else command, rest
+
+    def load_all(self) -> None:
+        """Put every command itself in its place, for who walks through them all: a reference, a test."""
+        for name in COMMANDS:
+            self.add_command(load_command(name))
+
 
 app = typer.Typer(
+    cls=FrontPage,
     no_args_is_help=True,
-    rich_markup_mode="markdown",
+    rich_markup_mode=LOOK,
     pretty_exceptions_enable=False,
     help="From raw sport clips to a trained and evaluated action-quality model; every stage cached and resumable.",
 )
-for commands in (datasets, run, workspace, inspect, models, view):
-    app.add_typer(commands.app)
-for name, group in (
-    ("catalog", catalog),
-    ("labels", labels),
-    ("weights", weights),
-    ("detect", detect),
-    ("tracks", tracks),
-    ("pretrain", pretrain),
-):
-    app.add_typer(group.app, name=name)
 
-__all__ = ["app"]
+
+@app.callback()
+def _front_page() -> None:
+    """Typer makes a group of an app with a callback, also where no command is registered with it."""
+
+
+__all__ = ["COMMANDS", "app", "load_command"]

@@ -23,13 +23,10 @@ from flows.config import PipelineConfig
 from flows.console import out
 from flows.execution.run_options import RunOptions
 from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
-from flows.inference.export_model import export_run
-from flows.inference.predict_videos import Request, parse_boxes, predict_videos
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
 from flows.tables.experiment_table import print_experiment
-from flows.tables.prediction_table import print_predictions
 
 app = typer.Typer()
 
@@ -58,6 +55,10 @@ def predict_command(
 
     Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
     """
+    # Loads what draws, OpenCV and Pillow, which --help and a matrix of runs don't need.
+    from flows.inference.predict_videos import Request, parse_boxes, predict_videos
+    from flows.tables.prediction_table import print_predictions
+
     opened = Workspace.open(workspace)
     chosen = find_run(opened, run)
     request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
@@ -94,6 +95,8 @@ def export_command(
 
     Example: `tubeflow export last --format onnx --out dive.onnx`
     """
+    from flows.inference.export_model import export_run  # as above
+
     opened = Workspace(workspace)
     exported = export_run(opened, find_run(opened, run), form, weights, action, path)
     if as_json:

@@ -12,7 +12,6 @@ import typer
 from data_catalog.catalog import Workspace
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.console import out, stage_bars
-from flows.execution.prefect_setup import set_up
 from flows.maintenance.explain import explain
 from flows.maintenance.gc import find_garbage, remove
 from flows.maintenance.status import read_status
@@ -107,6 +106,9 @@ def setup_command(
 
     Example: `tubeflow setup --gpu-slots 2`
     """
+    # Loads Prefect, seconds that no other command of this file needs.
+    from flows.execution.prefect_setup import set_up
+
     result = set_up(gpu_slots, pool)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))

@@ -9,7 +9,6 @@ from data_catalog.datasets.layouts import abridge
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.shared_content import SharedContent, read_shared_content, write_shared_content
 from flows.datasets.clips import dataset_clips
-from tasks.assessment.shared_content import find_shared_content
 from tasks.engine import progress
 
 MOST_AT_INGEST = 5000  # clips; looking at one takes some 10 ms, and nobody waits for a million
@@ -38,6 +37,9 @@ def compare_splits(workspace: Workspace, dataset: str, most_clips: int | None = 
     """
     if workspace.datasets.info(dataset).holds_features:  # the adapter, which reads all of them, says which are equal
         return SplitReport((), ())
+    # Looks at pictures with PyAV and OpenCV, which a list of the datasets doesn't need.
+    from tasks.assessment.shared_content import find_shared_content
+
     clips = dataset_clips(workspace, dataset)
     found = find_shared_content(
         clips, workspace.sources, most_clips, lambda done, total: progress.report("compare", done, total)

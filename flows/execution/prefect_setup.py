@@ -24,7 +24,7 @@ from prefect.settings import get_current_settings
 from data_catalog.catalog import CatalogError
 from flows.config import load_config
 from flows.execution.temporary_server import server_is_named
-from tasks.engine.run import GPU_LIMIT
+from tasks.engine.task_run import GPU_LIMIT
 
 WORK_POOL = "tubeflow"
 TAG = "tubeflow"  # of every deployment in prefect.yaml; the automation looks at the runs that bear it

@@ -18,7 +18,8 @@ from flows.execution.task_runners import ShardFuture, ShardRunner
 from tasks.engine.failures import Failure
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import IOFailure, ShardReport, run_shard
+from tasks.engine.run import IOFailure, ShardReport
+from tasks.engine.task_run import run_shard
 
 SHARDS_A_WORKER = 8
 LARGEST_SHARD = 16

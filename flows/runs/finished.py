@@ -6,9 +6,7 @@ import io
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.plain_file import read_plain
@@ -18,6 +16,9 @@ from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.config import PipelineConfig
 from flows.runs.record import RunRecord, read_all_runs, read_runs, unreadable_record
 from flows.runs.results import PREDICTIONS_FILE, check_results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NEWEST = "last"
 
@@ -51,6 +52,8 @@ class FinishedRun:
 
     def predictions(self) -> pd.DataFrame:
         """The run's predictions: weights, clip_id, split, action, true, predicted, … Raises CatalogError."""
+        import pandas as pd  # here, as status, gc and an experiment's plan read runs and no predictions
+
         path = self.folder / PREDICTIONS_FILE
         try:
             return pd.read_parquet(io.BytesIO(read_plain(path)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-import pyarrow.compute as pc
-
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig
 from flows.datasets.clips import PREDICTED, no_such_clip
@@ -19,11 +17,11 @@ def dataset_of(workspace: Workspace, clip_id: str) -> str:
     Raises:
         CatalogError: none or several have it.
     """
-    clips = {name: workspace.datasets.table(name, ["clip_id"]).column("clip_id") for name in workspace.datasets.names()}
-    owners = [name for name, ids in clips.items() if pc.index(ids, clip_id).as_py() >= 0]
+    names = workspace.datasets.names()
+    clips = {name: workspace.datasets.table(name, ["clip_id"]).column("clip_id").to_pylist() for name in names}
+    owners = [name for name, ids in clips.items() if clip_id in ids]
     if not owners:
-        known = chain.from_iterable(ids.to_pylist() for ids in clips.values())
-        raise CatalogError(no_such_clip("This workspace", clip_id, known))
+        raise CatalogError(no_such_clip("This workspace", clip_id, chain.from_iterable(clips.values())))
     labelled = [name for name in owners if workspace.datasets.info(name).adapter != PREDICTED]
     owners = labelled or owners
     if len(owners) > 1:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
@@ -19,11 +18,16 @@ from data_catalog.store import Artifact, ArtifactDamaged
 from data_catalog.tables.runs import REFERENCES_FILE, check_file, forget_files, seal_file
 from flows.runs.record import RunRecord
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PREDICTIONS_FILE, METRICS_FILE = "predictions.parquet", "metrics.json"
 
 
 def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
     """The evaluation's predictions as a table: one row per weights (last, best) and clip."""
+    import pandas as pd  # here, as whoever only compares the files with their digests needs none of it
+
     prefix = "predictions/"
     names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
     first = ["weights", "clip_id", "split", "action", "true", "predicted"]

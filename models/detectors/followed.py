@@ -8,12 +8,10 @@ the middle, where cameras keep whom they follow, and is not small.
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.detectors.base import Detections
-from models.video.camera_motion import camera_path, departures
 
 PATH_EVERY = 3           # frames between two that the scene's motion is chained through
 LATER_FRAMES = 12        # later frames that are compared with the first
@@ -34,6 +32,11 @@ def departed(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     Args:
         frames: (H, W, 3) uint8 RGB, those of `sampled_frames`.
     """
+    # Both here, as the detect stage names this module, and planning it looks at no frame.
+    import cv2
+
+    from models.video.camera_motion import camera_path, departures
+
     path = camera_path([np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in frames])
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(LATER_FRAMES + 1, len(frames))).round().astype(int))
     return departures([frames[i] for i in chosen], path.at(chosen))
@@ -46,6 +49,8 @@ def followed_rank(found: Detections, heat: NDArray[np.float32]) -> NDArray[np.fl
         found: people of frame 0.
         heat: (H, W), of `departed`.
     """
+    import cv2  # as above
+
     height, width = heat.shape
     boxes = found.boxes.astype(np.float64)
     sides = boxes[:, 2:] - boxes[:, :2]

@@ -6,7 +6,6 @@ whole grid cells; a polygon with these corners is filled, rim included, instead 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -23,6 +22,8 @@ def released_cells(quads: ArrayLike, grid: tuple[int, int], frame_wh: tuple[int,
     Returns:
         (…, Hf, Wf) float32, 1 where a cell is marked and 0 elsewhere, so that it can stand in for coverage.
     """
+    import cv2  # here, as the masks stage names this module, and planning it draws nothing
+
     corners = np.asarray(quads, np.float64)
     cell = np.array([frame_wh[0] / grid[1], frame_wh[1] / grid[0]])
     vertices = np.trunc(corners / cell).astype(np.int32).reshape(-1, 4, 2)

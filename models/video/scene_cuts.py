@@ -7,7 +7,6 @@ is as before, is none. And it stands alone: a fast pan changes much in every fra
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -24,6 +23,8 @@ def scene_changes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     0 is the same picture; unlike pictures are above about 0.2, the largest possible value is 3. The change against the
     frame before counts only as far as it holds for a frame more on either side. A quarter of the size is enough.
     """
+    import cv2  # here, as `find_cuts` alone judges what was measured, and needs no OpenCV
+
     colours = [_histogram(frame) for frame in frames]
     thumbnails = [cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32) for frame in frames]
 
@@ -39,6 +40,8 @@ def scene_changes(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _histogram(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import cv2  # as above
+
     counts = cv2.calcHist([frame], [0, 1, 2], None, [BINS] * 3, [0, 256] * 3).ravel()
     return np.asarray(counts / counts.sum(), np.float32)
 

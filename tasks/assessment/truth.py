@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from data_catalog.datasets.procedural_folder import read_ground_truth
 from models.geometry import polygon_iou, scale_quads
@@ -72,6 +71,9 @@ def quad_overlaps(
         true_quads: (A', L, 4, 2); what it holds where nobody is visible doesn't count.
         visible: (A', L) bool.
     """
+    # Here, as the records of runs hold figures that were measured long ago.
+    from scipy.optimize import linear_sum_assignment
+
     true_quads = np.where(visible[..., None, None], true_quads, 0)
     pairs = np.where(visible, polygon_iou(quads[:, None], true_quads[None]), 0.0)  # (A, A', L)
     tubes, athletes = linear_sum_assignment(-pairs.sum(axis=2))

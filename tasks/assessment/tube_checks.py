@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -20,7 +19,6 @@ from pydantic import Field
 from data_catalog.tables.tube_quality import TubeQuality, TubeSeries
 from models.geometry import coverage, quad_area, quads_to_crop
 from models.trackers.flags import at_border
-from models.video.appearance import appearance_similarity
 from models.video.scene_cuts import find_cuts, scene_changes
 from tasks.engine.config import StageConfig
 
@@ -86,6 +84,11 @@ def measure_series(
     Raises:
         ValueError: frames and quads speak of different lengths.
     """
+    # Both here, as judging looks at no frame, and the config of a run names this module.
+    import cv2
+
+    from models.video.appearance import appearance_similarity
+
     quads = np.asarray(track["quads"], np.float32)
     if quads.ndim != 4 or quads.shape[1] != len(frames):
         raise ValueError(f"a tube of {quads.shape[1:2]} quads can't be judged by {len(frames)} frames")

@@ -2,8 +2,8 @@
 
 A stage is a function from parents' artifacts and a config to a new artifact. Its key is a digest of everything that
 determines it (`tasks.engine.keys`), so asking whether a piece of work is done is asking whether a file is there: the
-store is the only authority. Prefect runs the work (`run_shard`, one task run for a few clips of one stage) and shows
-what the store said: a shard of nothing but hits is Cached, one with work is Completed.
+store is the only authority. Nothing here knows Prefect, whose import takes seconds; `tasks.engine.task_run` is where it
+has the work done.
 
 What can go wrong with a clip has two forms. `BadClip`, which no retry mends, is quarantined under its key and not
 tried again until the key changes. Everything else (a full disk, a bug) is trouble: it is reported, nothing is
@@ -12,24 +12,14 @@ remembered, and the next run tries again; I/O trouble is retried with backoff wi
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.metadata
-import logging
 import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
-
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
-from prefect.states import Completed
-from prefect.tasks import Task, exponential_backoff
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import Lineage
@@ -42,9 +32,7 @@ from tasks.engine.job import UNKNOWN, Context, Job, Product
 from tasks.engine.stage import Stage
 from tasks.engine.turns import Claimed, claimed_in_turn
 
-logger = logging.getLogger(__name__)
 
-GPU_LIMIT = "gpu"
 @dataclass
 class ShardReport:
     """What became of the jobs of one shard."""
@@ -182,62 +170,3 @@ def library_versions() -> dict[str, str]:
     """Versions of the libraries that can change an artifact's content."""
     names = ("tubeflow", "numpy", "av", "opencv-python", "h5py", "torch", "ultralytics")
     return {name: importlib.metadata.version(name) for name in names}
-
-
-class NoGpuSlot(RuntimeError):
-    """The Prefect server knows no limit for GPUs, so that any number of shards would share one."""
-
-
-@contextlib.contextmanager
-def gpu_slot(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> Iterator[None]:
-    """Hold one of the GPU's slots while a stage computes there; nothing to compute, nothing to hold.
-
-    Raises:
-        NoGpuSlot: nobody created the limit.
-    """
-    store = context.workspace.store
-    work = stage.uses_device and any(not store.exists(stage.name, job.key) for job in jobs)
-    if not work or not context.resolved_device.startswith("cuda"):
-        yield
-        return
-    with contextlib.ExitStack() as held:
-        try:
-            # A server that is away for minutes must not abort a training that is under way.
-            slot = concurrency(GPU_LIMIT, occupy=1, strict=True, raise_on_lease_renewal_failure=False)
-            held.enter_context(slot)
-        except ConcurrencySlotAcquisitionError as exc:
-            raise NoGpuSlot(
-                f"the Prefect server has no concurrency limit '{GPU_LIMIT}'; create it with: tubeflow setup"
-            ) from exc
-        yield
-
-
-def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), OSError)
-
-
-@task(
-    cache_policy=NO_CACHE,  # the store decides, and reports to Prefect
-    persist_result=False,
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=1),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_worth_retrying,
-)
-def run_shard(
-    stage: Stage[Any], label: str, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport
-) -> State[ShardReport] | ShardReport:
-    """One Prefect task run: the jobs of one stage for a few clips. `so_far` is kept from attempt to attempt.
-
-    Raises:
-        IOFailure: some files could not be read or written; Prefect tries the shard again, finished clips are hits.
-    """
-    with gpu_slot(stage, jobs, context):
-        report = run_jobs(stage, jobs, config, context, so_far)
-    if any(trouble.retry for trouble in report.troubles):
-        raise IOFailure(report)
-    done = f"{label}: {report.hits} hits, {len(report.made)} computed, {len(report.failed)} quarantined"
-    logger.info("%s %s", stage.name, done)
-    if report.hits == len(jobs):
-        return Completed(name="Cached", message=done, data=report)
-    return Completed(message=done, data=report)

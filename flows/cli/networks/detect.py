@@ -11,10 +11,7 @@ import typer
 from flows.cli.options import JsonOption, plain_errors
 from flows.config import ConfigError
 from flows.console import err
-from flows.tables.tracking.detection_tables import print_detection
-from flows.tracking.detector_choices import measure_detectors
 from models.detectors import Detector, build_detector
-from tasks.assessment.detector_accuracy import find_athlete_clips
 
 app = typer.Typer(no_args_is_help=True, help="Measure detectors of the first frame's athlete.")
 
@@ -46,6 +43,11 @@ def detect_evaluate(
 
     Example: `tubeflow detect evaluate clips/ -d athlete-n -d nanodet:nanodet_m.onnx`
     """
+    # Loads what decodes, PyAV and OpenCV, which --help doesn't need.
+    from flows.tables.tracking.detection_tables import print_detection
+    from flows.tracking.detector_choices import measure_detectors
+    from tasks.assessment.detector_accuracy import find_athlete_clips
+
     try:
         built = dict(_build(text, min_score, device) for text in dict.fromkeys(detectors))
         clips = find_athlete_clips(root, dict(map(_box, boxes)))[:limit]

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.tracks.benchmarks import find_tracking_clips
 from data_catalog.tracks.files import read_tracks, write_tracks
 from data_catalog.tracks.text import Shape, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out
-from flows.draw.tracking_plots import draw_curves
-from flows.tables.tracking.tracking_tables import print_evaluation
-from flows.tracking import evaluation
 from flows.tracking.export_tubes import read_tubes, write_quads
 from flows.tracking.perturbed_truth import true_tubes
 from models.metrics.tracking import DISTANCES_OF_SIDE, DISTANCES_PX, OVERLAPS
-from tasks.assessment.one_pass import ClipResult, EvaluationConfig
+
+if TYPE_CHECKING:
+    from tasks.assessment.one_pass import ClipResult
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate trackers; import and export tracks.")
 
@@ -55,6 +53,12 @@ def tracks_evaluate(
 
     Example: `tubeflow tracks evaluate clips/ --compare mil nano:weights/nanotrack_v2 --plots plots/`
     """
+    # Loads what decodes and tracks, PyAV and OpenCV, which --help and the other commands of this file don't need.
+    from data_catalog.tracks.benchmarks import find_tracking_clips
+    from flows.tables.tracking.tracking_tables import print_evaluation
+    from flows.tracking import evaluation
+    from tasks.assessment.one_pass import EvaluationConfig
+
     wanted = [*dict.fromkeys([*(compare or ()), *trackers])]
     if not wanted:
         raise ConfigError("Say what to evaluate: --tracker NAME, or --compare A B.")
@@ -90,6 +94,8 @@ def _size(text: str) -> tuple[int, int] | None:
 
 
 def _draw(folder: Path, found: Mapping[str, Sequence[ClipResult]]) -> None:
+    from flows.draw.tracking_plots import draw_curves  # loads Matplotlib
+
     folder.mkdir(parents=True, exist_ok=True)
     plots = {
         "success": (OVERLAPS, "overlap", "auc"),

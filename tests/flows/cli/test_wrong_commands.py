@@ -24,7 +24,9 @@ def commands() -> list[str]:
         for name, one in inner.items():
             yield from below(one, (*words, name))
 
-    return list(below(typer.main.get_command(app), ()))
+    program = typer.main.get_command(app)
+    program.load_all()
+    return list(below(program, ()))
 
 
 @pytest.mark.parametrize("command", commands())

@@ -24,8 +24,9 @@ from flows.execution.scheduler import collect, submit_shard
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.plan import StagePlan
-from tasks.engine.run import GPU_LIMIT, ShardReport
+from tasks.engine.run import ShardReport
 from tasks.engine.stage import Stage, each
+from tasks.engine.task_run import GPU_LIMIT
 from tests.support.prefect_server import REPO, PrefectServer
 
 
