@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.attention import NonLocal, TubeSelfAttention
+from models.attention.positionwise import TubePointwise
+from models.attention.tube_norm import TubeNorm
 from models.score_network import ScoreNetwork
 from models.score_range import to_points
 from models.tsanet import TSANet
@@ -29,12 +31,9 @@ class DenseAttention(nn.Module):
 
     def __init__(self, block: TubeSelfAttention) -> None:
         super().__init__()
-        if block.min_positions:
-            raise ValueError(
-                "attention with min_positions grows tubes by rings until they are large enough; "
-                "that loop can't be exported"
-            )
+        _refuse_growth(block)
         self.block = block
+        self.w_z = block.w_z if block.norm is None else folded(block.w_z, block.norm)
         self.everywhere = isinstance(block, NonLocal)
         self.sub_sample = isinstance(block, NonLocal) and block.sub_sample
 
@@ -53,7 +52,7 @@ class DenseAttention(nn.Module):
         block = self.block
         count = inside.sum(dim=1, keepdim=True).clamp(min=1.0)
         moment = (block.phi(positions) * inside).transpose(1, 2) @ block.g(positions) / count
-        return cast(Tensor, block.w_z(block.theta(positions) @ moment))
+        return cast(Tensor, self.w_z(block.theta(positions) @ moment))
 
     def _softmax(self, x: Tensor, positions: Tensor, inside: Tensor) -> Tensor:
         """The released form: (B, P, C); rows outside the tube are of no meaning."""
@@ -66,14 +65,62 @@ class DenseAttention(nn.Module):
         if not self.everywhere:
             # A large finite number: minus infinity would make NaN of a video whose tube is empty.
             scores = scores.masked_fill(inside.transpose(1, 2) == 0, torch.finfo(scores.dtype).min)
-        update = block.w_z(scores.softmax(dim=-1) @ values)
-        return cast(Tensor, update if block.norm is None else block.norm(update.transpose(1, 2)).transpose(1, 2))
+        return cast(Tensor, self.w_z(scores.softmax(dim=-1) @ values))
+
+
+class DensePointwise(nn.Module):
+    """A `TubePointwise` block with static shapes: computed for all positions, kept inside of the tube.
+
+    Raises:
+        ValueError: the block grows small tubes.
+    """
+
+    def __init__(self, block: TubePointwise) -> None:
+        super().__init__()
+        _refuse_growth(block)
+        self.block = block
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Features (B, C, T, H, W) float and a tube mask (B, T, H, W) bool → (B, C, T, H, W), as the block returns."""
+        update = self.block.w_z(self.block.g(x.movedim(1, -1))).movedim(-1, 1)
+        return torch.where(mask[:, None], x + update, x)
+
+
+def folded(w_z: nn.Linear, norm: nn.BatchNorm1d | TubeNorm) -> nn.Linear:
+    """W_z and the norm behind it, in evaluation mode, as one layer (r) → (C)."""
+    one = nn.Linear(w_z.in_features, w_z.out_features, dtype=w_z.weight.dtype, device=w_z.weight.device)
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a norm without running statistics can't be folded")
+    with torch.no_grad():
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        one.weight.copy_(w_z.weight * scale[:, None])
+        one.bias.copy_((w_z.bias - norm.running_mean) * scale + norm.bias)
+    return one
+
+
+def _refuse_growth(block: nn.Module) -> None:
+    if getattr(block, "min_positions", 0):
+        raise ValueError(
+            "attention with min_positions grows tubes by rings until they are large enough; that loop can't be exported"
+        )
+
+
+def static_form(block: nn.Module) -> nn.Module:
+    """A block as one whose shapes don't depend on the mask; itself where that is so already. Raises ValueError."""
+    if isinstance(block, TubeSelfAttention):
+        return DenseAttention(block)
+    if isinstance(block, TubePointwise):
+        return DensePointwise(block)
+    _refuse_growth(block)
+    return block
 
 
 def dense_copy(network: TSANet) -> TSANet:
     """A copy of a network in evaluation mode whose attention has static shapes. Raises ValueError, see above."""
     dense = copy.deepcopy(network).eval()
-    dense.attention = nn.ModuleList([DenseAttention(cast(TubeSelfAttention, block)) for block in dense.attention])
+    dense.attention = nn.ModuleList([static_form(block) for block in dense.attention])
+    if dense.pool is not None:
+        _refuse_growth(dense.pool)
     return dense
 
 

@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from models.attention import NonLocal, TubeSelfAttention
+from models.attention.forms import FORMS, NO_FORM
+from models.attention.tube_pool import TubePool
 from models.backbones import SplitBackbone, build_backbone
 from models.heads import Head, build_head
 from models.renamed import renamed
 
-AttentionKind = Literal["tsa", "nonlocal", "none"]
+AttentionKind = Literal["tsa", "nonlocal", "none", "mask", "pointwise", "pool", "channel", "constant"]
 Affinity = Literal["dot", "softmax"]
 Compat = Literal["paper", "released"]
 Position = tuple[int, int, int, int]  # segment, step within it, row, column
@@ -85,13 +87,19 @@ class TSANet(nn.Module):
         head: pooled features to raw output; an `nn.Module`.
         compat: `paper` (correct segment order) or `released`, which reproduces the order of the released code; that
             code mixes the order only behind attention, so a PlainNet is the same under both.
+        pool: what pools the last map over the tube, in place of the backbone's own mean over all positions.
 
     Outputs per segment come from the same head as the video's, applied to one segment's feature; with a linear head
     their mean would be the video's output, with ours it only resembles it.
     """
 
     def __init__(
-        self, backbone: SplitBackbone, blocks: Sequence[nn.Module], head: Head, compat: Compat = "paper"
+        self,
+        backbone: SplitBackbone,
+        blocks: Sequence[nn.Module],
+        head: Head,
+        compat: Compat = "paper",
+        pool: TubePool | None = None,
     ) -> None:
         super().__init__()
         if compat not in _DEFAULT_AFFINITY:
@@ -100,6 +108,12 @@ class TSANet(nn.Module):
         self.attention = nn.ModuleList(blocks)
         self.head: Head = head
         self.compat: Compat = compat
+        self.pool = pool
+
+    @property
+    def compares(self) -> bool:
+        """Whether positions attend to each other, so that there is attention to look at."""
+        return any(hasattr(block, "attention_from") for block in self.attention)
 
     def forward(
         self,
@@ -152,7 +166,10 @@ class TSANet(nn.Module):
 
         # Channels-last lets the convolutions run without reordering and makes joining the segments free.
         x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
-        pooled = cast(Tensor, self.backbone(x, attend))
+        if self.pool is None:
+            pooled = cast(Tensor, self.backbone(x, attend))
+        else:
+            pooled = self.pool(self.backbone.last_map(attend(self.backbone.stage1(x))), mask)
         return pooled.view(videos, segments, -1), maps
 
     def _attend(self, v: Tensor, mask: Tensor | None, position: Position | None, maps: list[Tensor]) -> Tensor:
@@ -194,8 +211,8 @@ class TSANet(nn.Module):
         return tuple(maps)
 
     def _check_position(self, position: Position, place: tuple[int, ...]) -> None:
-        if not self.attention:
-            raise ValueError("a network without attention attends to nothing; leave return_attention out")
+        if not self.compares:
+            raise ValueError("this network compares no positions, each attends to nothing; leave return_attention out")
         if not all(0 <= p < n for p, n in zip(position, place, strict=True)):
             raise ValueError(f"position {tuple(position)} is not (segment, step, row, column) within {place}")
 
@@ -207,7 +224,7 @@ class TSANet(nn.Module):
         steps = v.shape[2] // segments
         if mask is None or isinstance(block, NonLocal):
             mask = v.new_ones((v.shape[0], *v.shape[2:]), dtype=torch.bool)
-        attention = cast(TubeSelfAttention, block)  # NonLocal is one, and `build_attention` makes no other
+        attention = cast(TubeSelfAttention, block)  # `_check_position` let no others through
         weights = attention.attention_from(v, mask, (n * steps + step, row, column))
         return weights.view(len(weights), segments, steps, *weights.shape[2:])
 
@@ -222,7 +239,7 @@ class TSANet(nn.Module):
         if position is not None:
             self._check_position(position, place)
         if mask is None:
-            if not all(isinstance(block, NonLocal) for block in self.attention):
+            if self.pool is not None or not all(isinstance(block, NonLocal) for block in self.attention):
                 raise ValueError("this network attends inside the athlete's tube and needs its mask")
             return
         expected = (video.shape[0], *place)
@@ -238,24 +255,29 @@ class TSANet(nn.Module):
 def build_attention(
     kind: AttentionKind, channels: int, stacks: int = 1, affinity: Affinity = "dot", **options: Any
 ) -> list[nn.Module]:
-    """Attention blocks for `channels` channels: `tsa` (the tube's positions), `nonlocal` (all), or `none`.
+    """What stands at the cut for `channels` channels, a name of `models.attention.forms.FORMS`; nothing for `none`.
 
     Args:
         stacks: how many blocks one after another (the papers' TSA ×1, ×2, ×3).
-        affinity: `dot` is the paper's Eq. 4-6, `softmax` the released form.
-        options: passed on to `TubeSelfAttention` (`reduced`, `min_positions`, …).
+        affinity: `dot` is the paper's Eq. 4-6, `softmax` the released form; of forms that compare positions.
+        options: passed on to the block (`reduced`, `min_positions`, …).
 
     Raises:
-        ValueError: an unknown kind or a negative number of blocks.
+        ValueError: an unknown kind, options that it doesn't have, or a number of blocks that it can't have.
     """
-    if stacks < 1 and kind != "none":
-        raise ValueError(f"attention needs at least one block, got stacks={stacks}; for none, choose 'none'")
-    if kind not in ("tsa", "nonlocal", "none"):
-        raise ValueError(f"attention is 'tsa', 'nonlocal' or 'none', not {kind!r}")
-    if kind == "none":
+    if kind == NO_FORM:
         return []
-    block = TubeSelfAttention if kind == "tsa" else NonLocal
-    return [cast(nn.Module, block(channels, affinity=affinity, **options)) for _ in range(stacks)]
+    form = FORMS.find(kind)
+    if stacks < 1:
+        raise ValueError(f"attention needs at least one block, got stacks={stacks}; for none, choose '{NO_FORM}'")
+    if stacks > 1 and not form.repeats:
+        raise ValueError(f"{stacks} of attention '{kind}' do no more than one; set stacks to 1")
+    if form.compares:
+        options["affinity"] = affinity
+    try:
+        return [form.load()(channels, **options) for _ in range(stacks)]
+    except TypeError as exc:  # says which
+        raise ValueError(f"attention '{kind}' can't be built from these options: {exc}") from exc
 
 
 def build_tsanet(
@@ -275,7 +297,8 @@ def build_tsanet(
     Args:
         backbone, split, weights: see `models.backbones.build_backbone`; with `compat="released"` an I3D is split
             where the released code does it (`maxpool_4a`) unless told otherwise.
-        attention: `tsa`, `nonlocal` (NL-Net) or `none` (PlainNet).
+        attention: `tsa`, `nonlocal` (NL-Net), `none` (PlainNet), or a control that compares no positions: `pointwise`,
+            `mask`, `channel`, `constant`, `pool`.
         stacks: number of attention blocks.
         affinity: `dot` or `softmax`; None takes the paper's, or with `compat="released"` the released one.
         attention_options: further arguments of the attention block.
@@ -297,7 +320,12 @@ def build_tsanet(
         affinity or _DEFAULT_AFFINITY[compat],
         **(attention_options or {}),
     )
-    model = TSANet(network, blocks, build_head(head, network.features, **(head_options or {})), compat)
+    pool = None
+    if attention != NO_FORM and FORMS[attention].pools:
+        pool, blocks = cast(TubePool, blocks[0]), []
+        if type(network).last_map is SplitBackbone.last_map:
+            raise ValueError(f"backbone {backbone} pools over no map, so attention '{attention}' can't be had with it")
+    model = TSANet(network, blocks, build_head(head, network.features, **(head_options or {})), compat, pool)
     return model.to(memory_format=torch.channels_last_3d)
 
 

@@ -93,7 +93,7 @@ def _costs(
     Over all actions they are plain means of the actions', as in Table 3.
     """
     kind = contender.first.config.model.attention
-    if kind not in ("tsa", "nonlocal"):
+    if kind == "none":
         return {}
     form = attention_form(contender.first.config.model)
     keys: dict[str, str] = {}
@@ -106,7 +106,7 @@ def _costs(
             masks = [workspace.store.read("masks", keys[clip], ["mask"]).arrays["mask"] for clip in members]
         except (KeyError, FileNotFoundError, ArtifactDamaged):
             return {}  # removed by `tubeflow gc`; the scores are still there
-        dense[action] = float(np.mean([form.cost(mask.size).printed for mask in masks]))
+        dense[action] = float(np.mean([form.dense(mask.size).printed for mask in masks]))
         tubes = [form.cost(form.positions(mask)).printed for mask in masks]
         own[action] = dense[action] if kind == "nonlocal" else float(np.mean(tubes))
     saved = {action: own[action] / dense[action] - 1 for action in own}

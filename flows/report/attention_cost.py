@@ -77,9 +77,8 @@ def cost_rows(positions: Mapping[str, tuple[str, int, int]], form: AttentionForm
         groups["all"] = [pair for pairs in groups.values() for pair in pairs]
     rows = []
     for group, pairs in groups.items():
-        tubes, denses = (
-            total_cost(form.cost(pair[side]) for pair in pairs) for side in (0, 1)
-        )
+        tubes = total_cost(form.cost(tube) for tube, _ in pairs)
+        denses = total_cost(form.dense(dense) for _, dense in pairs)
         rows.append(GroupCost(group, len(pairs), _mean(tubes, len(pairs)), _mean(denses, len(pairs))))
     return rows
 

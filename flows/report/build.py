@@ -188,7 +188,7 @@ def build_report(
         dataset=summary.dataset,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         facts={
-            "model": f"{model.backbone}, {model.attention} ×{model.stacks}, {model.head}",
+            "model": f"{model.backbone}, {model.attention_words}, {model.head}",
             "tracker": facts.tracker,
             "parameters": f"{int(training.attrs['parameters']):,}",
             "held-out clips": str(len(shown)),
@@ -374,18 +374,18 @@ def cost_table(
     workspace: Workspace, model: ModelConfig, masks: StagePlan, segments: int, parameters: int
 ) -> page.CostTable | None:
     """MACs of g and W_z of all attention blocks on these tubes against dense ones, without and with the rest."""
-    if model.attention != "tsa":
+    if model.attention in ("none", "nonlocal"):
         return None
     form = attention_form(model)
     positions = mask_positions(workspace, masks, form)
     if not positions:
         return None
     mean = cost_rows(positions, form)[-1]
-    rest, blocks = backbone_macs(model.backbone, model.split, segments), form.blocks
+    rest = backbone_macs(model.backbone, model.split, segments)
     dense, tube = mean.dense.published, mean.tube.published
     rows = (
-        page.CostRow(f"Non-local ×{blocks}", dense, rest + dense),
-        page.CostRow(f"tube ×{blocks}", tube, rest + tube, parameters),
+        page.CostRow(f"Non-local ×{1 if form.control else form.blocks}", dense, rest + dense),
+        page.CostRow(f"{form.control or 'tube'} ×{form.blocks}", tube, rest + tube, parameters),
     )
     return page.CostTable(rows, rows[0].name)
 

@@ -64,4 +64,4 @@ class ReportFacts:
     def title(self, dataset: str) -> str:
         """The network, the dataset, and which of its actions, where not all."""
         data = dataset if self.actions is None else f"{dataset}: {', '.join(self.actions)}"
-        return f"{self.model.backbone} + {self.model.attention} on {data}"
+        return f"{self.model.backbone} + {self.model.attention_words} on {data}"

@@ -7,26 +7,41 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.attention.cost import AttentionCost, attention_cost
+from models.attention.cost import AttentionCost, attention_cost, positionwise_cost
 from tasks.training.config import ModelConfig
 
 
 @dataclass(frozen=True)
 class AttentionForm:
-    """What of a network's attention decides its cost, as its blocks have it; C = `channels`, r = `reduced`."""
+    """What of a network's attention decides its cost, as its blocks have it; C = `channels`, r = `reduced`.
+
+    `control` is the form's name where it compares no positions; such a form is set beside one dense block of the
+    paper's, which is what `dense` counts, and its affinity has no meaning.
+    """
 
     channels: int
     reduced: int
     affinity: str
     min_positions: int
     blocks: int
+    control: str | None = None
 
     def cost(self, positions: int) -> AttentionCost:
         """Of all blocks, on a tube of so many positions."""
+        if self.control is not None:
+            return positionwise_cost(self.control, positions, self.channels, self.reduced).of_blocks(self.blocks)
         return attention_cost(positions, self.channels, self.reduced, self.affinity).of_blocks(self.blocks)
+
+    def dense(self, positions: int) -> AttentionCost:
+        """Of Non-local blocks in its place, on all the positions of a video."""
+        if self.control is not None:
+            return attention_cost(positions, self.channels)
+        return self.cost(positions)
 
     def positions(self, mask: NDArray[np.bool_]) -> int:
         """Positions that the blocks work on for a tube mask (N, T, Hf, Wf), which may have to grow first."""
+        if self.control == "channel":
+            return int(mask.size)
         if self.min_positions <= int(np.count_nonzero(mask)):
             return int(np.count_nonzero(mask))
         import torch  # takes seconds, and most tubes need not grow
@@ -43,19 +58,24 @@ def attention_form(model: ModelConfig) -> AttentionForm:
     A network without attention inside a tube is taken as the one that would have one such block.
     """
     import torch  # with the networks below seconds, which a command that counts nothing is spared
+    from torch import nn
 
-    from models.attention import TubeSelfAttention
+    from models.attention.forms import FORMS
     from models.tsanet import build_tsanet
 
-    blocks: list[TubeSelfAttention] = []
-    for attention in dict.fromkeys((model.attention, "tsa")):
-        with torch.device("meta"):
-            network = build_tsanet(
-                model.backbone, model.split, None, attention, model.stacks, model.affinity,
-                dict(model.attention_options), compat=model.compat,
-            )
-        blocks = [block for block in network.attention if isinstance(block, TubeSelfAttention)]
-        if blocks:
-            break
+    kind = "tsa" if model.attention == "none" else model.attention
+    with torch.device("meta"):
+        network = build_tsanet(
+            model.backbone, model.split, None, kind, model.stacks, model.affinity,
+            dict(model.block_options()), compat=model.compat,
+        )  # fmt: skip
+    blocks: list[nn.Module] = list(network.attention) if network.pool is None else [network.pool]
     first = blocks[0]
-    return AttentionForm(first.channels, first.reduced, first.affinity, first.min_positions, len(blocks))
+    return AttentionForm(
+        int(getattr(first, "channels", 0)),
+        int(getattr(first, "reduced", 0)),
+        str(getattr(first, "affinity", "")),
+        int(getattr(first, "min_positions", 0)),
+        len(blocks),
+        None if FORMS[kind].compares else kind,
+    )

@@ -183,7 +183,7 @@ def runs_json(workspace: Workspace, dataset: str, clip: str) -> list[dict[str, o
         except ConfigError:  # of an earlier version, with fields that are no more
             title = run.run_id
         else:
-            title = f"{config.track.tracker} · {config.model.backbone} · {config.model.attention}"
+            title = f"{config.track.tracker} · {config.model.backbone} · {config.model.attention_words}"
         told = recorded(workspace, run.run_id, clip)
         found.append(
             {

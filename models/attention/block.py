@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from models.attention.dot import tube_dot
 from models.attention.dot_forms import Projections
+from models.attention.dot_update import dot_update
 from models.attention.gather import add_to_tubes, gather_tubes, tube_indices
 from models.attention.growth import grow_tubes
+from models.attention.inputs import check_inputs, product_dtype, wide
 from models.attention.released_keys import rename_released
 from models.attention.softmax import attend_tubes
+from models.attention.start import scale_start
+from models.attention.tube_norm import TubeNorm
 
 AFFINITIES = ("dot", "softmax")
 
@@ -29,7 +33,9 @@ class TubeSelfAttention(nn.Module):
         z_p = W_z y_p + b_z + x_p                           residual                              (Eq. 6)
 
     θ, φ, g reduce C to `reduced` channels, W_z goes back. The cost grows linearly with P: no P×P matrix is
-    made.
+    made. With `norm` a BatchNorm stands behind W_z, z_p = norm(W_z y_p + b_z) + x_p, as in the Non-local block with
+    which the paper calls its own consistent; its statistics are those of all positions of all tubes of the batch, see
+    `TubeNorm`. Without it nothing keeps the sums of several blocks small: each is cubic in its input.
 
     `affinity="softmax"` is the form of the released code: y_p = Σ_q softmax_q(x_p · x_q) g(x_q), no θ and
     φ, no scaling, g and W_z keep all channels, then BatchNorm: z_p = norm(W_z y_p + b_z) + x_p. In training
@@ -63,21 +69,24 @@ class TubeSelfAttention(nn.Module):
     Half precision: under autocast to bfloat16 the products over positions run in bfloat16; float16 has too
     narrow a range for sums over a tube, so there they run in float32. The residual x is never rounded.
 
-    Submodules: `theta`, `phi` (dot only), `g`, `w_z` are `nn.Linear` over channels, `norm` (softmax only) an
-    `nn.BatchNorm1d`. Released checkpoints of TSA and Non-local blocks load as they are, see `attention_keys`.
+    Submodules: `theta`, `phi` (dot only), `g`, `w_z` are `nn.Linear` over channels, `norm` an `nn.BatchNorm1d`
+    (softmax), a `TubeNorm` (dot) or None. Released checkpoints of TSA and Non-local blocks load as they are, see
+    `released_keys`.
 
     Args:
         channels: C.
         reduced: channels of θ, φ and g; C / 2 for "dot" (the paper), C for "softmax" (the released code) if
             None.
         affinity: "dot" or "softmax".
-        norm: BatchNorm after W_z, softmax only.
+        norm: BatchNorm after W_z; None is none for "dot" (the paper's equations) and one for "softmax".
         min_positions: a tube smaller than this grows into its neighbourhood until it has as many positions,
             see `grow_tubes`; 0 leaves tubes as they are.
         zero_init: start as the identity (norm, or W_z where there is none, begins at zero).
+        gain: what norm, or W_z where there is none, is multiplied by at the start: 0 is the identity, 1 the start
+            without `zero_init`; None leaves it to that.
 
     Raises:
-        ValueError: an unknown affinity, or sizes below one.
+        ValueError: an unknown affinity, sizes below one, or a negative gain.
     """
 
     def __init__(
@@ -86,9 +95,10 @@ class TubeSelfAttention(nn.Module):
         reduced: int | None = None,
         affinity: str = "dot",
         *,
-        norm: bool = True,
+        norm: bool | None = None,
         min_positions: int = 0,
         zero_init: bool = True,
+        gain: float | None = None,
     ) -> None:
         super().__init__()
         if affinity not in AFFINITIES:
@@ -107,11 +117,13 @@ class TubeSelfAttention(nn.Module):
             self.phi = nn.Linear(channels, self.reduced)
         self.g = nn.Linear(channels, self.reduced)
         self.w_z = nn.Linear(self.reduced, channels)
-        self.norm = nn.BatchNorm1d(channels) if affinity == "softmax" and norm else None
-        if zero_init:
-            last = self.w_z if self.norm is None else self.norm
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        self.norm: nn.BatchNorm1d | TubeNorm | None = None
+        if affinity == "softmax" and norm in (None, True):
+            self.norm = nn.BatchNorm1d(channels)
+        elif affinity == "dot" and norm:
+            self.norm = TubeNorm(channels)
+        last = self.w_z if self.norm is None else self.norm
+        scale_start(gain, zero_init, last.weight, last.bias)
         self.register_load_state_dict_pre_hook(rename_released)  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
@@ -132,24 +144,36 @@ class TubeSelfAttention(nn.Module):
         Raises:
             ValueError: shapes that do not belong together, or a mask that is not bool.
         """
-        self._check(x, mask)
+        check_inputs(x, mask, self.channels)
         mask = grow_tubes(mask, self.min_positions)
-        if self.affinity == "dot":
-            return tube_dot(x, mask, self._projections(), _product_dtype(x))
-        attended: Tensor = self._softmax(x, mask)
-        return attended
-
-    def _check(self, x: Tensor, mask: Tensor) -> None:
-        if x.dim() != 5 or x.shape[1] != self.channels:
-            raise ValueError(f"features must have shape (B, {self.channels}, T, H, W), got {tuple(x.shape)}")
-        if mask.dtype != torch.bool:
-            raise ValueError(f"the tube mask must be bool, got {mask.dtype}; compare it with a threshold")
-        if mask.shape != (x.shape[0], *x.shape[2:]):
-            raise ValueError(f"features {tuple(x.shape)} need a mask (B, T, H, W), got {tuple(mask.shape)}")
+        if self.affinity == "softmax":
+            attended: Tensor = self._softmax(x, mask)
+            return attended
+        if isinstance(self.norm, TubeNorm) and self.training:
+            normalised: Tensor = self._normed_dot(x, mask, self.norm)
+            return normalised
+        return tube_dot(x, mask, self._projections(), product_dtype(x))
 
     def _projections(self) -> Projections:
+        """Of a dot block; in evaluation a norm behind W_z is a part of W_z."""
         layers = (self.theta, self.phi, self.g, self.w_z)
-        return Projections(*(_wide(part) for layer in layers for part in (layer.weight, layer.bias)))
+        w = Projections(*(wide(part) for layer in layers for part in (layer.weight, layer.bias)))
+        if not isinstance(self.norm, TubeNorm) or self.training:
+            return w
+        scale, shift = self.norm.folded()
+        return w._replace(z=w.z * scale[:, None], z_bias=w.z_bias * scale + shift)
+
+    # As `_softmax`; the norm's statistics wait for the number of positions, too.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _normed_dot(self, x: Tensor, mask: Tensor, norm: TubeNorm) -> Tensor:
+        indices = tube_indices(mask)
+        x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()
+        copy, tubes = gather_tubes(x, indices)
+        dtype, w = product_dtype(x), self._projections()
+        with torch.autocast(x.device.type, enabled=False):  # as in `tube_dot`: every cast is deliberate
+            updates = [dot_update(tube, w, dtype) if tube.shape[1] else tube.to(dtype) for tube in tubes]
+            normalised = norm(torch.cat(updates, dim=1))
+        return add_to_tubes(copy, indices, list(normalised.split([tube.shape[1] for tube in tubes], dim=1)))
 
     # The number of positions decides shapes here, so it runs as it is between compiled parts.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -157,7 +181,7 @@ class TubeSelfAttention(nn.Module):
         indices = tube_indices(mask)
         x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()
         copy, tubes = gather_tubes(x, indices)
-        dtype = _product_dtype(x)
+        dtype = product_dtype(x)
         attended = attend_tubes([tube.to(dtype) for tube in tubes])
         return add_to_tubes(copy, indices, [self._project(tube) for tube in attended])
 
@@ -191,15 +215,15 @@ class TubeSelfAttention(nn.Module):
             for "softmax"; 0 outside the tube, and everywhere in a video whose tube does not hold the
             position.
         """
-        self._check(x, mask)
+        check_inputs(x, mask, self.channels)
         mask = grow_tubes(mask, self.min_positions)
         t, row, column = position
-        features = _wide(x)
+        features = wide(x)
         query = features[:, :, t, row, column]
         if self.affinity == "dot":
-            keys = torch.einsum("bcthw,rc->brthw", features, _wide(self.phi.weight))
-            keys += _wide(self.phi.bias).view(-1, 1, 1, 1)
-            query = F.linear(query, _wide(self.theta.weight), _wide(self.theta.bias))
+            keys = torch.einsum("bcthw,rc->brthw", features, wide(self.phi.weight))
+            keys += wide(self.phi.bias).view(-1, 1, 1, 1)
+            query = F.linear(query, wide(self.theta.weight), wide(self.theta.bias))
             scores = torch.einsum("br,brthw->bthw", query, keys)
             weights = scores / mask.flatten(1).sum(1).clamp(min=1).view(-1, 1, 1, 1)
         else:
@@ -226,10 +250,11 @@ class NonLocal(TubeSelfAttention):
         affinity: str = "dot",
         *,
         sub_sample: bool = False,
-        norm: bool = True,
+        norm: bool | None = None,
         zero_init: bool = True,
+        gain: float | None = None,
     ) -> None:
-        super().__init__(channels, reduced, affinity, norm=norm, zero_init=zero_init)
+        super().__init__(channels, reduced, affinity, norm=norm, zero_init=zero_init, gain=gain)
         if sub_sample and affinity != "softmax":
             raise ValueError("sub_sample is defined for the softmax affinity only")
         self.sub_sample = sub_sample
@@ -237,7 +262,7 @@ class NonLocal(TubeSelfAttention):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Features after attention among all positions: (B, C, T, H, W) float → the same; a mask has no effect."""
         everywhere = x.new_ones((x.shape[0], *x.shape[2:]), dtype=torch.bool)
-        self._check(x, everywhere if mask is None else mask)
+        check_inputs(x, everywhere if mask is None else mask, self.channels)
         if self.sub_sample:
             sampled: Tensor = self._sub_sampled(x)
             return sampled
@@ -254,16 +279,3 @@ class NonLocal(TubeSelfAttention):
             projected = self.w_z(attended).t()[None]
             updates.append(projected if self.norm is None else self.norm(projected))
         return x + torch.cat(updates).view_as(x).to(x.dtype)
-
-
-def _wide(tensor: Tensor) -> Tensor:
-    """The tensor in float32, or in its own dtype where that is wider."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    """Dtype of products over positions: autocast's, where it has the range of float32."""
-    dtype = x.dtype
-    if dtype != torch.float64 and torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-    return torch.float32 if dtype == torch.float16 else dtype

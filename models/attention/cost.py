@@ -13,7 +13,9 @@ Four counts of the same block, for a tube of P positions, C channels, r reduced 
     executed    what this project's CPU form does for the same result: linear in P for dot, the half of a
                 symmetric matrix for softmax (see `dot_forms`, `softmax`).
 
-But for `printed`, sums, exponentials and normalisations are not counted, as is usual.
+But for `printed`, sums, exponentials and normalisations are not counted, as is usual. Forms that compare no positions
+(`positionwise`, `tube_pool`) cost the same by all counts, `printed` adding the biases: 2·C·r a position for pointwise,
+C·(C + 1) for channel, nothing for mask, constant and pool, whose selections, sums and means have no products.
 """
 
 from __future__ import annotations
@@ -50,8 +52,31 @@ class AttentionCost:
         return AttentionCost(self.positions, *(count * blocks for count in counts))
 
 
-def attention_cost(positions: int, channels: int, reduced: int | None = None, affinity: str = "dot") -> AttentionCost:
-    """MACs of one attention block for one video.
+def positionwise_cost(form: str, positions: int, channels: int, reduced: int | None = None) -> AttentionCost:
+    """MACs for one video of a form that compares no positions.
+
+    Args:
+        form: its name in `models.attention.forms.FORMS`.
+        positions: that it works on: the tube's, for channel all of the video.
+        channels: C.
+        reduced: r of pointwise; C / 2 if None.
+
+    Raises:
+        ValueError: a form that isn't one of these.
+    """
+    c, r = channels, reduced or max(channels // 2, 1)
+    products = {"pointwise": 2 * c * r, "channel": c * (c + 1), "mask": 0, "constant": 0, "pool": 0}
+    biases = {"pointwise": r + c, "channel": c}
+    if form not in products:
+        raise ValueError(f"a form that compares no positions is one of {', '.join(products)}, got {form!r}")
+    macs = positions * products[form]
+    return AttentionCost(positions, macs, macs, macs, macs + positions * biases.get(form, 0))
+
+
+def attention_cost(
+    positions: int, channels: int, reduced: int | None = None, affinity: str = "dot"
+) -> AttentionCost:
+    """MACs of one attention block for one video; a norm behind W_z, which has no products, is in `printed` alone.
 
     Args:
         positions: P, the positions of its tube (`mask.sum()`); T·H·W of all segments for the dense

@@ -85,6 +85,12 @@ def _chain(gram: Tensor, mean: Tensor, w: Projections) -> _Chain:
     return _Chain(f, phi_mean, g_mean, m, n, n @ w.theta, n @ w.theta_bias[:, None] + w.z_bias[:, None])
 
 
+def dot_matrix(gram: Tensor, mean: Tensor, w: Projections) -> tuple[Tensor, Tensor]:
+    """A (C, C) and b (C, 1) of Z = X + A X + b from a tube's moments G (C, C) and s (C, 1), in the weights' dtype."""
+    chain = _chain(gram, mean, w)
+    return chain.a, chain.offset
+
+
 def _chain_backward(
     d_a: Tensor, d_offset: Tensor, gram: Tensor, mean: Tensor, chain: _Chain, w: Projections
 ) -> tuple[Tensor, Tensor, list[Tensor]]:

@@ -180,11 +180,15 @@ class EndpointBackbone(SplitBackbone):
             x = getattr(self, name)(x)
         return x
 
-    def stage2(self, h: Tensor) -> Tensor:
-        """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
+    def last_map(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to the map of the last endpoint, (M, F, T', H', W')."""
         for name in self.endpoints[self._cut :]:
             h = getattr(self, name)(h)
-        return h.mean(dim=(2, 3, 4))
+        return h
+
+    def stage2(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
+        return self.last_map(h).mean(dim=(2, 3, 4))
 
 
 class I3D(EndpointBackbone):

@@ -107,6 +107,14 @@ class SplitBackbone(nn.Module):
         """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
         raise NotImplementedError
 
+    def last_map(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to the last map (M, F, T', H', W'), whose mean `stage2` returns.
+
+        Raises:
+            NotImplementedError: a network whose pooled feature is no mean over a map.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no last map to pool over")
+
     def forward(self, x: Tensor, between: FeatureHook | None = None) -> Tensor:
         """Segments (M, 3, frames, S, S) float to pooled features (M, F); `between` works on the map at the cut."""
         h = self.stage1(x)

@@ -59,11 +59,15 @@ class TorchvisionBackbone(SplitBackbone):
         h = self._run(x, self.layers[: self._cut])
         return h.permute(0, 4, 1, 2, 3) if self.places_first else h
 
+    def last_map(self, h: Tensor) -> Tensor:
+        """Feature map (M, C, T, Hf, Wf) float to the map of the last layer, (M, F, T', H', W')."""
+        if not self.places_first:
+            return self._run(h, self.layers[self._cut :])
+        return self._run(h.permute(0, 2, 3, 4, 1), self.layers[self._cut :]).permute(0, 4, 1, 2, 3)
+
     def stage2(self, h: Tensor) -> Tensor:
         """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
-        if not self.places_first:
-            return self._run(h, self.layers[self._cut :]).mean(dim=(2, 3, 4))
-        return self._run(h.permute(0, 2, 3, 4, 1), self.layers[self._cut :]).mean(dim=(1, 2, 3))
+        return self.last_map(h).mean(dim=(2, 3, 4))
 
 
 class MViTBackbone(SplitBackbone):

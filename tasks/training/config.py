@@ -40,21 +40,38 @@ class ModelConfig(StageConfig):
         description="Weights that the backbone starts from: a file, a name of `tubeflow weights list`, or one that the "
         'backbone knows (torchvision\'s "kinetics"); None starts from random weights.',
     )
-    attention: Literal["tsa", "nonlocal", "none"] = Field(
+    # What was done before these were there.
+    added: ClassVar[Mapping[str, Any]] = {"attention_norm": None, "attention_gain": None}
+
+    attention: Literal["tsa", "nonlocal", "none", "mask", "pointwise", "pool", "channel", "constant"] = Field(
         "tsa",
         description="Which positions attend to each other: those of the tube (tsa), all (nonlocal), or no attention "
-        "(none).",
+        "(none). The others use the tube without comparing its positions and cost next to nothing: features outside of "
+        "it set to zero (mask), each position by itself, x + W_z g(x) (pointwise), the head's mean over the tube only "
+        "(pool), the tube mask as one more channel (channel), a learnt constant added inside (constant).",
     )
     stacks: int = Field(
         1,
         ge=1,
         description="Number of attention blocks one after another. Two and more of the paper's form, which normalises "
-        "nothing, may not train from random weights; with affinity softmax they do.",
+        "nothing, may not train from random weights; with attention_norm or affinity softmax they do.",
     )
     affinity: Literal["dot", "softmax"] | None = Field(
         None,
         description="How much a position attends to another: the dot product over the number of positions (paper) or "
-        "a softmax (released code); None takes the one of `compat`.",
+        "a softmax (released code), which at I3D's 480 to 528 channels is one-hot at the start: each position attends "
+        "to itself, see docs/fidelity.md; None takes the one of `compat`.",
+    )
+    attention_norm: bool | None = Field(
+        None,
+        description="BatchNorm behind W_z. For dot over all tube positions of the batch, of all devices together; for "
+        "softmax over each clip's tube, as released. None is that of the affinity: none for dot, one for softmax.",
+    )
+    attention_gain: float | None = Field(
+        None,
+        ge=0,
+        description="What a block's last layer (the norm, or W_z without one) is multiplied by at the start: 0 begins "
+        "as the identity, 1 with the layer's usual start; None is 0 unless attention_options say zero_init: false.",
     )
     attention_options: dict[str, Option] = Field(
         {}, description="Further arguments of the attention block, by name; empty takes its defaults."
@@ -71,9 +88,36 @@ class ModelConfig(StageConfig):
         "paper", description="Whose form is built where they differ: the paper's or the released code's."
     )
 
+    @model_validator(mode="after")
+    def _what_the_form_has(self) -> ModelConfig:
+        compares = self.attention in ("tsa", "nonlocal")
+        if self.attention_norm is not None and not compares:
+            raise ValueError(f"attention_norm goes with attention tsa and nonlocal only, not with {self.attention}")
+        if self.attention_gain is not None and self.attention in ("none", "mask", "pool"):
+            raise ValueError(f"attention {self.attention} has no weights, so no attention_gain")
+        if self.stacks > 1 and self.attention in ("mask", "pool", "constant"):
+            raise ValueError(f"{self.stacks} of attention {self.attention} do no more than one; set stacks to 1")
+        return self
+
     def key_view(self) -> dict[str, Any]:
         """Without the weights' path or name, whose digest is in the key; a name that only the backbone knows stays."""
-        return self.model_dump(mode="json", exclude={"weights"} if names_file(self.weights) else None)
+        view = super().key_view()
+        if names_file(self.weights):
+            del view["weights"]
+        return view
+
+    @property
+    def attention_words(self) -> str:
+        """The attention in a few words: "tsa", "tsa ×3 with norm, gain 0.1", "mask", "none"."""
+        words = self.attention if self.stacks == 1 else f"{self.attention} ×{self.stacks}"
+        if self.attention_norm is not None:
+            words += " with norm" if self.attention_norm else " without norm"
+        return words if self.attention_gain is None else f"{words}, gain {self.attention_gain:g}"
+
+    def block_options(self) -> dict[str, Option]:
+        """Arguments of the attention block, by name."""
+        named = {"norm": self.attention_norm, "gain": self.attention_gain}
+        return {**self.attention_options, **{name: value for name, value in named.items() if value is not None}}
 
 
 class TrainConfig(StageConfig):

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from torch import Tensor, nn
 
 from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
+from models.attention.tube_norm import TubeNorm
 from models.tsanet import TSANet
 from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
@@ -134,10 +135,18 @@ class TubeModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, a float32 scalar."""
-        output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
+        output = self.network(self.scorer.video(batch["frames"]), self._counting_tubes(batch["mask"], batch_idx))
         loss = self._share_of_loss(output, batch, batch_idx)
         self._losses.append(loss.detach())
         return loss
+
+    def _counting_tubes(self, mask: Tensor, batch_idx: int) -> Tensor:
+        """The masks, empty where a clip only fills up the batch and a norm counts the positions of all tubes."""
+        assert self._trained is not None
+        mine = self._trained.counting(batch_idx)[0]
+        if mine == len(mask) or not any(isinstance(part, TubeNorm) for part in self.network.modules()):
+            return mask
+        return mask & (torch.arange(len(mask), device=mask.device) < mine).view(-1, *[1] * (mask.dim() - 1))
 
     def _share_of_loss(self, output: Tensor, batch: Batch, batch_idx: int) -> Tensor:
         """A number of which the mean over all processes is the mean loss of the whole batch.

@@ -30,7 +30,7 @@ def build_network(config: ModelConfig, seed: int) -> TSANet:
             attention=config.attention,
             stacks=config.stacks,
             affinity=config.affinity,
-            attention_options=dict(config.attention_options),
+            attention_options=dict(config.block_options()),
             head=config.head,
             head_options=options,
             compat=config.compat,

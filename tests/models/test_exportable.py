@@ -1,18 +1,22 @@
 """The exportable form of every kind of attention against the gathered form; empty tubes; what can't be exported."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from models.attention import NonLocal, TubeSelfAttention
-from models.exportable import DenseAttention, ScoreModel
-from models.tsanet import TSANet, build_tsanet
+from models.exportable import DenseAttention, ScoreModel, dense_copy
+from models.tsanet import AttentionKind, TSANet, build_tsanet
 
 BLOCKS = {
     "dot": lambda: TubeSelfAttention(12, zero_init=False),
+    "dot with norm": lambda: TubeSelfAttention(12, norm=True, zero_init=False),
     "softmax": lambda: TubeSelfAttention(12, affinity="softmax", zero_init=False),
     "softmax without norm": lambda: TubeSelfAttention(12, affinity="softmax", norm=False, zero_init=False),
     "nonlocal dot": lambda: NonLocal(12, zero_init=False),
+    "nonlocal dot with norm": lambda: NonLocal(12, norm=True, zero_init=False),
     "nonlocal softmax": lambda: NonLocal(12, affinity="softmax", zero_init=False),
     "nonlocal sub-sampled": lambda: NonLocal(12, affinity="softmax", sub_sample=True, zero_init=False),
 }
@@ -24,6 +28,8 @@ def settled(block: TubeSelfAttention) -> TubeSelfAttention:
         with torch.no_grad():
             block.norm.running_mean.uniform_(-1, 1)
             block.norm.running_var.uniform_(0.5, 2)
+            block.norm.weight.normal_()
+            block.norm.bias.normal_()
     return block.eval()
 
 
@@ -45,6 +51,51 @@ def test_dense_attention_is_the_block(name: str) -> None:
 def test_growing_tubes_are_refused() -> None:
     with pytest.raises(ValueError, match="can't be exported"):
         DenseAttention(TubeSelfAttention(8, min_positions=30))
+    for form in ("mask", "pointwise", "channel", "constant", "pool"):
+        network = build_tsanet("i3d_small", attention=form, attention_options={"min_positions": 30})
+        with pytest.raises(ValueError, match="can't be exported"):
+            dense_copy(network)
+
+
+@pytest.mark.parametrize("name", ["mask", "pointwise", "channel", "constant", "pool", "tsa"])
+def test_forms_leave_the_program(name: AttentionKind) -> None:
+    """What torch.export makes of the dense copy, on other tubes than those it was traced with, an empty one too."""
+    torch.manual_seed(3)
+    options: dict[str, object] = {} if name in ("mask", "pool") else {"zero_init": False}
+    if name == "tsa":
+        options["norm"] = True
+    network = build_tsanet("i3d_small", attention=name, attention_options=options).eval()
+    net = network.backbone
+    video = torch.randn(1, 2, 3, net.frames, net.input_size, net.input_size)
+    masks = [torch.rand(1, 2, net.steps, *net.grid) < share for share in (0.5, 0.2, 0.0)]
+    exported = torch.export.export(dense_copy(network), (video, masks[0])).module()
+    with torch.no_grad():
+        wanted = [network.segment_features(video, mask) for mask in masks]
+        for mask in masks:
+            torch.testing.assert_close(exported(video, mask), network(video, mask), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(wanted[0], wanted[1])  # the tube counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mask", "pointwise", "channel", "constant", "pool", "tsa"])
+def test_forms_run_as_onnx(name: AttentionKind, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(3)
+    options: dict[str, object] = {} if name in ("mask", "pool") else {"zero_init": False}
+    if name == "tsa":
+        options["norm"] = True
+    network = build_tsanet("i3d_small", attention=name, attention_options=options).eval()
+    net = network.backbone
+    video = torch.randn(1, 2, 3, net.frames, net.input_size, net.input_size)
+    mask = torch.rand(1, 2, net.steps, *net.grid) < 0.3
+    program = torch.onnx.export(dense_copy(network), (video, mask), dynamo=True, verbose=False)
+    assert program is not None
+    program.save(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    names = [one.name for one in session.get_inputs()]
+    found = session.run(None, dict(zip(names, (video.numpy(), mask.numpy()), strict=True)))[0]
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), network(video, mask), rtol=1e-4, atol=1e-4)
 
 
 def small(head: str, **options: object) -> TSANet:

@@ -187,7 +187,9 @@ def test_builder_defaults_follow_the_definition():
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({"attention": "cbam"}, "'tsa', 'nonlocal' or 'none', not 'cbam'"), ({"stacks": 0}, "at least one block"),
+    [({"attention": "cbam"}, "there is no attention 'cbam'; choose one of none, tsa"),
+     ({"stacks": 0}, "at least one block"), ({"attention": "mask", "stacks": 2}, "do no more than one"),
+     ({"attention": "mask", "attention_options": {"reduced": 3}}, "attention 'mask' can't be built from these options"),
      ({"compat": "official"}, "'paper' or 'released'"), ({"head": "rank", "attention": "none"}, "no head 'rank'")],
 )  # fmt: skip
 def test_builder_tells_wrong_words(arguments, words):

@@ -43,8 +43,11 @@ def test_brightness_inside_the_tube_is_learned(pack: Path, tmp_path: Path) -> No
         MODEL.model_copy(update={"head": "musdl"}),
         MODEL.model_copy(update={"attention": "none"}),
         MODEL.model_copy(update={"attention": "nonlocal", "affinity": "softmax"}),
+        MODEL.model_copy(update={"attention": "mask"}),
+        MODEL.model_copy(update={"attention": "pointwise"}),
+        MODEL.model_copy(update={"stacks": 3, "attention_norm": True, "attention_gain": 0.1}),
     ],
-    ids=lambda model: f"{model.head}-{model.attention}",
+    ids=lambda model: f"{model.head}-{model.attention_words}",
 )
 def test_every_head_and_attention_brings_the_loss_down(pack: Path, tmp_path: Path, model: ModelConfig) -> None:
     result = train(pack, model, CONFIG.model_copy(update={"lr": 1e-2}), tmp_path)

@@ -121,8 +121,11 @@ class Networks:
         name = (run_id, weights, subject.normalize_key, subject.masks_key)
         with self._lock, _plainly():
             loaded = self._load(workspace, run_id, weights)
-            if not len(loaded.network.attention):
-                raise CatalogError("This run's network has no attention; choose a run with model.attention=tsa.")
+            if not loaded.network.compares:
+                raise CatalogError(
+                    "This run's network compares no positions, so there is no attention to show; choose a run with "
+                    "model.attention=tsa."
+                )
             features, mask = self._features.get(name, lambda: self._make_features(loaded, workspace, subject))
             maps = loaded.network.attention_maps(features, mask, position)
             return {

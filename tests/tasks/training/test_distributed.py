@@ -56,11 +56,16 @@ def test_two_processes_train_like_one(pack: Path, alone: TrainResult, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_batch_that_cannot_be_shared_evenly_is_weighted(pack: Path, tmp_path: Path) -> None:
-    """13 clips: the last batch has one, which one process gets while the other's filler has no weight."""
+@pytest.mark.parametrize("norm", [None, True])
+def test_a_batch_that_cannot_be_shared_evenly_is_weighted(norm: bool | None, pack: Path, tmp_path: Path) -> None:
+    """13 clips: the last batch has one, which one process gets while the other's filler has no weight.
+
+    With a norm over the tubes of the batch its statistics are those of the one clip, too.
+    """
+    model = PLAIN.model_copy(update={"attention_norm": norm, "attention_gain": norm and 1.0})
     config = ALONE.model_copy(update={"epochs": 1, "validation": 0.07})
-    one = train(pack, PLAIN, config, tmp_path / "one")
-    two = train(pack, PLAIN, config.model_copy(update={"devices": 2}), tmp_path / "two")
+    one = train(pack, model, config, tmp_path / "one")
+    two = train(pack, model, config.model_copy(update={"devices": 2}), tmp_path / "two")
     np.testing.assert_allclose(values(two), values(one), rtol=1e-4, atol=1e-6)
 
 
