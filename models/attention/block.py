@@ -171,8 +171,7 @@ class TubeSelfAttention(nn.Module):
         copy, tubes = gather_tubes(x, indices)
         dtype, w = product_dtype(x), self._projections()
         with torch.autocast(x.device.type, enabled=False):  # as in `tube_dot`: every cast is deliberate
-            updates = [dot_update(tube, w, dtype) if tube.shape[1] else tube.to(dtype) for tube in tubes]
-            normalised = norm(torch.cat(updates, dim=1))
+            normalised = norm(torch.cat([dot_update(tube, w, dtype) for tube in tubes], dim=1))
         return add_to_tubes(copy, indices, list(normalised.split([tube.shape[1] for tube in tubes], dim=1)))
 
     # The number of positions decides shapes here, so it runs as it is between compiled parts.
@@ -187,19 +186,19 @@ class TubeSelfAttention(nn.Module):
 
     def _project(self, attended: Tensor) -> Tensor:
         """norm(W_z g(y)) of one tube (C, P) → (C, P): attention weights sum to one, so g may come after them."""
-        if not attended.shape[1]:
-            return attended
         weight = self.w_z.weight @ self.g.weight
         bias = self.w_z.weight @ self.g.bias + self.w_z.bias
         projected = torch.addmm(bias[:, None].to(attended.dtype), weight.to(attended.dtype), attended)
         if self.norm is None:
             return projected
+        norm = self.norm
+        if not projected.shape[1]:  # other processes wait for all gradients, of an empty tube, too
+            return projected * norm.weight[:, None] + norm.bias[:, None]
         if self.training and projected.shape[1] == 1:
-            norm = self.norm
             return F.batch_norm(
                 projected[None], norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
             )[0]
-        normalised: Tensor = self.norm(projected[None])[0]
+        normalised: Tensor = norm(projected[None])[0]
         return normalised
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ def dot_update(tube: Tensor, w: Projections, products: torch.dtype) -> Tensor:
     """The update of Eq. 4-5 and W_z for one tube.
 
     Args:
-        tube: (C, P) float, P at least 1.
+        tube: (C, P) float; without positions the result has none, and the weights' gradients are zeros, not missing.
         w: the projections, at least float32.
         products: dtype of the products over positions.
 
@@ -27,7 +27,7 @@ def dot_update(tube: Tensor, w: Projections, products: torch.dtype) -> Tensor:
     if positions <= factored_limit(*w.z.shape):
         weight, bias = (part.to(products) for part in w.stacked())
         query, key, value = torch.addmm(bias, weight, features).chunk(3)
-        m = (key @ value.T).to(w.z.dtype) / positions
+        m = (key @ value.T).to(w.z.dtype) / max(positions, 1)
         return torch.addmm(w.z_bias[:, None].to(products), (w.z @ m.T).to(products), query)
     gram = (features @ features.T).to(w.z.dtype) / positions
     mean = features.sum(1, keepdim=True, dtype=w.z.dtype) / positions

@@ -133,6 +133,17 @@ def test_new_block_is_the_identity_and_can_learn(affinity: str) -> None:
     assert last.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("options", [{}, {"norm": True}, {"affinity": "softmax"}], ids=str)
+def test_empty_tubes_leave_no_parameter_without_a_gradient(options: dict[str, Any]) -> None:
+    """Of several processes one may have empty tubes only, and the others wait for its gradients."""
+    block = TubeSelfAttention(C, zero_init=False, **options)
+    z = block(torch.randn(2, C, *SHAPE), torch.zeros(2, *SHAPE, dtype=torch.bool))
+    z.sum().backward()
+    for name, parameter in block.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
 @pytest.mark.parametrize("sizes", [(4, 0), (11, 20), (1, 7)], ids=str)
 def test_gradcheck(sizes: tuple[int, ...]) -> None:
     shape = (2, 2, 5)

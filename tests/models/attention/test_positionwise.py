@@ -98,6 +98,14 @@ def test_new_block_is_the_identity_and_can_learn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEARNING)
+def test_empty_tubes_leave_no_parameter_without_a_gradient(name: str) -> None:
+    """Of several processes one may have empty tubes only, and the others wait for its gradients."""
+    block, (x, mask) = block_of(name), given((0, 0))
+    block(x, mask).sum().backward()
+    assert all(parameter.grad is not None for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("name", LEARNING)
 def test_the_gain_scales_the_start(name: str) -> None:
     x, mask = given((20, 7))
     changes = []
