@@ -59,7 +59,7 @@ class TubeNorm(nn.Module):
         return columns * scale[:, None] + shift[:, None]
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """The running statistics as scale and shift, (C,) float each: in evaluation scale * column + shift is the norm."""
+        """The running statistics as scale and shift, (C,) float each: the norm of evaluation is scale * x + shift."""
         scale = wide(self.weight) * (wide(self.running_var) + self.eps).rsqrt()
         return scale, wide(self.bias) - wide(self.running_mean) * scale
 
