@@ -93,6 +93,7 @@ def datasets_make(
     distractors: Annotated[int, typer.Option(help="Other divers in every clip, 0 to 2, whom nobody judges.")] = 0,
     zoom: Annotated[float, typer.Option(help="How large athletes are, 0.25 to 1.")] = 1.0,
     camera: Annotated[str, typer.Option(help="Whom it follows: athlete, or group.")] = "athlete",
+    judged: Annotated[str, typer.Option(help="What the mark follows: faults, or agreement.")] = "faults",
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where the videos go; by default inside.")] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:
@@ -102,7 +103,7 @@ def datasets_make(
     """
     if generator != "procedural":
         raise ConfigError(f"There is no generator '{generator}'; there is: procedural.")
-    shown = {"distractors": distractors, "zoom": zoom, "camera": camera}
+    shown = {"distractors": distractors, "zoom": zoom, "camera": camera, "judged": judged}
     spec = procedural_spec(kind=kind, clips=clips, held_out=held_out, seed=seed, size=size, **shown)
     with stage_bars():
         listing = make_procedural(Workspace.open(workspace), name or kind, spec, out_folder)

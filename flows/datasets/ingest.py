@@ -29,11 +29,16 @@ class ProceduralSpec(StageConfig):
     distractors: int = Field(0, ge=0, le=2, description="other divers in every clip, whom nobody judges")
     zoom: float = Field(1.0, ge=0.25, le=1, description="how large the athletes are; 0.4 for small ones")
     camera: Literal["athlete", "group"] = Field("athlete", description="whom it follows; group: with the distractors")
+    judged: Literal["faults", "agreement"] = Field(
+        "faults", description="what the mark follows; agreement: of the lean on the board and the tilt at the entry"
+    )
 
     @model_validator(mode="after")
     def _only_divers_have_distractors(self) -> ProceduralSpec:
         if self.distractors and self.kind != "diving":
             raise ValueError(f"distractors go with kind diving only, not with {self.kind}")
+        if self.judged != "faults" and self.kind != "diving":
+            raise ValueError(f"judged {self.judged} goes with kind diving only, not with {self.kind}")
         return self
 
 
@@ -124,7 +129,7 @@ def make_procedural(
         held_out=spec.held_out,
         seed=spec.seed,
         size=spec.size,
-        setting=Setting(spec.distractors, spec.zoom, spec.camera),
+        setting=Setting(spec.distractors, spec.zoom, spec.camera, spec.judged),
         workers=workers,
         progress=lambda done, total: progress.report("draw", done, total),
     )

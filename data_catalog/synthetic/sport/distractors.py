@@ -14,7 +14,9 @@ from data_catalog.synthetic.sport.dive import Dive, DiveMotion
 from data_catalog.synthetic.sport.divers import draw_dive, draw_faults, draw_motion, draw_start
 
 Camera = Literal["athlete", "group"]
+Judged = Literal["faults", "agreement"]
 CAMERAS: Final[tuple[Camera, ...]] = ("athlete", "group")
+JUDGED: Final[tuple[Judged, ...]] = ("faults", "agreement")
 MOST: Final = 2
 AZIMUTH: Final = (0.55, 0.75)  # seen so much from the front that divers of neighbouring boards stand side by side
 _AWAY_M: Final = (1.6, 2.2)  # between neighbouring boards
@@ -31,11 +33,13 @@ class Setting:
         zoom: how large everything is; 1 shows about 4 m of height, 0.4 about 10 m.
         camera: whom it follows and films for as long as they are at it: the athlete, who is then the one in the
             middle, or the group, so that with one distractor nothing in the picture tells who is judged.
+        judged: what a diver's mark follows: the faults that are seen, or a relation between two moments, see `agreement`.
     """
 
     distractors: int = 0
     zoom: float = 1.0
     camera: Camera = "athlete"
+    judged: Judged = "faults"
 
     def __post_init__(self) -> None:
         if not 0 <= self.distractors <= MOST:
@@ -44,6 +48,8 @@ class Setting:
             raise ValueError(f"zoom must be from 0.25 to 1, got {self.zoom}")
         if self.camera not in CAMERAS:
             raise ValueError(f"the camera follows athlete or group, not '{self.camera}'")
+        if self.judged not in JUDGED:
+            raise ValueError(f"judged are faults or agreement, not '{self.judged}'")
 
 
 ALONE: Final = Setting()

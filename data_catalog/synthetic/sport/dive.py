@@ -25,6 +25,7 @@ _LETTER: Final = {"straight": "A", "pike": "B", "tuck": "C"}
 _INERTIA: Final = {"straight": 0.95, "pike": 0.42, "tuck": 0.30}
 _FEET: Final = [JOINT[name] for name in ("toe_l", "toe_r", "heel_l", "heel_r", "ankle_l", "ankle_r")]
 _TOES: Final = [JOINT["toe_l"], JOINT["toe_r"]]
+_UPRIGHT_SEC: Final = 0.4  # before the take-off a leaning body begins to stand up, and half of it before it does
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ class DiveMotion:
     run_up: bool
     lane_m: float = 0.0
     height_m: float = 1.72
+    lean: float = 0.0  # radians of the whole body on the board, positive = over the water; gone before the take-off
+    tilt: float = 0.0  # radians of the body's line at the entry, turned as `lean` turns it
 
     @property
     def flight_sec(self) -> float:
@@ -171,8 +174,13 @@ class DiveMotion:
         rate = 1.0 / (1.0 + tight * (_INERTIA[self.dive.position] - 1.0))
         turned = np.concatenate([[0.0], np.cumsum(0.5 * (rate[1:] + rate[:-1]))])
         total = 2.0 * np.pi * self.dive.somersaults + self.over_rotation
-        angle = np.interp(self._progress(times), grid, turned / turned[-1] * total)
-        return np.asarray(self.dive.sense * angle)
+        progress = self._progress(times)
+        angle = self.dive.sense * np.interp(progress, grid, turned / turned[-1] * total)
+        if self.lean or self.tilt:
+            # Each shows at its own end of the dive, and neither moves the mass centre in flight or where it enters.
+            upright = smoothstep((times - self.takeoff_sec + _UPRIGHT_SEC) / (0.5 * _UPRIGHT_SEC))
+            angle = angle + self.lean * (1.0 - upright) + self.tilt * smoothstep((progress - 0.65) / 0.25)
+        return np.asarray(angle)
 
     def _yaw(self, times: Floats) -> Floats:
         turned = smoothstep((self._progress(times) - 0.16) / 0.56)

@@ -43,4 +43,4 @@ def entry_place(motion: DiveMotion) -> Floats:
 
 def throw_up(motion: DiveMotion, rng: np.random.Generator) -> Splash:
     """The water that this dive throws up where it enters."""
-    return Splash.throw(motion.entry_sec, entry_place(motion), motion.faults.splash, rng)
+    return Splash.throw(motion.entry_sec, entry_place(motion), motion.faults.splash, rng, motion.tilt)

@@ -31,7 +31,12 @@ def deduction(faults: Faults) -> float:
 
 def judge(faults: Faults, rng: np.random.Generator) -> NDArray[np.float64]:
     """Marks (7,) float64 in 0, 0.5, …, 10 of a panel for these faults."""
-    marks = 10.0 - deduction(faults) + rng.normal(0.0, _NOISE, NUM_JUDGES)
+    return marks_of(10.0 - deduction(faults), rng)
+
+
+def marks_of(worth: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Marks (7,) float64 in 0, 0.5, …, 10 of a panel for what is worth so many points, each with a judge's error."""
+    marks = worth + rng.normal(0.0, _NOISE, NUM_JUDGES)
     return np.clip(np.round(marks * 2.0) / 2.0, 0.0, 10.0)
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.synthetic.sport.agreement import DIFFICULTY, facts_of_lines, judge_agreement, with_lines
 from data_catalog.synthetic.sport.athlete import Floats, centre_of_mass, place_joints, pose, turn
 from data_catalog.synthetic.sport.camera import Operator, View
 from data_catalog.synthetic.sport.distractors import ALONE, AZIMUTH, Setting, facts_of, invite
@@ -80,6 +81,8 @@ def plan_clip(kind: Kind, index: int, seed: int, size: str, setting: Setting = A
         raise ValueError(f"unknown frame size '{size}'; choose one of mixed, {', '.join(_SIZES)}")
     if setting.distractors and kind != "diving":
         raise ValueError(f"only kind 'diving' has distractors, '{kind}' has none; set distractors to 0")
+    if setting.judged != "faults" and kind != "diving":
+        raise ValueError(f"only kind 'diving' is judged by agreement, '{kind}' is not; set judged to faults")
     rng = np.random.default_rng([seed, KINDS.index(kind), index])
     wide = rng.random() < 0.5
     frame = _SIZES[size if size != "mixed" else "640x360" if wide else "320x240"]
@@ -118,6 +121,8 @@ def _plan_dive(
         motions.append(draw_motion(dive, draw_faults(slack, timing, rng), late, run_up, lanes[1], rng))
     guests = np.random.default_rng([seed, 79, KINDS.index(kind), index])
     motions[0], *beside = invite(motions[0], setting, guests)
+    if setting.judged == "agreement":
+        motions[0], *beside = [with_lines(motion, guests) for motion in (motions[0], *beside)]
     everybody = [*motions, *beside]
     filmed = motions if setting.camera == "athlete" else everybody
     frames = _frame_count(max(motion.entry_sec for motion in filmed) + rng.uniform(1.0, 1.3), fps)
@@ -137,15 +142,20 @@ def _plan_dive(
     scene = build_pool(view, shape, dive.height_m, boards, _venue(kind, seed), rng)
     athletes = tuple(replace(one, splash=throw_up(motion, rng)) for one, motion in zip(athletes, motions, strict=True))
     seen = _mean_faults([m.faults for m in motions])
-    marks = judge(seen, rng)
+    related = setting.judged == "agreement"
+    marks = judge_agreement(motions[0], rng) if related else judge(seen, rng)
+    difficulty = DIFFICULTY if related else dive.difficulty
     visible = {name: round(value, 4) for name, value in asdict(seen).items()}
     facts: dict[str, object] = {**asdict(dive), "code": dive.code, "faults": visible}
     if beside:
         facts["distractors"] = [facts_of(motion) for motion in beside]
+    if related:
+        facts |= facts_of_lines(motions[0])
+        facts |= {"distractors": [facts_of(motion) | facts_of_lines(motion) for motion in beside]} if beside else {}
     others = (*_passers(view, 0.95, rng), *others)
     return Storyboard(
         clip_id, kind, size, fps, instants, view, camera, scene, athletes, others,
-        marks, dive.difficulty, final_score(marks, dive.difficulty), None, facts,
+        marks, difficulty, final_score(marks, difficulty), None, facts,
     )  # fmt: skip
 
 

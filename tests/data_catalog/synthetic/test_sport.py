@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from data_catalog.synthetic.sport import COLUMNS, make_dataset, read_ground_truth
+from data_catalog.synthetic.sport.agreement import DIFFICULTY, agreement
 from data_catalog.synthetic.sport.athlete import JOINT, place_joints, pose, turn
 from data_catalog.synthetic.sport.distractors import Setting
 from data_catalog.synthetic.sport.dive import programme
@@ -242,11 +243,56 @@ def test_setting_is_written_down_and_checked(tmp_path: Path) -> None:
         ({"distractors": 3}, "0 to 2 distractors, 3 asked"),
         ({"zoom": 2.0}, "from 0.25 to 1"),
         ({"camera": "crowd"}, "athlete or group, not 'crowd'"),
+        ({"judged": "looks"}, "faults or agreement, not 'looks'"),
     ):
         with pytest.raises(ValueError, match=message):
             Setting(**wrong)
     with pytest.raises(ValueError, match="only kind 'diving' has distractors"):
         plan_clip("skating", 0, 0, "320x240", Setting(1))
+
+
+RELATION = Setting(1, camera="group", judged="agreement")
+
+
+def test_agreement_is_what_is_marked_and_neither_moment_tells_it() -> None:
+    """The product of lean and tilt ranks the scores; neither of them, and nothing of the other diver, does."""
+    stories = [plan_clip("diving", index, 0, "320x240", RELATION) for index in range(400)]
+    known = {name: np.array([float(story.facts[name]) for story in stories]) for name in ("lean", "tilt", "agreement")}
+    score = np.array([story.score for story in stories])
+    other = np.array([float(story.facts["distractors"][0]["agreement"]) for story in stories])
+    assert np.corrcoef(known["agreement"], score)[0, 1] > 0.98
+    assert known["lean"] * known["tilt"] == pytest.approx(known["agreement"] * np.radians(40) ** 2, abs=1e-3)
+    chance = 3 / np.sqrt(len(stories))
+    for alone in (known["lean"], known["tilt"], np.abs(known["lean"]), np.abs(known["tilt"]), other):
+        assert abs(np.corrcoef(alone, score)[0, 1]) < chance
+    assert {story.difficulty for story in stories} == {DIFFICULTY}
+    assert all(agreement(story.athletes[0].motion) == pytest.approx(float(story.facts["agreement"]), abs=1e-4)
+               for story in stories)  # fmt: skip
+
+
+def test_the_first_half_shows_the_lean_alone_and_the_second_the_tilt_alone() -> None:
+    """Another tilt leaves the first half of the film as it is, another lean the second."""
+    for index in range(12):
+        story = plan_clip("diving", index, 0, "320x240", RELATION)
+        half, motion = len(story.instants) // 2, story.athletes[0].motion
+        first, second = story.instants[:half], story.instants[half:]
+        upright, straight = replace(motion, lean=0.0), replace(motion, tilt=0.0)
+        assert np.array_equal(motion(first), straight(first))
+        assert np.allclose(motion(second), upright(second), atol=1e-9)
+        assert not np.allclose(motion(first[:1]), upright(first[:1]), atol=0.1)
+        assert not np.allclose(motion(np.array([motion.entry_sec])), straight(np.array([motion.entry_sec])), atol=0.1)
+
+
+def test_judging_agreement_leaves_the_other_clips_as_they_were() -> None:
+    """Without it nobody leans, and the drawing of the same dive has the same times and places."""
+    usual, related = (plan_clip("diving", 3, 0, "320x240", Setting(1, 1.0, "group", judged)) for judged in
+                      ("faults", "agreement"))  # fmt: skip
+    assert "lean" not in usual.facts
+    assert usual.athletes[0].motion.lean == usual.athletes[0].motion.tilt == 0.0
+    assert usual.athletes[0].motion.entry_sec == related.athletes[0].motion.entry_sec
+    assert len(usual.instants) == len(related.instants)
+    with pytest.raises(ValueError, match="only kind 'diving' is judged by agreement"):
+        plan_clip("skating", 0, 0, "320x240", Setting(judged="agreement"))
 
 
 def test_skating_labels_say_landed_or_fell() -> None:

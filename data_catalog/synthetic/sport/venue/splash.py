@@ -27,8 +27,10 @@ class Splash:
     radius: Floats = field(repr=False)  # (n,) metres
 
     @classmethod
-    def throw(cls, entry_sec: float, place: Floats, size: float, rng: np.random.Generator) -> "Splash":
-        """A random splash of a given size at `place` (3,) on the water."""
+    def throw(
+        cls, entry_sec: float, place: Floats, size: float, rng: np.random.Generator, tilt: float = 0.0
+    ) -> "Splash":
+        """A random splash of a given size at `place` (3,) on the water, thrown towards +x by `tilt` radians."""
         sheet, drops = round(16 + 290 * size), round(16 + 240 * size)
         count = sheet + drops
         thick = np.arange(count) < sheet
@@ -37,6 +39,7 @@ class Splash:
         angle = rng.uniform(0.0, 2.0 * np.pi, count)
         out = (0.15 + 1.25 * size) * rng.uniform(0.1, 1.0, count) * np.where(thick, 0.6, 1.25)
         velocity = np.stack([out * np.cos(angle), up, out * np.sin(angle)], axis=-1)
+        velocity[:, 0] += up * np.tan(tilt)
         ring = (0.08 + 0.26 * size) * rng.uniform(0.2, 1.0, count)
         start = np.stack([ring * np.cos(angle), np.zeros(count), ring * np.sin(angle)], axis=-1)
         wet = rng.uniform(0.035, 0.085, count) * (0.7 + 0.6 * size)
