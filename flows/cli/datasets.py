@@ -93,7 +93,7 @@ def datasets_make(
     distractors: Annotated[int, typer.Option(help="Other divers in every clip, 0 to 2, whom nobody judges.")] = 0,
     zoom: Annotated[float, typer.Option(help="How large athletes are, 0.25 to 1.")] = 1.0,
     camera: Annotated[str, typer.Option(help="Whom it follows: athlete, or group.")] = "athlete",
-    judged: Annotated[str, typer.Option(help="What the mark follows: faults, or agreement.")] = "faults",
+    judged: Annotated[str, typer.Option(help="What the mark follows: faults, agreement, or lines.")] = "faults",
     out_folder: Annotated[Path | None, typer.Option("--out", help="Where the videos go; by default inside.")] = None,
     workspace: WorkspaceOption = Path("workspace"),
 ) -> None:

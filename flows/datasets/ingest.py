@@ -29,8 +29,10 @@ class ProceduralSpec(StageConfig):
     distractors: int = Field(0, ge=0, le=2, description="other divers in every clip, whom nobody judges")
     zoom: float = Field(1.0, ge=0.25, le=1, description="how large the athletes are; 0.4 for small ones")
     camera: Literal["athlete", "group"] = Field("athlete", description="whom it follows; group: with the distractors")
-    judged: Literal["faults", "agreement"] = Field(
-        "faults", description="what the mark follows; agreement: of the lean on the board and the tilt at the entry"
+    judged: Literal["faults", "agreement", "lines"] = Field(
+        "faults",
+        description="what the mark follows; agreement: of the lean on the board and the tilt at the entry; lines: "
+        "lean, tilt and splash, each by itself",
     )
 
     @model_validator(mode="after")

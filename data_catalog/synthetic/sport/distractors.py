@@ -14,9 +14,9 @@ from data_catalog.synthetic.sport.dive import Dive, DiveMotion
 from data_catalog.synthetic.sport.divers import draw_dive, draw_faults, draw_motion, draw_start
 
 Camera = Literal["athlete", "group"]
-Judged = Literal["faults", "agreement"]
+Judged = Literal["faults", "agreement", "lines"]
 CAMERAS: Final[tuple[Camera, ...]] = ("athlete", "group")
-JUDGED: Final[tuple[Judged, ...]] = ("faults", "agreement")
+JUDGED: Final[tuple[Judged, ...]] = ("faults", "agreement", "lines")
 MOST: Final = 2
 AZIMUTH: Final = (0.55, 0.75)  # seen so much from the front that divers of neighbouring boards stand side by side
 _AWAY_M: Final = (1.6, 2.2)  # between neighbouring boards
@@ -33,7 +33,8 @@ class Setting:
         zoom: how large everything is; 1 shows about 4 m of height, 0.4 about 10 m.
         camera: whom it follows and films for as long as they are at it: the athlete, who is then the one in the
             middle, or the group, so that with one distractor nothing in the picture tells who is judged.
-        judged: what a diver's mark follows: the faults that are seen, or a relation between two moments, see `agreement`.
+        judged: what a diver's mark follows: the faults that are seen; a relation between two moments; or what the
+            relation is made of, each by itself. See `data_catalog.synthetic.sport.agreement`.
     """
 
     distractors: int = 0
@@ -49,7 +50,7 @@ class Setting:
         if self.camera not in CAMERAS:
             raise ValueError(f"the camera follows athlete or group, not '{self.camera}'")
         if self.judged not in JUDGED:
-            raise ValueError(f"judged are faults or agreement, not '{self.judged}'")
+            raise ValueError(f"judged are {', '.join(JUDGED)}, not '{self.judged}'")
 
 
 ALONE: Final = Setting()

@@ -8,7 +8,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.synthetic.sport.agreement import DIFFICULTY, facts_of_lines, judge_agreement, with_lines
+from data_catalog.synthetic.sport.agreement import DIFFICULTY, facts_of_lines, judge_agreement, judge_lines, with_lines
 from data_catalog.synthetic.sport.athlete import Floats, centre_of_mass, place_joints, pose, turn
 from data_catalog.synthetic.sport.camera import Operator, View
 from data_catalog.synthetic.sport.distractors import ALONE, AZIMUTH, Setting, facts_of, invite
@@ -82,7 +82,7 @@ def plan_clip(kind: Kind, index: int, seed: int, size: str, setting: Setting = A
     if setting.distractors and kind != "diving":
         raise ValueError(f"only kind 'diving' has distractors, '{kind}' has none; set distractors to 0")
     if setting.judged != "faults" and kind != "diving":
-        raise ValueError(f"only kind 'diving' is judged by agreement, '{kind}' is not; set judged to faults")
+        raise ValueError(f"only kind 'diving' is judged by {setting.judged}, '{kind}' is not; set judged to faults")
     rng = np.random.default_rng([seed, KINDS.index(kind), index])
     wide = rng.random() < 0.5
     frame = _SIZES[size if size != "mixed" else "640x360" if wide else "320x240"]
@@ -121,8 +121,8 @@ def _plan_dive(
         motions.append(draw_motion(dive, draw_faults(slack, timing, rng), late, run_up, lanes[1], rng))
     guests = np.random.default_rng([seed, 79, KINDS.index(kind), index])
     motions[0], *beside = invite(motions[0], setting, guests)
-    if setting.judged == "agreement":
-        motions[0], *beside = [with_lines(motion, guests) for motion in (motions[0], *beside)]
+    if related := setting.judged != "faults":
+        motions[0], *beside = [with_lines(motion, setting.judged, guests) for motion in (motions[0], *beside)]
     everybody = [*motions, *beside]
     filmed = motions if setting.camera == "athlete" else everybody
     frames = _frame_count(max(motion.entry_sec for motion in filmed) + rng.uniform(1.0, 1.3), fps)
@@ -142,8 +142,12 @@ def _plan_dive(
     scene = build_pool(view, shape, dive.height_m, boards, _venue(kind, seed), rng)
     athletes = tuple(replace(one, splash=throw_up(motion, rng)) for one, motion in zip(athletes, motions, strict=True))
     seen = _mean_faults([m.faults for m in motions])
-    related = setting.judged == "agreement"
-    marks = judge_agreement(motions[0], rng) if related else judge(seen, rng)
+    if setting.judged == "agreement":
+        marks = judge_agreement(motions[0], rng)
+    elif setting.judged == "lines":
+        marks = judge_lines(motions[0], view.mirror, rng)
+    else:
+        marks = judge(seen, rng)
     difficulty = DIFFICULTY if related else dive.difficulty
     visible = {name: round(value, 4) for name, value in asdict(seen).items()}
     facts: dict[str, object] = {**asdict(dive), "code": dive.code, "faults": visible}

@@ -243,7 +243,7 @@ def test_setting_is_written_down_and_checked(tmp_path: Path) -> None:
         ({"distractors": 3}, "0 to 2 distractors, 3 asked"),
         ({"zoom": 2.0}, "from 0.25 to 1"),
         ({"camera": "crowd"}, "athlete or group, not 'crowd'"),
-        ({"judged": "looks"}, "faults or agreement, not 'looks'"),
+        ({"judged": "looks"}, "faults, agreement, lines, not 'looks'"),
     ):
         with pytest.raises(ValueError, match=message):
             Setting(**wrong)
@@ -283,6 +283,16 @@ def test_the_first_half_shows_the_lean_alone_and_the_second_the_tilt_alone() -> 
         assert not np.allclose(motion(np.array([motion.entry_sec])), straight(np.array([motion.entry_sec])), atol=0.1)
 
 
+def test_lines_are_marked_each_by_itself() -> None:
+    """Nothing has to be compared: the sum of what is seen in the picture ranks the scores, the agreement doesn't."""
+    stories = [plan_clip("diving", index, 0, "320x240", Setting(judged="lines")) for index in range(100)]
+    sides = np.array([(s.facts["lean"] + s.facts["tilt"]) * s.view.mirror for s in stories]) / np.radians(40)
+    splash = np.array([story.athletes[0].splash.size for story in stories])
+    score = np.array([story.score for story in stories])
+    assert np.corrcoef(sides - 2 * splash, score)[0, 1] > 0.98
+    assert abs(np.corrcoef([float(story.facts["agreement"]) for story in stories], score)[0, 1]) < 0.3
+
+
 def test_judging_agreement_leaves_the_other_clips_as_they_were() -> None:
     """Without it nobody leans, and the drawing of the same dive has the same times and places."""
     usual, related = (plan_clip("diving", 3, 0, "320x240", Setting(1, 1.0, "group", judged)) for judged in
@@ -291,7 +301,7 @@ def test_judging_agreement_leaves_the_other_clips_as_they_were() -> None:
     assert usual.athletes[0].motion.lean == usual.athletes[0].motion.tilt == 0.0
     assert usual.athletes[0].motion.entry_sec == related.athletes[0].motion.entry_sec
     assert len(usual.instants) == len(related.instants)
-    with pytest.raises(ValueError, match="only kind 'diving' is judged by agreement"):
+    with pytest.raises(ValueError, match="only kind 'diving' is judged by agreement, 'skating' is not"):
         plan_clip("skating", 0, 0, "320x240", Setting(judged="agreement"))
 
 
