@@ -24,7 +24,7 @@ from data_catalog.store import Artifact, ArtifactDamaged
 from data_catalog.tables.index import Record
 
 KEY = re.compile(r"[0-9a-f]{40}", re.ASCII)
-STAGES = ("normalize", "detect", "track", "masks", "pack", "train", "evaluate")
+STAGES = ("normalize", "detect", "track", "masks", "features", "pack", "train", "evaluate")
 KEPT_CLIPS = 8
 
 

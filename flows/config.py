@@ -16,13 +16,14 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from flows.plain_yaml import read_yaml
-from models.backbones import BACKBONES
+from models.backbones import BACKBONES, has_parts
 from models.trackers import TRACKERS
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.assessment.tube_checks import QualityConfig
 from tasks.detect import NOBODY, DetectConfig
 from tasks.engine.config import StageConfig
 from tasks.evaluate import EvaluateConfig
+from tasks.features import FROZEN, FeaturesConfig
 from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.pack import PackConfig
@@ -55,12 +56,13 @@ class EngineConfig(StageConfig):
 
 
 class PipelineConfig(StageConfig):
-    """Everything that determines a run: normalize → detect → track → masks → pack → train → evaluate."""
+    """Everything that determines a run: normalize → detect → track → masks → (features) → pack → train → evaluate."""
 
     normalize: NormalizeConfig = NormalizeConfig()
     detect: DetectConfig = DetectConfig()
     track: TrackConfig = TrackConfig()
     masks: MasksConfig = MasksConfig()
+    features: FeaturesConfig = FeaturesConfig()
     pack: PackConfig = PackConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -85,6 +87,29 @@ class PipelineConfig(StageConfig):
             BACKBONES.find(self.model.backbone)
         except ValueError as exc:
             raise ValueError(f"model.backbone: {exc}") from exc
+        return self
+
+    @model_validator(mode="after")
+    def _what_makes_features_is_frozen(self) -> PipelineConfig:
+        """`train.freeze` says what is frozen, whoever decided it; what can't be frozen is reported here."""
+        mode, frozen = self.features.mode, self.train.freeze
+        if mode != "none":
+            if frozen not in ("none", FROZEN[mode]):
+                raise ValueError(
+                    f"features.mode {mode} freezes {FROZEN[mode]}, and train.freeze says {frozen}; leave that out"
+                )
+            frozen = FROZEN[mode]
+            object.__setattr__(self, "train", self.train.model_copy(update={"freeze": frozen}))
+        if frozen == "backbone" and self.model.attention != "none":
+            raise ValueError(
+                f"with the whole backbone frozen ({'features.mode pooled' if mode == 'pooled' else 'train.freeze'}) "
+                "there is no place for attention; set model.attention to none, or features.mode to cut"
+            )
+        if frozen == "stage1" and not has_parts(self.model.backbone):
+            raise ValueError(
+                f"model.backbone {self.model.backbone} carries more across its cut than the map there, so its first "
+                "stage can't be frozen by itself; set features.mode to pooled, or take another backbone"
+            )
         return self
 
     @model_validator(mode="after")

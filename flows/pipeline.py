@@ -1,6 +1,6 @@
-"""The pipeline: normalize → detect → track → masks → pack → train → evaluate.
+"""The pipeline: normalize → detect → track → masks → (features) → pack → train → evaluate.
 
-The first four work on one clip at a time, the last three on the whole dataset. Every flow here is the same run over
+Up to the pack they work on one clip at a time, from there on on the whole dataset. Every flow here is the same run over
 another selection of stages, so `pipeline`, `preprocess`, `experiment` and `stage` share all artifacts.
 """
 
@@ -101,7 +101,7 @@ def pipeline(
     start: StageName | None = None,
     until: StageName | None = None,
 ) -> State[Outcome]:
-    """Raw clips to a scored report: all seven stages, or those from `start` until `until`."""
+    """Raw clips to a scored report: all stages, or those from `start` until `until`."""
     return run_stages(config, overrides, dataset, workspace, Selection(start=start, until=until), options)
 
 

@@ -1,4 +1,4 @@
-"""The seven stages in order, a choice of them, and the plan of a run over them."""
+"""The stages in order, a choice of them, and the plan of a run over them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,43 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 from flows.config import ConfigError, PipelineConfig
-from tasks import detect, evaluate, masks, normalize, pack, track, train
+from tasks import detect, evaluate, features, masks, normalize, pack, track, train
 from tasks.engine.config import StageConfig
 from tasks.engine.plan import Planner, StagePlan
 from tasks.engine.stage import Stage
 
-StageName = Literal["normalize", "detect", "track", "masks", "pack", "train", "evaluate"]  # a choice in the form
+# A choice in the form; a config has `features` where `features.mode` isn't none.
+StageName = Literal["normalize", "detect", "track", "masks", "features", "pack", "train", "evaluate"]
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
 AnyStage = Stage[Any]  # each has a config class of its own
 CLIP_STAGES: tuple[AnyStage, ...] = (normalize.STAGE, detect.STAGE, track.STAGE, masks.STAGE)
+"""From a clip's video to its tube: whatever the config, they are there."""
 DATASET_STAGES: tuple[AnyStage, ...] = (pack.STAGE, train.STAGE, evaluate.STAGE)
-STAGE_NAMES: tuple[StageName, ...] = get_args(StageName)
+IN_ORDER: tuple[StageName, ...] = get_args(StageName)
+"""The names of all stages that there can be."""
+STAGE_NAMES: tuple[StageName, ...] = tuple(name for name in IN_ORDER if name != features.STAGE.name)
+"""The names of those that every config has."""
+
+
+def stages_of_clips(config: PipelineConfig) -> tuple[AnyStage, ...]:
+    """The stages of a config that work on one clip at a time."""
+    return CLIP_STAGES if config.features.mode == "none" else (*CLIP_STAGES, features.STAGE)
+
+
+def stages_of_dataset(config: PipelineConfig) -> tuple[AnyStage, ...]:
+    """The stages of a config that work on all clips together."""
+    if config.features.mode == "none":
+        return DATASET_STAGES
+    return pack.STAGE, train.ON_FEATURES, evaluate.ON_FEATURES
+
+
+def stages_there(config: PipelineConfig, names: Sequence[StageName]) -> tuple[StageName, ...]:
+    """Those of the named stages that a config has. Raises ConfigError where none is left."""
+    there = {stage.name for stage in (*stages_of_clips(config), *stages_of_dataset(config))}
+    found = tuple(name for name in names if name in there)
+    if not found:
+        raise ConfigError(f"With features.mode none there is no stage '{names[0]}'; set it to cut or pooled.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -43,19 +69,19 @@ class Selection:
         """The selected stages in order. Raises ConfigError where `start` comes after `until`."""
         if self.only is not None:
             return (self.only,)
-        first = STAGE_NAMES.index(self.start) if self.start else 0
-        last = STAGE_NAMES.index(self.until) if self.until else len(STAGE_NAMES) - 1
+        first = IN_ORDER.index(self.start) if self.start else 0
+        last = IN_ORDER.index(self.until) if self.until else len(IN_ORDER) - 1
         if first > last:
             raise ConfigError(f"Stage '{self.start}' comes after '{self.until}'; nothing would run.")
-        return STAGE_NAMES[first : last + 1]
+        return IN_ORDER[first : last + 1]
 
 
 def stage_name(text: str) -> StageName:
     """The stage of that name. Raises ConfigError where there is none."""
-    for name in STAGE_NAMES:
+    for name in IN_ORDER:
         if name == text:
             return name
-    raise ConfigError(f"There is no stage '{text}'; stages: {', '.join(STAGE_NAMES)}.")
+    raise ConfigError(f"There is no stage '{text}'; stages: {', '.join(IN_ORDER)}.")
 
 
 PREPROCESS = Selection(until="pack")
@@ -66,15 +92,15 @@ def make_plan(
     planner: Planner, config: PipelineConfig, selected: Sequence[str] = STAGE_NAMES
 ) -> dict[str, StagePlan]:
     """The plan of all stages up to the last selected one; what comes later needs no weights yet."""
-    needed = STAGE_NAMES[: 1 + max(STAGE_NAMES.index(name) for name in selected)]
-    clip_stages = [(stage, section(stage, config)) for stage in CLIP_STAGES if stage.name in needed]
-    dataset_stages = [(stage, section(stage, config)) for stage in DATASET_STAGES if stage.name in needed]
-    return planner.plan(clip_stages, dataset_stages)
+    needed = IN_ORDER[: 1 + max(IN_ORDER.index(name) for name in selected)]
+    of_clips = [(stage, section(stage, config)) for stage in stages_of_clips(config) if stage.name in needed]
+    of_dataset = [(stage, section(stage, config)) for stage in stages_of_dataset(config) if stage.name in needed]
+    return planner.plan(of_clips, of_dataset)
 
 
 def plan_clips(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]:
-    """The plan of the stages that work on one clip at a time."""
-    return make_plan(planner, config, [CLIP_STAGES[-1].name])
+    """The plan of the stages that lead to a clip's tube."""
+    return planner.plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
 
 
 def section(stage: AnyStage, config: PipelineConfig) -> StageConfig:
@@ -96,13 +122,29 @@ def planned_config(plans: Mapping[str, StagePlan], name: StageName, kind: type[C
 
 def runnable_clips(plans: dict[str, StagePlan], selected: Sequence[str]) -> list[str]:
     """Clips for which every stage that comes first and isn't selected is done; the others wait."""
-    clips = list(plans[CLIP_STAGES[0].name].jobs)
-    chosen = [stage.name for stage in CLIP_STAGES if stage.name in selected]
+    chosen = clip_plans(plans, selected)
     if not chosen:
         return []
-    for stage in CLIP_STAGES[: STAGE_NAMES.index(chosen[0])]:
-        ready = plans[stage.name].hits
-        waiting = [clip for clip in clips if clip not in ready and clip not in plans[stage.name].quarantined]
-        plans[chosen[0]].waiting.update(waiting)
+    clips = list(plans[CLIP_STAGES[0].name].jobs)
+    for name in _stands_on(chosen[0].stage, plans):
+        ready = plans[name].hits
+        waiting = [clip for clip in clips if clip not in ready and clip not in plans[name].quarantined]
+        chosen[0].waiting.update(waiting)
         clips = [clip for clip in clips if clip in ready]
     return clips
+
+
+def clip_plans(plans: Mapping[str, StagePlan], selected: Sequence[str]) -> list[StagePlan]:
+    """The selected ones among the plans of stages that work on one clip at a time, in order."""
+    return [plans[one.name] for one in (*CLIP_STAGES, features.STAGE) if one.name in plans and one.name in selected]
+
+
+def _stands_on(stage: AnyStage, plans: Mapping[str, StagePlan]) -> list[str]:
+    """The stages whose artifacts a stage's own are made from, directly or not, in order."""
+    found: set[str] = set()
+    waiting = [*stage.parents]
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        waiting += plans[name].stage.parents
+    return [name for name in plans if name in found]

@@ -45,6 +45,14 @@ class ScoreNetwork(nn.Module):
         """
         return cast(TSANetOutput, self.network(self.video(frames), mask, return_segments=True))
 
+    def features(self, frames: Tensor) -> Tensor:
+        """What the network's frozen part makes of clips (`TSANet.features`), float16.
+
+        Args:
+            frames: (B, L, S, S, 3) uint8 RGB.
+        """
+        return self.network.features(self.video(frames))
+
     def decode(self, raw: Tensor, difficulty: Tensor, per_segment: bool = False) -> Tensor:
         """The head's raw output → what people read, before the range of scores is applied.
 

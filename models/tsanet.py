@@ -18,18 +18,22 @@ from torch import Tensor, nn
 from models.attention import NonLocal, TubeSelfAttention
 from models.attention.forms import FORMS, NO_FORM
 from models.attention.tube_pool import TubePool
-from models.backbones import SplitBackbone, build_backbone
+from models.backbones import I3D_SPLITS, SplitBackbone, build_backbone
 from models.heads import Head, build_head
 from models.renamed import renamed
 
 AttentionKind = Literal["tsa", "nonlocal", "none", "mask", "pointwise", "pool", "channel", "constant"]
 Affinity = Literal["dot", "softmax"]
 Compat = Literal["paper", "released"]
+FrozenPart = Literal["none", "stage1", "backbone"]
+Entrance = Literal["pixels", "cut", "pooled"]
+"""What a network is given: segments of pixels, the map at the cut, or pooled features."""
 Position = tuple[int, int, int, int]  # segment, step within it, row, column
 
-# What each definition says where the caller says nothing; splits are I3D's, other backbones have their own default.
+# What each definition says where the caller says nothing.
 _DEFAULT_AFFINITY: dict[Compat, Affinity] = {"paper": "dot", "released": "softmax"}
-_I3D_SPLIT: dict[Compat, str] = {"paper": "mixed_4e", "released": "maxpool_4a"}
+FEATURE_TYPE = torch.float16
+"""What a frozen part hands on is rounded to this, whether it is stored in between or not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,11 +113,80 @@ class TSANet(nn.Module):
         self.head: Head = head
         self.compat: Compat = compat
         self.pool = pool
+        self.frozen: FrozenPart = "none"
 
     @property
     def compares(self) -> bool:
         """Whether positions attend to each other, so that there is attention to look at."""
         return any(hasattr(block, "attention_from") for block in self.attention)
+
+    def freeze(self, part: FrozenPart) -> None:
+        """Leave a part of the backbone as it is from now on: no gradients, BatchNorm in evaluation mode.
+
+        What the part hands on is rounded to `FEATURE_TYPE`, so that it is the same where it was computed once and
+        stored (`features`), and where it is computed from pixels each time.
+
+        Args:
+            part: `stage1`, everything in front of the cut; `backbone`, all of it, with which no attention is possible;
+                or `none`, which is where a network begins.
+
+        Raises:
+            ValueError: attention behind a frozen backbone, or a backbone that doesn't part at the cut.
+        """
+        if part == "backbone" and (len(self.attention) or self.pool is not None):
+            raise ValueError("attention works in front of the backbone's second stage; freeze stage1 alone")
+        try:
+            frozen = self._layers_of(part)
+        except NotImplementedError as exc:
+            raise ValueError(f"this backbone's first stage can't be frozen by itself: {exc}") from exc
+        self.frozen = part
+        for layer in frozen:
+            layer.requires_grad_(False)
+        self.train(self.training)
+
+    def frozen_layers(self) -> list[nn.Module]:
+        """What `freeze` has frozen."""
+        return self._layers_of(self.frozen)
+
+    def _layers_of(self, part: FrozenPart) -> list[nn.Module]:
+        if part == "stage1":
+            return self.backbone.stage1_layers()
+        return [self.backbone] if part == "backbone" else []
+
+    def train(self, mode: bool = True) -> "TSANet":
+        """As every module's, but a frozen part stays in evaluation mode."""
+        super().train(mode)
+        for layer in self.frozen_layers():
+            layer.eval()
+        return self
+
+    @torch.no_grad()
+    def features(self, video: Tensor) -> Tensor:
+        """What the frozen part makes of a video, to be stored and given to `forward` later.
+
+        Args:
+            video: (B, N, 3, frames, S, S) float, as for `forward`.
+
+        Returns:
+            `FEATURE_TYPE`: the map at the cut (B, N, T, Hf, Wf, C), channels last; or pooled (B, N, F) where the whole
+            backbone is frozen.
+
+        Raises:
+            ValueError: nothing is frozen.
+        """
+        if self.frozen == "none":
+            raise ValueError("only a frozen part has features that are worth storing; freeze one first")
+        self._check_input(video)
+        made = self._run_frozen(video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d))
+        if self.frozen == "stage1":
+            made = made.permute(0, 2, 3, 4, 1)
+        return made.to(FEATURE_TYPE).reshape(*video.shape[:2], *made.shape[1:])
+
+    def _run_frozen(self, x: Tensor) -> Tensor:
+        """Segments (M, 3, frames, S, S) to what the frozen part hands on, rounded, in the type it was computed in."""
+        with torch.no_grad():
+            made = cast(Tensor, self.backbone.stage1(x) if self.frozen == "stage1" else self.backbone(x))
+            return made.to(FEATURE_TYPE).to(made.dtype)
 
     def forward(
         self,
@@ -121,15 +194,18 @@ class TSANet(nn.Module):
         mask: Tensor | None = None,
         return_segments: bool = False,
         return_attention: Position | None = None,
+        entrance: Entrance = "pixels",
     ) -> Tensor | TSANetOutput:
         """Run the network.
 
         Args:
-            video: (B, N, 3, frames, S, S) float, normalised with the backbone's `mean` and `std`.
+            video: (B, N, 3, frames, S, S) float, normalised with the backbone's `mean` and `std`; or what `features`
+                made of it, float, where `entrance` says so.
             mask: (B, N, T, Hf, Wf) bool, the tube masks; a PlainNet needs none, Non-local blocks ignore it.
             return_segments: also give the head's output for every segment.
             return_attention: also give what this position (segment, step, row, column) attends to; a video whose
                 tube does not hold it gets zeros.
+            entrance: what `video` is: `pixels`, the map at the `cut` (B, N, T, Hf, Wf, C), or `pooled` (B, N, F).
 
         Returns:
             The head's raw output (B, ...), or a `TSANetOutput` if more was asked for.
@@ -137,7 +213,7 @@ class TSANet(nn.Module):
         Raises:
             ValueError: the video or mask does not have the shape that the backbone asks for, or a mask is missing.
         """
-        segment_features, maps = self._segment_features(video, mask, return_attention)
+        segment_features, maps = self._segment_features(video, mask, return_attention, entrance)
         output = self.head(segment_features.mean(dim=1))
         if not return_segments and return_attention is None:
             return output
@@ -149,9 +225,11 @@ class TSANet(nn.Module):
         return self._segment_features(video, mask, None)[0]
 
     def _segment_features(
-        self, video: Tensor, mask: Tensor | None, position: Position | None
+        self, video: Tensor, mask: Tensor | None, position: Position | None, entrance: Entrance = "pixels"
     ) -> tuple[Tensor, list[Tensor]]:
-        self._check(video, mask, position)
+        self._check(video, mask, position, entrance)
+        if entrance == "pooled":
+            return video, []
         videos, segments = video.shape[:2]
         maps: list[Tensor] = []
 
@@ -164,13 +242,25 @@ class TSANet(nn.Module):
                 v = v.index_select(2, order)
             return split_segments(v, segments)
 
+        if entrance == "cut":
+            pooled = self._behind(attend(video.flatten(0, 1).permute(0, 4, 1, 2, 3)), mask)
+            return pooled.view(videos, segments, -1), maps
         # Channels-last lets the convolutions run without reordering and makes joining the segments free.
         x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
-        if self.pool is None:
+        if self.frozen == "none" and self.pool is None:
             pooled = cast(Tensor, self.backbone(x, attend))
+        elif self.frozen == "backbone":
+            pooled = self._run_frozen(x)
         else:
-            pooled = self.pool(self.backbone.last_map(attend(self.backbone.stage1(x))), mask)
+            h = self.backbone.stage1(x) if self.frozen == "none" else self._run_frozen(x)
+            pooled = self._behind(attend(h), mask)
         return pooled.view(videos, segments, -1), maps
+
+    def _behind(self, h: Tensor, mask: Tensor | None) -> Tensor:
+        """Maps behind the cut (M, C, T, Hf, Wf) to pooled features (M, F)."""
+        if self.pool is None:
+            return self.backbone.stage2(h)
+        return cast(Tensor, self.pool(self.backbone.last_map(h), mask))
 
     def _attend(self, v: Tensor, mask: Tensor | None, position: Position | None, maps: list[Tensor]) -> Tensor:
         """All blocks one after another on (B, C, N·T, Hf, Wf); with a position, what it attends to goes into `maps`."""
@@ -190,7 +280,8 @@ class TSANet(nn.Module):
         """
         self._check(video, mask, None)
         x = video.flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
-        return merge_segments(self.backbone.stage1(x), len(video))
+        map_at_cut = self._run_frozen(x) if self.frozen == "stage1" else self.backbone.stage1(x)
+        return merge_segments(map_at_cut, len(video))
 
     @torch.no_grad()
     def attention_maps(self, features: Tensor, mask: Tensor | None, position: Position) -> tuple[Tensor, ...]:
@@ -228,13 +319,25 @@ class TSANet(nn.Module):
         weights = attention.attention_from(v, mask, (n * steps + step, row, column))
         return weights.view(len(weights), segments, steps, *weights.shape[2:])
 
-    def _check(self, video: Tensor, mask: Tensor | None, position: Position | None) -> None:
+    def _check_input(self, video: Tensor, entrance: Entrance = "pixels") -> None:
         net = self.backbone
-        wanted = (3, net.frames, net.input_size, net.input_size)
-        if video.dim() != 6 or tuple(video.shape[2:]) != wanted:
+        what, wanted = {
+            "pixels": ("videos", (3, net.frames, net.input_size, net.input_size)),
+            "cut": ("maps at its cut", (net.steps, *net.grid, net.channels)),
+            "pooled": ("pooled features", (net.features,)),
+        }[entrance]
+        if video.dim() < 3 or tuple(video.shape[2:]) != wanted:
             raise ValueError(
-                f"the network takes videos (B, N, {', '.join(map(str, wanted))}), got {tuple(video.shape)}"
+                f"the network takes {what} (B, N, {', '.join(map(str, wanted))}), got {tuple(video.shape)}"
             )
+        if entrance == "pooled" and (len(self.attention) or self.pool is not None):
+            raise ValueError("attention works at the cut; pooled features are behind it")
+
+    def _check(
+        self, video: Tensor, mask: Tensor | None, position: Position | None, entrance: Entrance = "pixels"
+    ) -> None:
+        self._check_input(video, entrance)
+        net = self.backbone
         place = (video.shape[1], net.steps, *net.grid)
         if position is not None:
             self._check_position(position, place)
@@ -311,7 +414,7 @@ def build_tsanet(
     if compat not in _DEFAULT_AFFINITY:
         raise ValueError(f"compat is 'paper' or 'released', not {compat!r}")
     if split is None and backbone == "i3d":
-        split = _I3D_SPLIT[compat]
+        split = I3D_SPLITS[compat]
     network = build_backbone(backbone, split, weights)
     blocks = build_attention(
         attention,

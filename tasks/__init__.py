@@ -1,1 +1,1 @@
-"""The seven stages, each a file, and what they are made of."""
+"""The stages, each a file, and what they are made of."""

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
+from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.file import PackReader
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each, read_parent
+from tasks.features import feature_files
 from tasks.trained import State, load_state, score_clips
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.network import build_network
@@ -90,6 +92,7 @@ def evaluate(
     model: ModelConfig,
     training: TrainConfig,
     config: EvaluateConfig,
+    features: Mapping[str, Path] | None = None,
 ) -> Evaluation:
     """Predict the clips of the chosen splits with each set of weights.
 
@@ -97,6 +100,8 @@ def evaluate(
         pack: the pack that the weights were trained on.
         weights: name ("last", "best") → state of the network as `tasks.train.train` returns it.
         model, training: the configuration of that training.
+        config: which clips, how many at once, and where.
+        features: file of each clip's features by clip id, read instead of the pack's frames.
 
     Raises:
         NothingHeldOut: no clip in any of the splits.
@@ -110,17 +115,20 @@ def evaluate(
 
     reader = PackReader(pack)
     chosen = _chosen(reader, model, training, config)
-    network = build_network(model.model_copy(update={"weights": None}), training.seed)
+    network = build_network(model.model_copy(update={"weights": None}), training.seed, training.freeze)
     device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     scale = score_scale(reader.labels, training.score_range, training.difficulty)
     scorer = ClipScorer(network, reader, model.head, scale).to(device).eval()
+    stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}
     for number, (name, state) in enumerate(weights.items()):
         load_state(scorer, name, state)
         tables = metrics.setdefault(name, {})
         for split, indices in chosen.items():
-            frame = score_clips(scorer, reader, indices, training.eval_shift, config.batch, number, len(weights))
+            frame = score_clips(
+                scorer, reader, indices, training.eval_shift, config.batch, number, len(weights), stored
+            )
             frame.insert(0, "weights", name)
             frame.insert(2, "split", split)
             rows.append(frame)
@@ -183,7 +191,8 @@ def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Produ
     settings = config.evaluate.model_copy(update={"device": context.resolved_device})
     notes: tuple[str, ...] = ()
     try:
-        result = evaluate(pack, weights, config.model, config.train, settings)
+        features = feature_files(job, context.workspace.store)
+        result = evaluate(pack, weights, config.model, config.train, settings, features)
     except NothingHeldOut as exc:  # a user's first handful of clips may all be for training
         result = nothing_evaluated(config.evaluate.splits[0], config.model.head == "classification")
         notes = (f"Nothing was evaluated: {exc}",)
@@ -199,3 +208,6 @@ STAGE = Stage(
     uses_device=True,
     composed=EvaluateSettings,
 )
+
+ON_FEATURES = replace(STAGE, parents=("pack", "features", "train"))
+"""The same stage where `features.mode` is not none."""

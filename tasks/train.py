@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ from pydantic import Field
 
 from data_catalog.locks import locked
 from data_catalog.pack.file import PackReader
-from data_catalog.weights.resolve import resolve_weights
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each
-from tasks.training.config import EpochRow, ModelConfig, TrainConfig, names_file
+from tasks.features import FeaturesConfig, feature_files
+from tasks.training.config import EpochRow, ModelConfig, TrainConfig
+from tasks.training.first_weights import model_weights
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def train(
     workdir: Path,
     on_epoch: Callable[[EpochRow], None] | None = None,
     gpu: int | None = None,
+    features: Mapping[str, Path] | None = None,
 ) -> TrainResult:
     """Train, or continue the training whose checkpoints lie in `workdir`.
 
@@ -72,6 +74,8 @@ def train(
         workdir: belongs to this pack and this configuration alone; holds `checkpoints/` and `logs/`.
         on_epoch: called after each epoch with its row.
         gpu: number of the GPU, where there is only one to be used.
+        features: file of each clip's features by clip id (`tasks.features`), made by the part of the backbone that
+            `config.freeze` names; None trains on the pack's frames.
 
     Raises:
         ValueError: the pack does not fit the network, nothing to train on, or options that this machine doesn't have.
@@ -87,14 +91,14 @@ def train(
     started = time.monotonic()
     check_machine(config)
     reader = PackReader(pack)
-    module = build_module(reader, model, config, on_epoch)
+    module = build_module(reader, model, config, on_epoch, features)
     folder = workdir / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     found = find_checkpoint(folder)
     for note in found.notes:
         logger.warning(note)
     if config.devices > 1:
-        fit_in_processes(pack, model, config, workdir, found.path, on_epoch)
+        fit_in_processes(pack, model, config, workdir, found.path, on_epoch, features)
     else:
         fit(module, config, workdir, found.path, gpu)
     final = find_checkpoint(folder).path
@@ -130,6 +134,16 @@ class TrainSettings(StageConfig):
         return {"model": self.model.key_view(), "train": self.train.key_view()}
 
 
+class TrainOnFeaturesSettings(TrainSettings):
+    """What training on features is configured with; what made them reaches the key through their keys."""
+
+    features: FeaturesConfig = Field(FeaturesConfig(), description="What the clips are read from.")
+
+    def key_view(self) -> dict[str, Any]:
+        """All three sections."""
+        return {**super().key_view(), "features": self.features.key_view()}
+
+
 def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     store = context.workspace.store
     workdir = store.work_folder("train", job.key)  # checkpoints to resume from, and the loggers' files
@@ -138,11 +152,12 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     gpu = int(number) if number else None
     accelerator = "gpu" if device == "cuda" else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
-    start = [str(path) for path in _model_weights(config.model, context.workspace.weights).values()]
+    start = [str(path) for path in model_weights(config.model, context.workspace.weights).values()]
     model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
 
     with locked(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
-        result = train(store.path("pack", job.parents["pack"]), model, settings, workdir, gpu=gpu)
+        pack = store.path("pack", job.parents["pack"])
+        result = train(pack, model, settings, workdir, gpu=gpu, features=feature_files(job, store))
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):
         arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}
@@ -155,25 +170,15 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     return Product(arrays, facts, notes=result.notes)
 
 
-def _model_weights(config: ModelConfig, folder: Path) -> dict[str, Path]:
-    """The file that the network starts from, unless it is a name that the backbone itself knows.
-
-    Raises:
-        WeightsError: the file is not there, or the registered weights were not pulled yet.
-    """
-    name = config.weights
-    if name is None or not names_file(name):
-        return {}
-    file = resolve_weights(name, folder)
-    return {file.name: file}
-
-
 STAGE = Stage(
     "train",
     STAGE_VERSION,
     ("pack",),
     each(_train_job),
     uses_device=True,
-    weights=lambda config, folder: _model_weights(config.model, folder),
+    weights=lambda config, folder: model_weights(config.model, folder),
     composed=TrainSettings,
 )
+
+ON_FEATURES = replace(STAGE, parents=("pack", "features"), composed=TrainOnFeaturesSettings)
+"""The same stage where `features.mode` is not none."""

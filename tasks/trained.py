@@ -23,6 +23,7 @@ from tasks.training.targets import score_scale
 if TYPE_CHECKING:
     import pandas as pd
 
+    from data_catalog.features.mapped_features import FeatureReader
     from data_catalog.pack.loader import Batch
     from models.tsanet import TSANet
     from tasks.training.scorer import ClipScorer
@@ -69,7 +70,7 @@ def build_scorer(
     Raises:
         ValueError: the weights don't fit the network, or the network doesn't fit the pack.
     """
-    network = build_network(model.model_copy(update={"weights": None}), training.seed)
+    network = build_network(model.model_copy(update={"weights": None}), training.seed, training.freeze)
     scorer = scorer_of(network, reader, model.head, score_range, training.difficulty)
     load_state(scorer, "of the run", state)
     return scorer
@@ -128,6 +129,7 @@ def score_clips(
     batch: int = BATCH,
     number: int = 0,
     count: int = 1,
+    features: FeatureReader | None = None,
 ) -> pd.DataFrame:
     """Score clips of a pack, on the device where the scorer is.
 
@@ -138,6 +140,7 @@ def score_clips(
         eval_shift: frames by which a clip is moved in time.
         batch: clips at once.
         number, count: these are the weights `number` of `count`, so that reports say how far all of the work is.
+        features: read instead of the pack's frames.
 
     Returns:
         One row a clip: clip_id, action, true, predicted, segment_0 … segment_N-1; score points, or label and
@@ -149,7 +152,10 @@ def score_clips(
     from data_catalog.pack.loader import ClipLoader
     from tasks.training.remask import Remask
 
-    loader = ClipLoader(reader, indices, batch_size=batch, eval_shift=eval_shift, remask=Remask(reader.geometry))
+    remask = Remask(reader.geometry)
+    loader = ClipLoader(
+        reader, indices, batch_size=batch, eval_shift=eval_shift, remask=remask, features=features
+    )
     device = next(scorer.network.parameters()).device
     points, segments = [], []
     with torch.inference_mode():

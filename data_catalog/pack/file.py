@@ -100,6 +100,14 @@ class PackLabels:
 
 
 @dataclass(frozen=True, eq=False)
+class ClipTubeArrays:
+    """One clip's tube as the pack holds it: coverage (L, Hf, Wf) float32, mask (N, T, Hf, Wf) bool."""
+
+    coverage: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
 class ClipArrays:
     """One clip as the pack holds it: frames (L, S, S, 3) uint8, coverage (L, Hf, Wf) float32, mask bool."""
 
@@ -237,6 +245,12 @@ class PackReader:
                 self._verified.add(index)
             return ClipArrays(frames, file["coverage"][index], file["mask"][index])
 
+    def read_tube(self, index: int) -> ClipTubeArrays:
+        """The tube of clip number `index` without its frames; checksums are verified each time. Raises DamagedPack."""
+        with self._readable(f"clip '{self.labels.clip_id[index]}'"):
+            file = self._open()
+            return ClipTubeArrays(file["coverage"][index], file["mask"][index])
+
     def _known_frames(self, dataset: h5py.Dataset, index: int) -> NDArray[np.uint8] | None:
         """The frames of a clip whose checksum this reader has verified before, without doing so again.
 
@@ -315,6 +329,11 @@ class PackReader:
         except (OSError, KeyError, RuntimeError) as exc:
             logger.debug("reading %s", self.path, exc_info=exc)
             raise DamagedPack(self.path, f"is damaged ({part} cannot be read)") from exc
+
+
+def shifted_times(length: int, shift: int) -> NDArray[np.int64]:
+    """(L,) int64: the frame that stands at each place of a clip moved by `shift` frames; its ends are repeated."""
+    return np.clip(np.arange(length) + shift, 0, length - 1)
 
 
 def _geometry_of(values: dict[str, Any]) -> PackGeometry:

@@ -17,7 +17,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerContext
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from data_catalog.pack.file import ClipArrays, DamagedPack, PackGeometry, PackLabels, PackReader
+from data_catalog.features.mapped_features import FeatureReader
+from data_catalog.pack.file import ClipArrays, DamagedPack, PackGeometry, PackLabels, PackReader, shifted_times
 
 __all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry", "PackLabels", "PackReader"]
 
@@ -36,12 +37,16 @@ Remask = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 class Batch(TypedDict):
     """B clips: frames (B, L, S, S, 3) uint8 RGB, mask (B, N, T, Hf, Wf) bool, the rest (B,).
 
+    Where clips are read from their features, these stand in the place of frames: float16, the map at the cut
+    (B, N, T, Hf, Wf, C) or pooled (B, N, F).
+
     `index` int64 is the clip's number in the pack; score, difficulty, label float32 and judges (B, 7)
     float32 are nan where absent.
     """
 
     index: Tensor
-    frames: Tensor
+    frames: NotRequired[Tensor]
+    features: NotRequired[Tensor]
     mask: Tensor
     score: Tensor
     difficulty: Tensor
@@ -88,6 +93,7 @@ class ClipLoader:
         eval_shift: temporal shift in frames where nothing is drawn.
         remask: makes the tube mask of a shifted clip; needed when a shift can occur. With `workers` it must pickle,
             and what its module imports is what a reading process waits for.
+        features: read instead of the pack's frames; has the same clips in the same order.
         rank, world_size: this process among the processes of a distributed run.
         workers: reading processes; 0 reads in this one.
 
@@ -107,6 +113,7 @@ class ClipLoader:
         augmentation: Augmentation | None = None,
         eval_shift: int = 0,
         remask: Remask | None = None,
+        features: FeatureReader | None = None,
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
@@ -127,7 +134,8 @@ class ClipLoader:
         self.indices = list(indices)
         self.batch_size = batch_size
         self._cursor = _Cursor(self.indices, batch_size, seed, shuffle, rank, world_size)
-        dataset = _ClipDataset(reader, seed, augmentation or Augmentation(shift=(eval_shift, eval_shift)), remask)
+        drawn = augmentation or Augmentation(shift=(eval_shift, eval_shift))
+        dataset = _ClipDataset(reader, seed, drawn, remask, features)
         self._loader = DataLoader(
             dataset,
             batch_sampler=self._cursor,
@@ -208,24 +216,45 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
 class _ClipDataset(Dataset[Batch]):
     """One augmented clip by (epoch, clip number)."""
 
-    def __init__(self, reader: PackReader, seed: int, augmentation: Augmentation, remask: Remask | None) -> None:
+    def __init__(
+        self,
+        reader: PackReader,
+        seed: int,
+        augmentation: Augmentation,
+        remask: Remask | None,
+        features: FeatureReader | None,
+    ) -> None:
         self._reader, self._seed, self._augmentation, self._remask = reader, seed, augmentation, remask
+        self._features = features
+        self._masks: dict[tuple[int, int], NDArray[np.bool_]] = {}  # of clip and shift, where frames aren't read
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, index = key
         labels = self._reader.labels
         flip, shift = self._augmentation.draw(self._seed, epoch, labels.clip_id[index])
-        arrays = self._reader.read(index)
-        frames, mask = augment(arrays, flip=flip, shift=shift, remask=self._remask)
-        return Batch(
+        item = Batch(
             index=torch.tensor(index),
-            frames=torch.from_numpy(frames),
-            mask=torch.from_numpy(mask),
+            mask=torch.empty(0),
             score=torch.tensor(labels.score[index], dtype=torch.float32),
             difficulty=torch.tensor(labels.difficulty[index], dtype=torch.float32),
             label=torch.tensor(labels.label[index], dtype=torch.float32),
             judges=torch.tensor(labels.judges[index], dtype=torch.float32),
         )
+        if self._features is None:
+            frames, mask = augment(self._reader.read(index), flip=flip, shift=shift, remask=self._remask)
+            item["frames"], item["mask"] = torch.from_numpy(frames), torch.from_numpy(mask)
+        else:
+            mask = self._mask(index, shift)
+            item["features"] = self._features.read(index, flip, shift)
+            item["mask"] = torch.from_numpy(np.ascontiguousarray(mask[..., ::-1]) if flip else mask)
+        return item
+
+    def _mask(self, index: int, shift: int) -> NDArray[np.bool_]:
+        """The tube mask of a shifted clip; kept, as it takes longer to read and to make than the clip's features."""
+        if (index, shift) not in self._masks:
+            tube = self._reader.read_tube(index)
+            self._masks[index, shift] = tube.mask if not shift else shifted_mask(tube.coverage, shift, self._remask)
+        return self._masks[index, shift]
 
 
 def augment(
@@ -238,13 +267,21 @@ def augment(
     """
     frames, mask = clip.frames, clip.mask
     if shift:
-        if remask is None:
-            raise ValueError("a temporal shift moves the tube too: give `remask`.")
-        times = np.clip(np.arange(len(frames)) + shift, 0, len(frames) - 1)
-        frames, mask = frames[times], remask(clip.coverage[times])
+        frames, mask = frames[shifted_times(len(frames), shift)], shifted_mask(clip.coverage, shift, remask)
     if flip:
         frames, mask = frames[:, :, ::-1], mask[..., ::-1]
     return np.ascontiguousarray(frames), np.ascontiguousarray(mask)
+
+
+def shifted_mask(coverage: NDArray[np.float32], shift: int, remask: Remask | None) -> NDArray[np.bool_]:
+    """Coverage (L, Hf, Wf) → tube mask (N, T, Hf, Wf) of a clip moved by `shift` frames.
+
+    Raises:
+        ValueError: there is no `remask`.
+    """
+    if remask is None:
+        raise ValueError("a temporal shift moves the tube too: give `remask`.")
+    return remask(coverage[shifted_times(len(coverage), shift)])
 
 
 def _clean_processes(remask: Remask | None) -> ForkServerContext:

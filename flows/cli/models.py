@@ -80,7 +80,7 @@ def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> RunSum
 def export_command(
     run: Annotated[str, typer.Argument(help="run_id, or `last` for the newest that was evaluated.")],
     form: Annotated[
-        str, typer.Option("--format", help="torch-export, or onnx (needs tubeflow[onnx]).")
+        str, typer.Option("--format", help="torch-export, onnx (needs tubeflow[onnx]), or backbone: its weights alone.")
     ] = "torch-export",
     weights: WeightsOption = "last",
     action: Annotated[str | None, typer.Option(help="Which action, where the run knows several.")] = None,
@@ -91,13 +91,22 @@ def export_command(
     """Write a run's model as one file, whose outputs were compared with the run's and agree to 1e-4.
 
     It takes one clip at a time: frames, tube mask and degree of difficulty; a JSON file beside it says how they are
-    made. Attention with `min_positions` can't be exported.
+    made. Attention with `min_positions` can't be exported. `--format backbone` writes the weights of the run's backbone
+    in the form that `model.weights` takes, for another training to begin with or to freeze.
 
     Example: `tubeflow export last --format onnx --out dive.onnx`
     """
-    from flows.inference.export_model import export_run  # as above
+    from flows.inference.export_backbone import BACKBONE, export_backbone  # as above
+    from flows.inference.export_model import export_run
 
     opened = Workspace(workspace)
+    if form == BACKBONE:
+        written = export_backbone(opened, find_run(opened, run), weights, path)
+        if as_json:
+            typer.echo(json.dumps({"path": str(written)}))
+        else:
+            out.print(f"weights   {written}", markup=False, soft_wrap=True)
+        return
     exported = export_run(opened, find_run(opened, run), form, weights, action, path)
     if as_json:
         typer.echo(json.dumps(exported.as_json()))

@@ -31,10 +31,11 @@ from flows.config import PipelineConfig, load_config, preset_names
 from flows.datasets.clips import left_out, wanted_clips
 from flows.datasets.ingest import procedural_spec
 from flows.execution.run_options import RunOptions
+from flows.maintenance.features_space import features_space
 from flows.runs.summary import RunSummary
-from flows.stages import Selection, make_plan
+from flows.stages import Selection, make_plan, stages_there
 from flows.tables.config_table import print_config_help
-from flows.tables.run_tables import print_plan, print_summary
+from flows.tables.run_tables import print_plan, print_summary, space_sentence
 from tasks.engine.plan import Planner, StagePlan
 
 app = typer.Typer()
@@ -114,7 +115,7 @@ def plan_command(
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
     config = _configured(preset, overrides, engine)
-    selected = Selection.of(only, start, until).stages()
+    selected = stages_there(config, Selection.of(only, start, until).stages())
     opened = Workspace(workspace)
     planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
     planned = make_plan(planner, config, selected)
@@ -122,10 +123,12 @@ def plan_command(
         with contextlib.suppress(OSError):  # a workspace that may only be read
             opened.index.save()  # so that nobody trusts the stat of what is damaged
     plans: dict[str, StagePlan] = {name: planned[name] for name in selected}
+    space = features_space(plans)
     if as_json:
-        typer.echo(json.dumps({name: plan.as_json() for name, plan in plans.items()}))
+        more = {} if space is None else {"features": space.as_json()}
+        typer.echo(json.dumps({name: plan.as_json() | more.get(name, {}) for name, plan in plans.items()}))
         return
-    print_plan(plans, left_out(opened, dataset))
+    print_plan(plans, [*([] if space is None else [space_sentence(space)]), *left_out(opened, dataset)])
 
 
 @app.command("demo")

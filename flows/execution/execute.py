@@ -24,7 +24,7 @@ from flows.runs.against_truth import against_truth
 from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
-from flows.stages import CLIP_STAGES, DATASET_STAGES, make_plan, runnable_clips
+from flows.stages import DATASET_STAGES, StageName, clip_plans, make_plan, runnable_clips, stages_there
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.assessment.tube_checks import QualityConfig
 from tasks.detect import DetectConfig
@@ -64,7 +64,7 @@ def execute(
     config: PipelineConfig,
     dataset: str,
     workspace: Workspace,
-    selected: Sequence[str],
+    selected: Sequence[StageName],
     options: RunOptions,
     runner: ShardRunner | None = None,
 ) -> RunSummary:
@@ -76,6 +76,7 @@ def execute(
         CatalogError, ConfigError: nothing was begun; the message is for the user.
     """
     started, used = time.perf_counter(), _processor_seconds()
+    selected = stages_there(config, selected)
     summary = RunSummary(new_run_id(), dataset)
     planner = Planner(
         workspace,
@@ -168,7 +169,7 @@ def _make_again_what_is_not_selected(run: _Run, plans: Iterable[StagePlan]) -> N
 
 def _run_clips(run: _Run) -> set[str]:
     """Run the selected clip stages; returns the clips that failed."""
-    chosen = [run.plans[stage.name] for stage in CLIP_STAGES if stage.name in run.selected]
+    chosen = clip_plans(run.plans, run.selected)
     clips = runnable_clips(run.plans, run.selected)
     for plan in chosen:
         _count_waiting(plan, run.summary)

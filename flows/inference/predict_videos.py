@@ -152,6 +152,7 @@ def prediction_config(run: FinishedRun, request: Request, overrides: Sequence[st
     if fixed:
         raise ConfigError(f"'{fixed[0]}' can't be changed: the weights were trained with the run's own value.")
     values = run.config.model_dump(mode="json")
+    values["features"] = {"mode": "none"}  # a network that was trained on features scores pixels, as train.freeze stays
     if request.boxes:
         values["detect"] = {"detector": "annotation"}
     elif values["track"]["tracker"] == PUBLISHED:

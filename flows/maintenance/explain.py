@@ -10,7 +10,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
 from flows.datasets.clips import dataset_clips
 from flows.runs.last import dataset_of, last_config
-from flows.stages import CLIP_STAGES, section
+from flows.stages import section, stages_of_clips
 from tasks.engine.plan import Planner
 
 
@@ -29,10 +29,13 @@ def find_artifacts(workspace: Workspace, name: str) -> list[Lineage]:
     dataset = dataset_of(workspace, name)
     clips = [clip for clip in dataset_clips(workspace, dataset) if clip.clip_id == name]
     config = last_config(workspace, dataset)
-    plans = Planner(workspace, dataset, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
-    for stage in reversed(CLIP_STAGES):
-        if name in plans[stage.name].hits:
-            return [_read(workspace.store.path(stage.name, plans[stage.name].jobs[name].key), workspace)]
+    stages = [(stage, section(stage, config)) for stage in stages_of_clips(config)]
+    plans = Planner(workspace, dataset, clips).plan(stages, [])
+    done = [stage for stage, _ in stages if name in plans[stage.name].hits]
+    # What another stage that is done was made from shows in that one's chain.
+    last = [one for one in done if not any(one.name in other.parents for other in done) or one is done[-1]]
+    if last:
+        return [_read(workspace.store.path(one.name, plans[one.name].jobs[name].key), workspace) for one in last]
     raise CatalogError(f"Clip '{name}' has no artifact yet; run: tubeflow run … --dataset {dataset}")
 
 

@@ -20,7 +20,7 @@ from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.experiments.contenders import experiment_runs
 from flows.runs.record import RunRecord, read_all_runs
-from flows.stages import STAGE_NAMES
+from flows.stages import IN_ORDER
 
 GRACE_HOURS = 24.0
 
@@ -119,7 +119,7 @@ def newest_runs(runs: Sequence[RunRecord], keep: int) -> list[str]:
 
 def _last_stage(run: RunRecord) -> int:
     """Place of the last stage that a run was asked for."""
-    return max((STAGE_NAMES.index(name) for name in run.selected if name in STAGE_NAMES), default=-1)
+    return max((IN_ORDER.index(name) for name in run.selected if name in IN_ORDER), default=-1)
 
 
 def _folder_size(folder: Path) -> int:

@@ -189,6 +189,8 @@ def build_report(
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         facts={
             "model": f"{model.backbone}, {model.attention_words}, {model.head}",
+            **({"frozen": facts.frozen} if facts.frozen else {}),
+            **({"read from": f"features, {facts.features}"} if facts.features != "none" else {}),
             "tracker": facts.tracker,
             "parameters": f"{int(training.attrs['parameters']):,}",
             "held-out clips": str(len(shown)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from flows.runs.clip_tube import scored_starts
 from flows.stages import planned_config
@@ -11,7 +12,7 @@ from tasks.engine.plan import StagePlan
 from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.track import TrackConfig
-from tasks.train import TrainSettings
+from tasks.train import TrainOnFeaturesSettings, TrainSettings
 from tasks.training.config import ModelConfig
 
 
@@ -24,6 +25,8 @@ class ReportFacts:
         tracker: its name.
         actions: those that the network was trained on; None for all of the dataset's.
         multiplied: whether predictions are multiplied with the difficulty.
+        freeze: what of the backbone was not trained, as `train.freeze` says.
+        features: what the clips were read from, as `features.mode` says.
         chosen_by: the split whose metric chooses the best epoch, where it has clips.
         starts: the first frame of each segment as held-out clips are scored.
         segment_length: frames of a segment.
@@ -34,6 +37,8 @@ class ReportFacts:
     tracker: str
     actions: tuple[str, ...] | None
     multiplied: bool
+    freeze: str
+    features: str
     chosen_by: str
     starts: tuple[int, ...]
     segment_length: int
@@ -50,11 +55,22 @@ class ReportFacts:
             tracker=planned_config(plans, "track", TrackConfig).tracker,
             actions=training.train.actions,
             multiplied=training.train.difficulty,
+            freeze=training.train.freeze,
+            features=training.features.mode if isinstance(training, TrainOnFeaturesSettings) else "none",
             chosen_by=training.train.selecting,
             starts=scored_starts(masks, normalize.length, training.train.eval_shift),
             segment_length=masks.segment_length,
             truth="pixel masks" if masks.source == "mask" else "rotated boxes",
         )
+
+    @property
+    def frozen(self) -> str:
+        """What of the backbone was not trained, and where it comes from, in words; empty where all of it was."""
+        if self.freeze == "none":
+            return ""
+        part = "stage 1 of the backbone" if self.freeze == "stage1" else "the backbone"
+        weights = self.model.weights
+        return f"{part}, {'with random weights' if weights is None else f'from {Path(weights).name}'}"
 
     @property
     def classifies(self) -> bool:

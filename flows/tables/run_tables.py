@@ -8,7 +8,9 @@ from rich.table import Table
 
 from data_catalog.tables.tube_quality import TubeQuality
 from flows.console import out
+from flows.maintenance.features_space import FeaturesSpace
 from flows.runs.summary import Metrics, RunSummary
+from flows.tables.catalog_tables import size_text
 from tasks.assessment.truth_figures import TruthMeans
 from tasks.engine.plan import StagePlan
 
@@ -74,6 +76,14 @@ def print_metrics(metrics: Metrics) -> None:
 
 def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4f}"
+
+
+def space_sentence(space: FeaturesSpace) -> str:
+    """How much of the disk the features of a plan take."""
+    return (
+        f"Features of {space.clips} clips, {space.versions} versions (flips, shifts) of {size_text(space.each)} each: "
+        f"{size_text(space.total)} on the disk, of which {size_text(space.missing)} are still to be written."
+    )
 
 
 def print_plan(plans: Mapping[str, StagePlan], remarks: Sequence[str]) -> None:

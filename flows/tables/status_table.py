@@ -7,7 +7,7 @@ from rich.table import Table
 
 from flows.console import out, print_whole
 from flows.maintenance.status import SOURCE_WORDS, StageShare, WorkspaceStatus
-from flows.stages import STAGE_NAMES
+from flows.stages import IN_ORDER
 
 SHOWN_TUBES = 5
 
@@ -15,7 +15,7 @@ SHOWN_TUBES = 5
 def print_status(status: WorkspaceStatus) -> None:
     """Datasets with the state of their stages, what is to be looked at, and the last runs."""
     out.print(f"workspace {status['workspace']}", markup=False, soft_wrap=True)
-    stages = sorted({stage for one in status["datasets"].values() for stage in one["stages"]}, key=STAGE_NAMES.index)
+    stages = sorted({stage for one in status["datasets"].values() for stage in one["stages"]}, key=IN_ORDER.index)
     # Single spaces between columns: with names of up to 13 letters the nine headings just fit into 80 characters.
     table = Table("dataset", "clips", *stages, "quarantined", box=box.SIMPLE_HEAD, show_edge=False, padding=0)
     for name, one in status["datasets"].items():

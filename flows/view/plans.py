@@ -10,7 +10,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig
 from flows.execution.run_options import RunOptions
 from flows.runs.last import last_whole_run
-from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES, Selection, section, stage_name
+from flows.stages import CLIP_STAGES, IN_ORDER, Selection, section, stage_name, stages_of_dataset
 from flows.view.clip_rows import StageState
 from flows.view.command import run_words, shown
 from flows.view.rows import stage_state
@@ -63,7 +63,7 @@ def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> PlanRecord:
         for name, plan in state.plans.items()
     ]
     run = last_whole_run(snapshot.workspace, dataset)
-    until = (run.last_stage if run else None) or STAGE_NAMES[-1]
+    until = (run.last_stage if run else None) or IN_ORDER[-1]
     following = dataset_stages(snapshot.workspace, state, until)
     return {
         "stages": stages,
@@ -83,7 +83,8 @@ def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> lis
     planner = Planner(workspace, state.name, good)
     plans: dict[str, StagePlan] = {name: without_bad(state, plan) for name, plan in state.plans.items()}
     found: list[PlannedStage] = []
-    for stage in DATASET_STAGES[: max(0, STAGE_NAMES.index(until) + 1 - len(CLIP_STAGES))]:
+    wanted = IN_ORDER[: IN_ORDER.index(until) + 1]
+    for stage in [one for one in stages_of_dataset(state.config) if one.name in wanted]:
         try:
             plan = planner.dataset_stage(stage, section(stage, state.config), plans)
         except CatalogError as exc:
@@ -108,7 +109,8 @@ def _wanted(
 ) -> list[tuple[str, str, list[str]]]:
     """Scope, title and words of each command that has something to do."""
     found = []
-    if not state.records[clip].bad and any(clip in plan.reasons for plan in state.plans.values()):
+    of_tube = [state.plans[stage.name] for stage in CLIP_STAGES if stage.name in state.plans]
+    if not state.records[clip].bad and any(clip in plan.reasons for plan in of_tube):
         found.append(("clip", "Make this clip's tube again", rerun(snapshot, state.name, clip).words()))
     if any(one["state"] != "hit" for one in following):
         found.append(("all", "Run everything that follows", rerun(snapshot, state.name, None).words()))
@@ -128,7 +130,7 @@ class Rerun:
     def words(self) -> list[str]:
         """The words of the command."""
         clip = self.options.clips[0] if self.options.clips else None
-        until = self.selection.until or STAGE_NAMES[-1]
+        until = self.selection.until or IN_ORDER[-1]
         return run_words(
             self.config, self.dataset, self.workspace, clip=clip, where=self.options.where, until=until
         )
@@ -156,9 +158,9 @@ def rerun(snapshot: Snapshot, dataset: str, clip: str | None) -> Rerun:
     if state.config is None:
         raise CatalogError(state.note or f"Dataset '{dataset}' was never run.")
     run = last_whole_run(snapshot.workspace, dataset)
-    until = stage_name((run.last_stage if run else None) or STAGE_NAMES[-1])
+    until = stage_name((run.last_stage if run else None) or IN_ORDER[-1])
     options = RunOptions(where=run.where if run else None)
     if clip is not None:
-        until = STAGE_NAMES[min(STAGE_NAMES.index(until), len(CLIP_STAGES) - 1)]
+        until = IN_ORDER[min(IN_ORDER.index(until), len(CLIP_STAGES) - 1)]
         options = RunOptions(clips=(clip,))
     return Rerun(state.config, dataset, snapshot.workspace.root, Selection(until=until), options)

@@ -19,7 +19,7 @@ from data_catalog.datasets.records import ClipRecord
 from flows.config import ConfigError, PipelineConfig, load_config
 from flows.datasets.clips import every_clip
 from flows.runs.last import last_config, last_where
-from flows.stages import CLIP_STAGES, section
+from flows.stages import section, stages_of_clips
 from flows.view.clip_rows import ClipRow, RowQuery, choose, count_facets
 from flows.view.rows import make_rows
 from tasks.engine.plan import Planner, StagePlan
@@ -226,9 +226,9 @@ class ViewState:
 def plan_clip_stages(
     workspace: Workspace, dataset: str, clips: Sequence[ClipRecord], config: PipelineConfig
 ) -> dict[str, StagePlan]:
-    """Plan normalize … masks of some clips."""
+    """Plan normalize … masks, and features where the config has them, of some clips."""
     planner = Planner(workspace, dataset, clips)
-    return planner.plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
+    return planner.plan([(stage, section(stage, config)) for stage in stages_of_clips(config)], [])
 
 
 def with_clip(whole: StagePlan, one: StagePlan, clip: str) -> StagePlan:

@@ -6,6 +6,7 @@ A new one is a file with a `SplitBackbone` (see `models/backbones/split.py`) and
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,17 +16,39 @@ from models.registry import Entry, Registry
 if TYPE_CHECKING:
     from models.backbones.split import Backbone, Layout, SplitBackbone
 
-__all__ = ["BACKBONES", "Backbone", "Layout", "SplitBackbone", "build_backbone"]
+__all__ = [
+    "BACKBONES",
+    "I3D_SPLITS",
+    "Backbone",
+    "BackboneEntry",
+    "Layout",
+    "SplitBackbone",
+    "build_backbone",
+    "has_parts",
+]
 
-# name -> "module:factory"; a factory takes (split: str | None, weights: str | Path | None).
+I3D_SPLITS = {"paper": "mixed_4e", "released": "maxpool_4a"}
+"""Where an I3D is cut that nobody says more of, by `compat`; other backbones have one place of their own."""
+
+
+@dataclass(frozen=True)
+class BackboneEntry(Entry[Callable[..., "SplitBackbone"]]):
+    """Where a backbone's factory is, which takes (split: str | None, weights: str | Path | None).
+
+    `parts`: its second stage works on the map at the cut alone, so that the first can be computed once and kept.
+    """
+
+    parts: bool = True
+
+
 BACKBONES: Registry[Entry[Callable[..., SplitBackbone]]] = Registry("backbone", {
-    "i3d": Entry("models.backbones.i3d:build_i3d"),
-    "i3d_small": Entry("models.backbones.i3d_small:build_i3d_small"),
-    "r3d_18": Entry("models.backbones.torchvision:build_r3d_18"),
-    "r2plus1d_18": Entry("models.backbones.torchvision:build_r2plus1d_18"),
-    "s3d": Entry("models.backbones.torchvision:build_s3d"),
-    "mvit_v2_s": Entry("models.backbones.torchvision:build_mvit_v2_s"),
-    "swin3d_t": Entry("models.backbones.torchvision:build_swin3d_t"),
+    "i3d": BackboneEntry("models.backbones.i3d:build_i3d"),
+    "i3d_small": BackboneEntry("models.backbones.i3d_small:build_i3d_small"),
+    "r3d_18": BackboneEntry("models.backbones.torchvision:build_r3d_18"),
+    "r2plus1d_18": BackboneEntry("models.backbones.torchvision:build_r2plus1d_18"),
+    "s3d": BackboneEntry("models.backbones.torchvision:build_s3d"),
+    "mvit_v2_s": BackboneEntry("models.backbones.torchvision:build_mvit_v2_s", parts=False),  # has a class token
+    "swin3d_t": BackboneEntry("models.backbones.torchvision:build_swin3d_t"),
 })
 
 
@@ -34,6 +57,12 @@ def __getattr__(name: str) -> Any:
     if name in ("Backbone", "Layout", "SplitBackbone"):
         return getattr(import_module("models.backbones.split"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def has_parts(name: str) -> bool:
+    """Whether a backbone's two stages can be run apart; an entry that doesn't say is taken to be able to."""
+    entry = BACKBONES.find(name)
+    return not isinstance(entry, BackboneEntry) or entry.parts
 
 
 def build_backbone(name: str, split: str | None = None, weights: str | Path | None = None) -> SplitBackbone:

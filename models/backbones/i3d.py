@@ -174,6 +174,10 @@ class EndpointBackbone(SplitBackbone):
                     layer.signed = True
         self.settle(alias)
 
+    def stage1_layers(self) -> list[nn.Module]:
+        """The endpoints up to the cut."""
+        return [getattr(self, name) for name in self.endpoints[: self._cut]]
+
     def stage1(self, x: Tensor) -> Tensor:
         """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         for name in self.endpoints[: self._cut]:

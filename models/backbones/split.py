@@ -103,6 +103,14 @@ class SplitBackbone(nn.Module):
         """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         raise NotImplementedError
 
+    def stage1_layers(self) -> list[nn.Module]:
+        """The layers in front of the cut, which together own every parameter and buffer that `stage1` reads.
+
+        Raises:
+            NotImplementedError: this network doesn't say; its first stage can't be frozen then.
+        """
+        raise NotImplementedError(f"{type(self).__name__} doesn't say which layers stand in front of the cut")
+
     def stage2(self, h: Tensor) -> Tensor:
         """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
         raise NotImplementedError

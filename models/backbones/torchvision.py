@@ -54,6 +54,10 @@ class TorchvisionBackbone(SplitBackbone):
             x = self.network.get_submodule(name)(x)
         return x
 
+    def stage1_layers(self) -> list[nn.Module]:
+        """The modules up to the cut."""
+        return [self.network.get_submodule(name) for name in self.layers[: self._cut]]
+
     def stage1(self, x: Tensor) -> Tensor:
         """Segments (M, 3, frames, S, S) float to the feature map (M, C, T, Hf, Wf) at the cut."""
         h = self._run(x, self.layers[: self._cut])

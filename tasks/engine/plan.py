@@ -132,12 +132,13 @@ class Planner:
         before = [plans[parent] for parent in stage.parents]
         if all(one.jobs for one in before):
             per_clip = [one for one in before if "" not in one.jobs]
+            every_clip_stage = [one for one in plans.values() if "" not in one.jobs and one.jobs]
             parents = {one.stage.name: one.jobs[""].key for one in before if "" in one.jobs}
             members = [
                 Member(clip, {one.stage.name: one.jobs[clip.clip_id].key for one in per_clip})
                 for clip in (self.clips if per_clip else ())
                 if clip.clip_id not in without
-                and all(clip.clip_id in one.jobs and clip.clip_id not in one.quarantined for one in per_clip)
+                and all(clip.clip_id in one.jobs and clip.clip_id not in one.quarantined for one in every_clip_stage)
             ]
             if members or not per_clip:
                 inputs = describe_members(members) if per_clip else {}

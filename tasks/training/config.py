@@ -124,7 +124,7 @@ class TrainConfig(StageConfig):
     """How it is trained. The defaults are the paper's."""
 
     # What was done before these were there; `select_on` is resolved by `key_view`.
-    added: ClassVar[Mapping[str, Any]] = {"patience": None, "ema": None, "compile": False}
+    added: ClassVar[Mapping[str, Any]] = {"patience": None, "ema": None, "compile": False, "freeze": "none"}
 
     seed: int = Field(0, description="Seed of the weights, the order of the clips and everything else that is random.")
     epochs: int = Field(100, ge=1, description="Passes over the training clips at most; fewer with `patience`.")
@@ -180,6 +180,12 @@ class TrainConfig(StageConfig):
         None,
         description="Split whose metric chooses the best epoch; None takes validation if `validation` is set and else "
         "test, as published figures do.",
+    )
+    freeze: Literal["none", "stage1", "backbone"] = Field(
+        "none",
+        description="What of the backbone stays as it is, BatchNorm's statistics included: nothing, everything in "
+        "front of the cut (stage1), or all of it (backbone, without attention). Set by features.mode: cut freezes "
+        "stage1, pooled the backbone.",
     )
     freeze_batchnorm: bool = Field(False, description="Keep the BatchNorm statistics of the backbone's weights.")
     checkpoint_steps: int = Field(

@@ -38,6 +38,7 @@ class TrainJob:
         checkpoint: where to resume.
         backbones: the registry of the process that asks, which may know more than ours.
         events: file descriptor to which the first process writes how far it is.
+        features: as for `tasks.train.train`.
     """
 
     pack: Path
@@ -47,6 +48,7 @@ class TrainJob:
     checkpoint: Path | None
     backbones: Mapping[str, str]
     events: int
+    features: Mapping[str, Path] | None = None
 
     def write(self, path: Path) -> None:
         """To a JSON file."""
@@ -60,6 +62,7 @@ class TrainJob:
                 "checkpoint": None if self.checkpoint is None else str(self.checkpoint.resolve()),
                 "backbones": dict(self.backbones),
                 "events": self.events,
+                "features": self.features and {clip: str(file.resolve()) for clip, file in self.features.items()},
             },
         )
 
@@ -75,6 +78,7 @@ class TrainJob:
             Path(values["checkpoint"]) if values["checkpoint"] else None,
             values["backbones"],
             values["events"],
+            values["features"] and {clip: Path(file) for clip, file in values["features"].items()},
         )
 
 
@@ -85,6 +89,7 @@ def fit_in_processes(
     workdir: Path,
     checkpoint: Path | None,
     on_epoch: Callable[[EpochRow], None] | None,
+    features: Mapping[str, Path] | None = None,
 ) -> None:
     """Train on `config.devices` devices until the last epoch; the result is the newest checkpoint.
 
@@ -94,7 +99,8 @@ def fit_in_processes(
     """
     receive, send = os.pipe()
     description = workdir / "processes.json"
-    TrainJob(pack, model, config, workdir, checkpoint, BACKBONES.targets(), send).write(description)
+    job = TrainJob(pack, model, config, workdir, checkpoint, BACKBONES.targets(), send, features)
+    job.write(description)
     # As multiprocessing does: what this process can import, the others can.
     environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_RUN}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +17,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import CSVLogger, Logger
 from torch import Tensor, nn
 
+from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
 from models.attention.tube_norm import TubeNorm
 from models.tsanet import TSANet
@@ -40,8 +42,15 @@ def build_module(
     model: ModelConfig,
     config: TrainConfig,
     on_epoch: Callable[[EpochRow], None] | None = None,
+    features: Mapping[str, Path] | None = None,
 ) -> TubeModule:
     """What Lightning trains on a pack, from the weights that training starts with.
+
+    Args:
+        reader: the pack.
+        model, config: which network, and how it is trained.
+        on_epoch: called after each epoch with its row.
+        features: file of each clip's features by clip id, which then stand for the pack's frames.
 
     Raises:
         ValueError: the pack doesn't fit the network, or nothing to train on.
@@ -50,8 +59,9 @@ def build_module(
     scale = score_scale(reader.labels, config.score_range, config.difficulty)
     if isinstance(config.score_range, tuple) and model.head in ("regression", "usdl"):
         check_range(reader.labels, scale, config.score_range)
-    scorer = ClipScorer(build_network(model, config.seed), reader, model.head, scale)
-    return TubeModule(scorer, reader, parts, config, on_epoch)
+    scorer = ClipScorer(build_network(model, config.seed, config.freeze), reader, model.head, scale)
+    stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
+    return TubeModule(scorer, reader, parts, config, on_epoch, stored)
 
 
 class TubeModule(LightningModule):
@@ -64,9 +74,11 @@ class TubeModule(LightningModule):
         parts: ClipSplits,
         config: TrainConfig,
         on_epoch: Callable[[EpochRow], None] | None = None,
+        features: FeatureReader | None = None,
     ) -> None:
         super().__init__()
         self.scorer = scorer
+        self._features = features
         self._reader, self._parts, self._config, self._on_epoch = reader, parts, config, on_epoch
         self._remask = Remask(reader.geometry)
         self._trained: ClipLoader | None = None
@@ -106,6 +118,7 @@ class TubeModule(LightningModule):
             batch_size=config.batch,
             seed=config.seed,
             remask=self._remask,
+            features=self._features,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             workers=config.workers,
@@ -135,7 +148,7 @@ class TubeModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, a float32 scalar."""
-        output = self.network(self.scorer.video(batch["frames"]), self._counting_tubes(batch["mask"], batch_idx))
+        output = self.scorer.run(batch, self._counting_tubes(batch["mask"], batch_idx))
         loss = self._share_of_loss(output, batch, batch_idx)
         self._losses.append(loss.detach())
         return loss
@@ -180,7 +193,7 @@ class TubeModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch and remember it."""
-        output = self.network(self.scorer.video(batch["frames"]), batch["mask"])
+        output = self.scorer.run(batch)
         points = torch.from_numpy(self.scorer.points(output, batch)).to(self.device)
         index = batch["index"]
         if self.trainer.world_size > 1:
@@ -246,7 +259,8 @@ class TubeModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam, with the learning rate constant or falling along a cosine."""
         config = self._config
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
         if config.schedule == "constant":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)

@@ -7,11 +7,34 @@ from typing import TYPE_CHECKING
 from tasks.training.config import ModelConfig
 
 if TYPE_CHECKING:
-    from models.tsanet import TSANet
+    from models.tsanet import FrozenPart, TSANet
+
+FROZEN_SEED = 0
+"""Of a frozen part that no weights are named for: its features are the same for every seed of the training."""
 
 
-def build_network(config: ModelConfig, seed: int) -> TSANet:
-    """The network with weights that depend on the seed alone; the process's random state is left as it was."""
+def build_network(config: ModelConfig, seed: int, frozen: FrozenPart = "none") -> TSANet:
+    """The network with weights that depend on the seed alone; the process's random state is left as it was.
+
+    Args:
+        config: which network.
+        seed: of weights that no file gives.
+        frozen: the part of the backbone that stays as it is; without `config.weights` it is random, of `FROZEN_SEED`.
+
+    Raises:
+        ValueError: the network can't be built, or that part of it can't be frozen.
+    """
+    network = _build(config, seed)
+    network.freeze(frozen)
+    if frozen != "none" and config.weights is None and seed != FROZEN_SEED:
+        same = _build(config, FROZEN_SEED)
+        same.freeze(frozen)
+        for layer, of_all_seeds in zip(network.frozen_layers(), same.frozen_layers(), strict=True):
+            layer.load_state_dict(of_all_seeds.state_dict())
+    return network
+
+
+def _build(config: ModelConfig, seed: int) -> TSANet:
     import torch
 
     from models.tsanet import build_tsanet

@@ -12,8 +12,11 @@ from torch import Tensor
 from data_catalog.pack.file import PackReader
 from data_catalog.pack.loader import Batch
 from models.score_network import ScoreNetwork
-from models.tsanet import TSANet
+from models.tsanet import TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale
+
+CUT_DIMENSIONS = 6
+"""Of a batch of maps at the cut, (B, N, T, Hf, Wf, C); pooled features have three."""
 
 
 class ClipScorer(ScoreNetwork):
@@ -40,6 +43,26 @@ class ClipScorer(ScoreNetwork):
         self.register_buffer("targets", torch.tensor(targets, dtype=torch.float32), persistent=False)
         self.truth = labels.label if self.classification else labels.score
 
+    def run(self, batch: Batch, mask: Tensor | None = None) -> Tensor:
+        """The network's raw output (B, …) float, of the batch's features where it has them, else of its frames.
+
+        Args:
+            batch: the clips.
+            mask: (B, N, T, Hf, Wf) bool in the place of the batch's own.
+        """
+        return cast(Tensor, self._run(batch, batch["mask"] if mask is None else mask, return_segments=False))
+
+    def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+        made = batch.get("features")
+        if made is None:
+            video, entrance = self.video(batch["frames"]), "pixels"
+        else:
+            video, entrance = made.float(), "cut" if made.dim() == CUT_DIMENSIONS else "pooled"
+        return cast(
+            "Tensor | TSANetOutput",
+            self.network(video, mask, return_segments=return_segments, entrance=entrance),
+        )
+
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Scalar float32 loss of the network's raw output (B, …)."""
         target = batch["judges"] if self._judged else cast(Tensor, self.targets)[batch["index"]]
@@ -64,7 +87,7 @@ class ClipScorer(ScoreNetwork):
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points of the clips (B,) and of their segments (B, N), float64."""
-        result = self.outputs(batch["frames"], batch["mask"])
+        result = cast(TSANetOutput, self._run(batch, batch["mask"], return_segments=True))
         return self.points(result.output, batch), self.points(cast(Tensor, result.segments), batch, per_segment=True)
 
 

@@ -54,7 +54,8 @@ def main(path: str) -> int:
 def _fit(job: TrainJob, send: Any) -> None:
     reader = PackReader(job.pack)
     on_epoch = None if send is None else lambda row: send(epoch=row)
-    fit(build_module(reader, job.model, job.config, on_epoch), job.config, job.workdir, job.checkpoint)
+    module = build_module(reader, job.model, job.config, on_epoch, job.features)
+    fit(module, job.config, job.workdir, job.checkpoint)
 
 
 def _end_with_the_flow() -> None:

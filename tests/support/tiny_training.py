@@ -45,6 +45,9 @@ class TinyBackbone(SplitBackbone):
         self.linear = nn.Linear(8, 16)
         self.settle("conv")
 
+    def stage1_layers(self) -> list[nn.Module]:
+        return [self.conv, self.norm]
+
     def stage1(self, x: Tensor) -> Tensor:
         return torch.relu(self.norm(self.conv(x)))
 

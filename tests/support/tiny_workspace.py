@@ -23,7 +23,7 @@ from flows.datasets.clips import dataset_clips
 from flows.datasets.ingest import ingest
 from flows.execution.execute import RunOptions, execute
 from flows.runs.summary import RunSummary
-from flows.stages import STAGE_NAMES, make_plan
+from flows.stages import IN_ORDER, make_plan
 from tasks.engine.plan import Planner, StagePlan
 from tasks.engine.run import run_jobs
 
@@ -112,7 +112,7 @@ def run(
     root: Path,
     *overrides: str,
     dataset: str = DATASET,
-    selected: Sequence[str] = STAGE_NAMES,
+    selected: Sequence[str] = IN_ORDER,
     **options: Any,
 ) -> RunSummary:
     """Run the pipeline as a fresh process would: nothing is remembered but what is on the disk."""

@@ -22,15 +22,15 @@ from data_catalog.catalog import Workspace
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.store import Store
 from flows.datasets.ingest import ingest
-from flows.stages import CLIP_STAGES, DATASET_STAGES, STAGE_NAMES
+from flows.stages import CLIP_STAGES, DATASET_STAGES, IN_ORDER
 from models.geometry import quads as geometry
-from tasks import masks, normalize, pack
+from tasks import features, masks, normalize, pack
 from tests.support.fixed_clip import write_clips
 from tests.support.tiny_workspace import run, tiny_config
 
 RECORD = Path(__file__).with_name("stage_outputs.json")
 PLACES = 60
-VERSIONS = {stage.name: stage.version for stage in CLIP_STAGES + DATASET_STAGES}
+VERSIONS = {stage.name: stage.version for stage in (*CLIP_STAGES, features.STAGE, *DATASET_STAGES)}
 # Said in full, so that a preset or a default may change without any core having changed.
 OVERRIDES = (
     "normalize.window=uniform", "normalize.jpeg_quality=95", "detect.detector=annotation", "track.tracker=mil",
@@ -44,7 +44,8 @@ OVERRIDES = (
 )  # fmt: skip
 # Greatest difference that another machine may make: grey levels, pixels, shares of a cell, network values.
 TOLERANCE = {
-    "normalize": 3.0, "detect": 0.01, "track": 1.5, "masks": 0.05, "pack": 4.0, "train": 0.02, "evaluate": 0.5,
+    "normalize": 3.0, "detect": 0.01, "track": 1.5, "masks": 0.05, "features": 0.05, "pack": 4.0, "train": 0.02,
+    "evaluate": 0.5,
 }  # fmt: skip
 Values = dict[str, Any]
 
@@ -70,7 +71,7 @@ def described(arrays: dict[str, np.ndarray]) -> Values:
 def outputs(store: Store) -> dict[str, Values]:
     """Stage → arrays of its first clip's artifact, frames decoded."""
     found: dict[str, Values] = {}
-    for stage in STAGE_NAMES:
+    for stage in IN_ORDER:
         kept = {}
         for key in store.scan(stage):
             artifact = store.read(stage, key)
@@ -108,16 +109,16 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Values]:
     folder = tmp_path_factory.mktemp("fixed")
     workspace = Workspace.open(folder / "w")
     ingest(workspace, "tiny", "folder", write_clips(folder / "clips"))
-    summary = run(workspace.root, *OVERRIDES)
-    assert summary.failures == []
+    assert run(workspace.root, *OVERRIDES).failures == []
+    assert run(workspace.root, *OVERRIDES, "features.mode=cut", selected=["features"]).failures == []
     made = outputs(Workspace(workspace.root).store)
     if os.environ.get("TUBEFLOW_RECORD"):
-        record = {stage: {"version": VERSIONS[stage], "arrays": made[stage]} for stage in STAGE_NAMES}
+        record = {stage: {"version": VERSIONS[stage], "arrays": made[stage]} for stage in IN_ORDER}
         RECORD.write_text(json.dumps(record) + "\n")
     return made
 
 
-@pytest.mark.parametrize("stage", STAGE_NAMES)
+@pytest.mark.parametrize("stage", IN_ORDER)
 def test_the_output_is_that_of_the_version(found: dict[str, Values], stage: str) -> None:
     record = json.loads(RECORD.read_text())[stage]
     assert record["version"] == VERSIONS[stage], (
@@ -134,6 +135,7 @@ def test_the_output_is_that_of_the_version(found: dict[str, Values], stage: str)
         ("normalize", "source_index", lambda values: [*values[:-1], values[-1] + 1]),
         ("track", "quads", lambda values: [value + 2 for value in values]),
         ("masks", "coverage", lambda values: [min(1.0, value * 1.2 + 0.06) for value in values]),
+        ("features", "features", lambda values: [value + 0.1 for value in values]),
         ("evaluate", "predictions/predicted", lambda values: [value + 1 for value in values]),
         ("train", None, lambda values: [value * 1.5 + 0.05 for value in values]),
     ],

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypedDict
 from fastapi import APIRouter, Depends, Query
 
 from flows.datasets.labels import person
-from flows.stages import CLIP_STAGES
+from flows.stages import CLIP_STAGES, IN_ORDER
 from flows.view.access import Access
 from flows.view.clip_rows import ClipRow, RowQuery, Sort
 from flows.view.prefect_runs import prefect_json
@@ -62,12 +62,13 @@ def gallery_routes(state: ViewState, access: Access) -> APIRouter:
             }
             for one in snapshot.datasets.values()
         ]
+        shown = {stage.name for stage in CLIP_STAGES}.union(*(one.plans for one in snapshot.datasets.values()))
         return {
             "csrf": access.csrf,
             "version": version("tubeflow"),
             "workspace": str(state.root),
             "person": person(),
-            "stages": [stage.name for stage in CLIP_STAGES],
+            "stages": [name for name in IN_ORDER if name in shown],
             "datasets": datasets,
             "rerun": {"local": True, "prefect": prefect_json()},
         }

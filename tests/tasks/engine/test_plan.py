@@ -35,7 +35,8 @@ CHANGES = {
               "train.clip_gradient=1", "train.actions=[diving]", "train.score_range=train", "train.difficulty=false",
               "train.flip=0.25", "train.shift=[-1, 1]", "train.eval_shift=1", "train.validation=0.5",
               "train.patience=1", "train.ema=0.9", "train.compile=true", "train.select_on=validation",
-              "train.freeze_batchnorm=true", "train.precision=bf16-mixed", "train.deterministic=true"],
+              "train.freeze_batchnorm=true", "train.freeze=stage1", "train.precision=bf16-mixed",
+              "train.deterministic=true"],
     "evaluate": ["evaluate.splits=[test]"],
     None: ["engine.workers=1", "engine.shard_clips=3", "engine.runner=processes", "engine.device=auto",
            "train.checkpoint_steps=7", "train.loggers=[]", "train.workers=1", "evaluate.batch=1",
@@ -81,6 +82,7 @@ def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
     need_other_files_or_machines = {
         "detect.detector", "detect.weights", "track.tracker", "track.weights", "track.preset", "model.weights",
         "masks.source", "model.split", "model.attention_options", "train.accelerator",
+        "features.mode",  # adds a stage: tests/flows/test_features.py
         "train.devices", "train.strategy", "train.sync_batchnorm", "evaluate.device",
     }  # fmt: skip
     assert fields - tested == need_other_files_or_machines
