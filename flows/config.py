@@ -10,7 +10,7 @@ import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -42,17 +42,35 @@ class EngineConfig(StageConfig):
     """Where the work runs. Nothing here changes what is computed, so nothing here enters a key."""
 
     runner: Literal["local", "processes", "dask", "ray"] = Field(
-        "local", description="Threads or processes of this machine, or Prefect's task runner for Dask or Ray."
+        "local", description="Threads or processes of this machine, or workers of Dask or Ray."
     )
     workers: int | None = Field(None, ge=1, description="How many at once; None takes as many as there are processors.")
     shard_clips: int | None = Field(
         None, ge=1, description="Clips a task run works on; with None each worker gets about eight shards."
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Threads of a worker process while it works on clips; None shares the processors."
+    )
+    address: str | None = Field(
+        None,
+        description="Where dask or ray runs already: tcp://HOST:8786 or Dask's scheduler file, ray://HOST:10001. "
+        "None starts workers on this machine.",
+    )
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="What detect, track, train and evaluate ask of their worker on dask or ray: {GPU: 1}."
     )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
         description="Where networks run: auto (a GPU where there is one), cpu, cuda or cuda:1.",
     )
+
+    @model_validator(mode="after")
+    def _workers_elsewhere_need_an_engine(self) -> EngineConfig:
+        for name in ("address", "resources"):
+            if getattr(self, name) and self.runner not in ("dask", "ray"):
+                raise ValueError(f"engine.{name} goes with engine.runner dask or ray, and it is {self.runner}")
+        return self
 
 
 class PipelineConfig(StageConfig):

@@ -13,6 +13,7 @@ def prepare_environment() -> None:
     # Nothing leaves this machine unless the user says so, and the rooms' own log lines reach a run's page.
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["YOLO_AUTOINSTALL"] = "false"  # ultralytics would run pip for what a file seems to need
     os.environ.setdefault("PREFECT_LOGGING_EXTRA_LOGGERS", "flows,tasks,models,data_catalog")
     # Outside of a run there is no page for them to reach; that is nothing to warn of.

@@ -8,18 +8,21 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+from prefect.settings import get_current_settings
 
 from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
 from data_catalog.errors import os_sentence
 from data_catalog.locks import sentences as lock_sentences
 from data_catalog.store import ArtifactDamaged, Store
-from flows.config import PipelineConfig, config_text
+from flows.config import EngineConfig, PipelineConfig, config_text
 from flows.datasets.clips import left_out, wanted_clips
 from flows.execution.mending import Mending
 from flows.execution.run_options import RunOptions
 from flows.execution.scheduler import make_shards, run_clip_stages
-from flows.execution.task_runners import ShardRunner, task_runner, worker_count
+from flows.execution.task_runners import ShardRunner, local_processors, task_runner, threads_a_worker, worker_count
 from flows.runs.against_truth import against_truth
 from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
@@ -33,6 +36,7 @@ from tasks.engine.failures import lost_artifact
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import Planner, StagePlan, resolve_sources
 from tasks.engine.run import ShardReport
+from tasks.engine.site import Site
 
 logger = logging.getLogger(__name__)
 
@@ -94,16 +98,16 @@ def execute(
     plans = make_plan(planner, config, selected)
     config = _settled(config, plans, summary)
     _report_damage(workspace.store, plans, selected, summary)
-    context = Context(workspace, config.engine.device)
+    context = _context(workspace, dataset, config.engine)
     selected_tubes = {"track", "masks"} & set(selected)
     try:
         with runner or task_runner(config.engine) as started_runner:
-            workers, shard_clips = worker_count(config.engine), config.engine.shard_clips
+            workers, shard_clips = worker_count(config.engine, started_runner), config.engine.shard_clips
             mending = Mending(plans, context, started_runner, summary)
             run = _Run(planner, plans, context, started_runner, workers, shard_clips, selected, summary, mending)
             _make_again_what_is_not_selected(run, plans.values())
             failed = _run_clips(run)
-            _judge_tubes(run, config.quality, workers if selected_tubes else 0)
+            _judge_tubes(run, config.quality, min(workers, local_processors()) if selected_tubes else 0)
             _run_dataset_stages(run, failed)
             truth = _compare_with_truth(run)
             _read_evaluation(run)
@@ -117,6 +121,16 @@ def execute(
         workspace.store.sweep()  # the folders of worker processes, which have ended
     summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
     return summary
+
+
+def _context(workspace: Workspace, dataset: str, engine: EngineConfig) -> Context:
+    """What the stages of this run use; workers in other processes check that they find the same."""
+    if engine.runner == "local":
+        return Context(workspace, engine.device)
+    videos = workspace.datasets.info(dataset).root
+    server = get_current_settings().api.url
+    site = Site.make(workspace, (videos,) if Path(videos).is_dir() else (), server)
+    return Context(workspace, engine.device, site, threads_a_worker(engine))
 
 
 def _write_record(run: _Run, config: PipelineConfig, seconds: float) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from prefect.utilities.annotations import quote
-
 from flows.execution.task_runners import ShardFuture, ShardRunner
+from flows.execution.worker_errors import engine_error, outcome_of, took_its_worker
+from tasks.engine.assignment import Assignment
 from tasks.engine.failures import Failure
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import StagePlan
@@ -112,26 +112,40 @@ def _put(finished: Finished, shard: Shard, level: int, jobs: list[Job], future: 
 def submit_shard(
     plan: StagePlan, jobs: Sequence[Job], label: str, context: Context, runner: ShardRunner
 ) -> ShardFuture:
-    """Hand one shard of one stage to a task runner. What is quoted, Prefect doesn't search for futures."""
+    """Hand one shard of one stage to a task runner."""
     name = plan.stage.name
     shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
-    parameters = {"stage": plan.stage, "jobs": jobs, "config": plan.config, "context": context}
-    parameters["so_far"] = ShardReport(plan.stage.name)
-    quoted = {name: quote(value) for name, value in parameters.items()}
-    future: ShardFuture = runner.submit(shell, {"label": label} | quoted)
+    assignment = Assignment(plan.stage, jobs, plan.config, context, _threads(plan, jobs[0], context))
+    future: ShardFuture = runner.submit(shell, {"label": label, "assignment": assignment})
     return future
 
 
+def _threads(plan: StagePlan, job: Job, context: Context) -> int | None:
+    """On how many threads a worker computes: its share for clips, and as many as in this process for a whole dataset.
+
+    Training is the same to the bit for one number of threads only.
+    """
+    if context.threads is None or job.clip_id or context.workspace.store.exists(plan.stage.name, job.key):
+        return context.threads
+    import torch  # seconds, which a run of clips alone doesn't need
+
+    return torch.get_num_threads()
+
+
 def collect(stage: str, jobs: Sequence[Job], future: ShardFuture) -> ShardReport:
-    """The report of a shard that has ended, also of one that failed."""
-    future.wait()
-    result = future.state.result(raise_on_failure=False)
+    """The report of a shard that has ended, also of one that took its worker with it again and again.
+
+    Raises:
+        EngineError: what ended it is no fault of its clips, so that all that are left would fail in the same way.
+    """
+    result = outcome_of(future)
     if isinstance(result, ShardReport):
         return result
     if isinstance(result, IOFailure):
         return result.report
-    reason = f"{stage} stopped: {type(result).__name__}: {result}."
-    troubles = [
-        Failure(job.clip_id, stage, reason, "Run again; what is done is kept.", retry=False) for job in jobs
-    ]
+    if not took_its_worker(result):
+        raise engine_error(stage, result)
+    remedy = "Run again with engine.shard_clips=1 to see which clip it is; what is done is kept."
+    reason = f"its worker process ended each time that it was at {stage}, as where memory runs out"
+    troubles = [Failure(job.clip_id, stage, f"{job.name}: {reason}.", remedy, retry=False) for job in jobs]
     return ShardReport(stage, troubles=troubles)

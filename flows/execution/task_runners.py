@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from typing import Any
 
@@ -9,36 +10,51 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from flows.config import ConfigError, EngineConfig
+from flows.execution.by_name import travel_by_name
+from flows.execution.cluster import Cluster
 
 ShardFuture = PrefectFuture[Any]
 ShardRunner = TaskRunner[Any]
 """What shards are handed to. Prefect's futures don't say what they will hold; `scheduler.collect` finds out."""
 
 
-def worker_count(engine: EngineConfig) -> int:
-    """As asked, or as many as there are processors that this process may use."""
-    return engine.workers or len(os.sched_getaffinity(0))
+def local_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def worker_count(engine: EngineConfig, runner: ShardRunner) -> int:
+    """How many shards run at once: as asked, or as many as the cluster takes, or one for each processor."""
+    return engine.workers or (runner.places() if isinstance(runner, Cluster) else local_processors())
+
+
+def threads_a_worker(engine: EngineConfig) -> int | None:
+    """On how many threads a worker process computes clips; None in this process, where all share the libraries' own."""
+    if engine.runner == "local":
+        return None
+    shared = 1 if engine.address else local_processors() // (engine.workers or local_processors())
+    return engine.threads or max(1, shared)
 
 
 def task_runner(engine: EngineConfig) -> ShardRunner:
     """A task runner, not started. Raises ConfigError where its package isn't installed."""
-    workers = worker_count(engine)
+    travel_by_name()
+    workers = engine.workers or local_processors()
     if engine.runner == "local":
         # Threads do: decoding, OpenCV, HDF5 and torch release the interpreter's lock (only MIL takes one of its own).
         return ThreadPoolTaskRunner(max_workers=workers)
     if engine.runner == "processes":
         return ProcessPoolTaskRunner(max_workers=workers)
-    try:  # packages that a user may not have
-        if engine.runner == "dask":
-            from prefect_dask import DaskTaskRunner
+    if importlib.util.find_spec(f"prefect_{engine.runner}") is None:
+        raise ConfigError(
+            f"engine.runner is {engine.runner}, which isn't installed; install it with: "
+            f"pip install 'tubeflow[{engine.runner}]'"
+        )
+    # Packages that a user may not have, and that take seconds to import.
+    if engine.runner == "dask":
+        from flows.execution.dask_runner import dask_runner
 
-            runner: ShardRunner = DaskTaskRunner(cluster_kwargs={"n_workers": workers, "threads_per_worker": 1})
-            return runner
-        from prefect_ray import RayTaskRunner
+        return dask_runner(engine, workers)
+    from flows.execution.ray_runner import ray_runner
 
-        runner = RayTaskRunner(init_kwargs={"num_cpus": workers})
-        return runner
-    except ImportError as exc:
-        name = engine.runner
-        raise ConfigError(f"engine.runner is '{name}' but prefect-{name} isn't installed: pip install prefect-{name}") \
-            from exc
+    return ray_runner(engine, workers)

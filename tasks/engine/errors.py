@@ -1,4 +1,6 @@
-"""What can be wrong with one clip."""
+"""What can be wrong with one clip, and with what runs them all."""
+
+from data_catalog.errors import CatalogError
 
 
 class BadClip(Exception):
@@ -13,3 +15,7 @@ class BadClip(Exception):
         super().__init__(f"{reason} {remedy}")
         self.reason = reason
         self.remedy = remedy
+
+
+class EngineError(CatalogError):
+    """The run can't go on, and no clip is to blame: it ends with this sentence, and what is done is kept."""

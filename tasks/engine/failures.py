@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.quarantine import QuarantineRow
-from tasks.engine.errors import BadClip
+from tasks.engine.errors import BadClip, EngineError
 from tasks.engine.job import Job
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,18 @@ def quarantine_job(workspace: Workspace, job: Job, bad: BadClip) -> QuarantineRo
 
 
 def to_failure(workspace: Workspace, job: Job, exc: Exception) -> Failure:
-    """What went wrong, in one sentence, and what to do; a damaged artifact that a job met is removed."""
+    """What went wrong, in one sentence, and what to do; a damaged artifact that a job met is removed.
+
+    Raises:
+        EngineError: no clip's fault, and the others would fail in the same way.
+    """
+    if isinstance(exc, EngineError):
+        raise exc
+    if isinstance(exc, ImportError):
+        raise EngineError(
+            f"{job.stage} can't be computed on {socket.gethostname()}: {str(exc).rstrip('.')}; install Tubeflow with "
+            "all that it needs there, then run again."
+        ) from exc
     if isinstance(exc, ArtifactDamaged):
         lost = lost_artifact(workspace, exc)
         reason = f"{job.name}: {exc.path} {exc.what}."

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
+from tasks.engine.site import Site
 
 UNKNOWN = "unknown"
 """The key of an artifact whose source could not be read (yet); nothing is ever stored under it."""
@@ -40,7 +41,7 @@ class Job:
     weights: Mapping[str, str]
     parents: Mapping[str, str]
     clip: ClipRecord | None = None
-    members: Sequence[Member] = ()
+    members: tuple[Member, ...] = ()
 
     @property
     def name(self) -> str:
@@ -58,10 +59,19 @@ class Member:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may use beside its job: the workspace, and the device (`auto`, `cpu`, `cuda`, `cuda:1`, …)."""
+    """What a stage may use beside its job.
+
+    Attributes:
+        workspace: the workspace.
+        device: where networks run: `auto`, `cpu`, `cuda`, `cuda:1`, …
+        site: what a worker in another process checks before it begins; None where all is this process.
+        threads: on how many threads such a worker computes a clip.
+    """
 
     workspace: Workspace
     device: str = "auto"
+    site: Site | None = None
+    threads: int | None = None
 
     @property
     def resolved_device(self) -> str:

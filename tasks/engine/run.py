@@ -17,49 +17,21 @@ import importlib.metadata
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import Lineage
 from data_catalog.tables.index import Record, record_of
-from data_catalog.tables.quarantine import QuarantineRow
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
-from tasks.engine.failures import Failure, quarantine_job, to_failure
+from tasks.engine.failures import quarantine_job, to_failure
 from tasks.engine.job import UNKNOWN, Context, Job, Product
+from tasks.engine.reports import IOFailure as IOFailure
+from tasks.engine.reports import ShardReport as ShardReport
 from tasks.engine.stage import Stage
 from tasks.engine.turns import Claimed, claimed_in_turn
-
-
-@dataclass
-class ShardReport:
-    """What became of the jobs of one shard."""
-
-    stage: str
-    hits: int = 0
-    made: list[Record] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    quarantined: list[QuarantineRow] = field(default_factory=list)
-    troubles: list[Failure] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def failed(self) -> set[str]:
-        """Clips that have no artifact after this shard."""
-        return {row.clip_id for row in self.quarantined} | {trouble.clip_id for trouble in self.troubles}
-
-
-class IOFailure(OSError):
-    """Reading or writing failed for some clips of a shard; carries what was done, and Prefect retries."""
-
-    def __init__(self, report: ShardReport) -> None:
-        super().__init__(report.troubles[0].reason)
-        self.report = report
-
-    def __reduce__(self) -> tuple[type[IOFailure], tuple[ShardReport]]:
-        return type(self), (self.report,)  # so that it comes back whole from another process
 
 
 def run_jobs(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.store import Artifact
 from tasks.engine.config import StageConfig
+from tasks.engine.errors import EngineError
 from tasks.engine.job import Context, Job, Outcome, Product
 
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
@@ -48,10 +51,28 @@ class Stage(Generic[ConfigT]):
     settle: Callable[[ConfigT, Path], ConfigT] = lambda config, folder: config
     composed: type[ConfigT] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process by name, as functions go: a stage is the `STAGE` of its module."""
+        module = self.compute.__module__
+        if getattr(sys.modules.get(module), "STAGE", None) is not self:
+            return type(self), tuple(getattr(self, item.name) for item in fields(self))  # not one of the pipeline's
+        return _stage_of, (module, self.version)
+
     def config_of(self, config: ConfigT) -> Mapping[str, Any]:
         """The config that enters the key as plain values, by section: `{"track": {"tracker": "mil", …}}`."""
         view = config.key_view()
         return view if self.composed is not None else {self.name: view}
+
+
+def _stage_of(module: str, version: int) -> Stage[Any]:
+    """The stage that a module defines. Raises EngineError where it isn't the same one."""
+    stage: Stage[Any] = importlib.import_module(module).STAGE
+    if stage.version != version:
+        raise EngineError(
+            f"A worker has version {stage.version} of stage '{stage.name}', and this run has {version}; install the "
+            "same Tubeflow on every machine."
+        )
+    return stage
 
 
 def each(function: Callable[[Job, ConfigT, Context], Product]) -> Compute[ConfigT]:

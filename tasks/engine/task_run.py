@@ -18,17 +18,20 @@ from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
-from tasks.engine.config import StageConfig
+from tasks.engine.assignment import Assignment
+from tasks.engine.errors import EngineError
 from tasks.engine.job import Context, Job
 from tasks.engine.run import IOFailure, ShardReport, run_jobs
+from tasks.engine.site import check_in
 from tasks.engine.stage import Stage
+from tasks.engine.threads import pin_threads
 
 logger = logging.getLogger(__name__)
 
 GPU_LIMIT = "gpu"
 
 
-class NoGpuSlot(RuntimeError):
+class NoGpuSlot(EngineError):
     """The Prefect server knows no limit for GPUs, so that any number of shards would share one."""
 
 
@@ -51,7 +54,7 @@ def gpu_slot(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> Iterat
             held.enter_context(slot)
         except ConcurrencySlotAcquisitionError as exc:
             raise NoGpuSlot(
-                f"the Prefect server has no concurrency limit '{GPU_LIMIT}'; create it with: tubeflow setup"
+                f"The Prefect server has no concurrency limit '{GPU_LIMIT}'; create it with: tubeflow setup"
             ) from exc
         yield
 
@@ -68,16 +71,20 @@ def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) 
     retry_jitter_factor=0.5,
     retry_condition_fn=_worth_retrying,
 )
-def run_shard(
-    stage: Stage[Any], label: str, jobs: Sequence[Job], config: StageConfig, context: Context, so_far: ShardReport
-) -> State[ShardReport] | ShardReport:
-    """One Prefect task run: the jobs of one stage for a few clips. `so_far` is kept from attempt to attempt.
+def run_shard(label: str, assignment: Assignment) -> State[ShardReport] | ShardReport:
+    """One Prefect task run: the jobs of one stage for a few clips.
 
     Raises:
         IOFailure: some files could not be read or written; Prefect tries the shard again, finished clips are hits.
+        EngineError: the run can't go on.
     """
+    stage, jobs, context = assignment.stage, assignment.jobs, assignment.context
+    if context.site is not None:
+        check_in(context.site, context.workspace.root)
+    if assignment.threads is not None:
+        pin_threads(assignment.threads)
     with gpu_slot(stage, jobs, context):
-        report = run_jobs(stage, jobs, config, context, so_far)
+        report = run_jobs(stage, jobs, assignment.config, context, assignment.so_far)
     if any(trouble.retry for trouble in report.troubles):
         raise IOFailure(report)
     done = f"{label}: {report.hits} hits, {len(report.made)} computed, {len(report.failed)} quarantined"

@@ -115,8 +115,9 @@ def test_a_server_that_goes_on_hears_of_it(start: Started, tmp_path: Path) -> No
         assert (run["state"]["type"], run["state"]["message"]) == ("CRASHED", SENTENCE)
 
 
-def test_with_worker_processes_nothing_is_left(start: Started) -> None:
-    process = start("-o", "engine.runner=processes")
+@pytest.mark.parametrize("runner", ["processes", "dask", "ray"])
+def test_with_worker_processes_nothing_is_left(start: Started, runner: str) -> None:
+    process = start("-o", f"engine.runner={runner}")
     wait_for(process, "normalize")
     assert SENTENCE in stop(process, signal.SIGTERM)
 

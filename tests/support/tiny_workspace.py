@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from prefect.utilities.annotations import quote
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import content_digest
@@ -86,9 +85,9 @@ class ThreadRunner:
         self._pool.shutdown()
 
     def submit(self, task: Any, parameters: Mapping[str, Any]) -> ShardFuture:
-        values = {name: value.unquote() if isinstance(value, quote) else value for name, value in parameters.items()}
-        values.pop("label")
-        return ShardFuture(self._pool.submit(run_jobs, **values))
+        given = parameters["assignment"]
+        values = given.stage, given.jobs, given.config, given.context, given.so_far
+        return ShardFuture(self._pool.submit(run_jobs, *values))
 
 
 class ShardFuture:

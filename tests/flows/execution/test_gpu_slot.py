@@ -22,6 +22,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from flows.execution import prefect_setup as setup
 from flows.execution.scheduler import collect, submit_shard
 from tasks.engine.config import StageConfig
+from tasks.engine.errors import EngineError
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import ShardReport
@@ -89,13 +90,9 @@ def run_shards(
 
 def test_without_the_limit_the_remedy_is_named_and_nothing_computed(server: PrefectServer, tmp_path: Path) -> None:
     gauge = Gauge()
-    reports, states = run_shards(tmp_path, gauge, 1)
-    assert states == ["Failed"]
+    with pytest.raises(EngineError, match=r"no concurrency limit 'gpu'.*tubeflow setup"):
+        run_shards(tmp_path, gauge, 1)
     assert gauge.slots == []
-    (trouble,) = reports[0].troubles
-    assert "no concurrency limit 'gpu'" in trouble.reason
-    assert "tubeflow setup" in trouble.reason
-    assert not trouble.retry
 
 
 @pytest.mark.parametrize("slots", [1, 2])

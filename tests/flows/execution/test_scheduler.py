@@ -6,17 +6,20 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from distributed.scheduler import KilledWorker
+from ray.exceptions import WorkerCrashedError
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.records import ClipRecord
 from flows.execution.scheduler import CACHED_SHARD_CLIPS, LARGEST_SHARD, SHARDS_A_WORKER, make_shards, run_clip_stages
 from tasks.engine.config import StageConfig
-from tasks.engine.errors import BadClip
+from tasks.engine.errors import BadClip, EngineError
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import ShardReport
@@ -130,11 +133,11 @@ def test_no_more_shards_are_under_way_than_asked(context: Context) -> None:
 
 
 class BrokenRunner(ThreadRunner):
-    """A task runner whose workers die with every second shard."""
+    """A task runner in which every second shard ends like this."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: Exception) -> None:
         super().__init__(1)
-        self._count = 0
+        self._count, self._end = 0, end
         self._dying = ThreadPoolExecutor(1)
 
     def submit(self, task: Any, parameters: Mapping[str, Any]) -> ShardFuture:
@@ -143,16 +146,37 @@ class BrokenRunner(ThreadRunner):
             return super().submit(task, parameters)
         return ShardFuture(self._dying.submit(self._die))
 
-    @staticmethod
-    def _die() -> ShardReport:
-        raise RuntimeError("worker lost")
+    def _die(self) -> ShardReport:
+        raise self._end
 
 
-def test_a_worker_that_dies_costs_its_shard_only(context: Context) -> None:
+def run_with(end: Exception, context: Context) -> list[ShardReport]:
     plans = [plan_of(Stage("a", 1, (), each(nothing)))]
-    with BrokenRunner() as runner:
-        reports = run_clip_stages(plans, make_shards(plans, CLIPS, 2, 2), context, runner, 2, lambda stage, clips: None)  # type: ignore[arg-type]
+    with BrokenRunner(end) as runner:
+        return run_clip_stages(plans, make_shards(plans, CLIPS, 2, 2), context, runner, 2, lambda stage, clips: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("end", [KilledWorker("a", None, 3), WorkerCrashedError()], ids=["dask", "ray"])
+def test_a_shard_that_takes_worker_after_worker_costs_its_clips_only(context: Context, end: Exception) -> None:
+    reports = run_with(end, context)
     lost = [trouble for report in reports for trouble in report.troubles]
     assert len(lost) == 4
-    assert {trouble.reason for trouble in lost} == {"a stopped: RuntimeError: worker lost."}
+    assert all(trouble.clip_id in trouble.reason and "shard_clips=1" in trouble.remedy for trouble in lost)
     assert sum(len(report.made) for report in reports) == 6
+
+
+@pytest.mark.parametrize(
+    ("end", "sentence"),
+    [
+        (AttributeError("'tuple' object has no attribute 'workspace'"), "no clip is to blame: AttributeError: 'tuple'"),
+        (ModuleNotFoundError("No module named 'tasks'"), "can't load Tubeflow .No module named 'tasks'.; install"),
+        (BrokenProcessPool("terminated abruptly"), "A worker process ended while it was at a"),
+        (EngineError("The workspace isn't there."), "^The workspace isn't there.$"),
+    ],
+)
+def test_what_no_clip_is_to_blame_for_ends_the_run_with_a_sentence(
+    context: Context, end: Exception, sentence: str
+) -> None:
+    with pytest.raises(EngineError, match=sentence):
+        run_with(end, context)
+    assert context.workspace.quarantine.keys("a") == set()

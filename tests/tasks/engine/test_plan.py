@@ -39,6 +39,7 @@ CHANGES = {
               "train.deterministic=true"],
     "evaluate": ["evaluate.splits=[test]"],
     None: ["engine.workers=1", "engine.shard_clips=3", "engine.runner=processes", "engine.device=auto",
+           "engine.threads=1",
            "train.checkpoint_steps=7", "train.loggers=[]", "train.workers=1", "evaluate.batch=1",
            "quality.suspicious=0.4", "quality.cut_change=0.2",
            "quality.cut_contrast=2", "quality.drift_likeness=0.3", "quality.drift_frames=5", "quality.drift_share=0.2",
@@ -72,6 +73,11 @@ def test_a_field_moves_its_stage_and_what_follows(finished_workspace: Path, firs
         assert own or found[follower][0].startswith("follows "), found[follower]
 
 
+def test_where_the_workers_are_moves_nothing(finished_workspace: Path) -> None:
+    cluster = ("engine.runner=dask", "engine.address=tcp://scheduler:8786", "engine.resources={GPU: 1}")
+    assert misses(finished_workspace, *cluster) == {}
+
+
 def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
     tested = {changed_field(override) for overrides in CHANGES.values() for override in overrides}
     fields = {
@@ -84,6 +90,7 @@ def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
         "masks.source", "model.split", "model.attention_options", "train.accelerator",
         "features.mode",  # adds a stage: tests/flows/test_features.py
         "train.devices", "train.strategy", "train.sync_batchnorm", "evaluate.device",
+        "engine.address", "engine.resources",
     }  # fmt: skip
     assert fields - tested == need_other_files_or_machines
 
