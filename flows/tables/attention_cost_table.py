@@ -34,6 +34,7 @@ def print_flops(rows: Sequence[GroupCost]) -> None:
     out.print(
         "g, W_z: their products alone; Table 3: with biases and a BatchNorm, as the paper seems to count; true: all "
         "projections and the attention products; executed: what is computed for the same result. All attention blocks "
-        "of the network together, tubes as they are after min_positions.",
+        "of the network together, tubes as they are after min_positions. A form that compares no positions stands "
+        "beside one Non-local block.",
         soft_wrap=True,
     )

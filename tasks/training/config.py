@@ -54,13 +54,13 @@ class ModelConfig(StageConfig):
         1,
         ge=1,
         description="Number of attention blocks one after another. Two and more of the paper's form, which normalises "
-        "nothing, may not train from random weights; with attention_norm or affinity softmax they do.",
+        "nothing, may end in a constant at high learning rates; train.clip_gradient=1 or attention_norm prevents it.",
     )
     affinity: Literal["dot", "softmax"] | None = Field(
         None,
         description="How much a position attends to another: the dot product over the number of positions (paper) or "
         "a softmax (released code), which at I3D's 480 to 528 channels is one-hot at the start: each position attends "
-        "to itself, see docs/fidelity.md; None takes the one of `compat`.",
+        "to a single one, see docs/fidelity.md; None takes the one of `compat`.",
     )
     attention_norm: bool | None = Field(
         None,

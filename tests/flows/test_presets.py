@@ -68,6 +68,14 @@ def test_every_published_setting_is_written_down(preset: str) -> None:
             assert read[section][field] == value, (section, field)
 
 
+@pytest.mark.parametrize("preset", PUBLISHED)
+def test_what_a_preset_says_of_several_blocks_can_be_asked_for(preset: str) -> None:
+    (line,) = [line for line in (PRESETS / f"{preset}.yaml").read_text().splitlines() if "blocks (≠ ours" in line]
+    config = load_config(preset, re.findall(r"-o (\S+)", line))
+    assert (config.model.stacks, config.train.clip_gradient) == (2, 1)
+    assert config.model == load_config(preset).model.model_copy(update={"stacks": 2})  # Eq. 4-6 as they are
+
+
 def test_a_shift_finds_its_frames() -> None:
     """The last segment ends at frame 103; the dives of MTL-AQA have the 6 frames that a shift may reach."""
     config = load_config("mtl_aqa")
