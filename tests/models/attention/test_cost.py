@@ -73,6 +73,16 @@ def test_executed_dot_is_what_the_operator_multiplies(positions: int) -> None:
     assert attention_cost(positions, channels).executed == expected[0]
 
 
+@pytest.mark.parametrize("positions", [100, 4000])
+def test_a_norm_behind_w_z_multiplies_no_more_than_the_block_without(positions: int) -> None:
+    """In training the update is made by itself, in the same of two forms: the cost is linear in the positions, too."""
+    block = TubeSelfAttention(96, norm=True, zero_init=False)
+    x, mask = torch.randn(1, 96, 1, 1, positions), torch.ones(1, 1, 1, positions, dtype=torch.bool)
+    with torch.no_grad(), counting() as forward:
+        block(x, mask)
+    assert forward.get_total_flops() / 2 == pytest.approx(attention_cost(positions, 96).executed, rel=0.01)
+
+
 @pytest.mark.parametrize("positions", [1, 384, 1000])
 def test_executed_softmax_is_what_the_panels_multiply(positions: int) -> None:
     tube = torch.randn(8, positions, requires_grad=True)
