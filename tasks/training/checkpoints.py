@@ -8,6 +8,7 @@ place last, so a checkpoint that is there is whole; whatever damages it later is
 import hashlib
 import logging
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,26 +39,37 @@ class DurableCheckpoints(Checkpoint):
     Args:
         folder: where the checkpoints are kept; the two newest stay.
         every_steps: batches between two checkpoints of one epoch; 0 for only one per epoch.
+        apart: seconds that must have gone by since the last one; the end of the training is saved anyway.
     """
 
-    def __init__(self, folder: Path, every_steps: int) -> None:
-        self._folder, self._every_steps = folder, every_steps
+    def __init__(self, folder: Path, every_steps: int, apart: float = 0.0) -> None:
+        self._folder, self._every_steps, self._apart = folder, every_steps, apart
+        self._saved = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save within an epoch."""
         done = batch_idx + 1
-        if self._every_steps and done % self._every_steps == 0 and done < trainer.num_training_batches:
+        wanted = self._every_steps and done % self._every_steps == 0 and done < trainer.num_training_batches
+        if wanted and self._due(trainer):
             self._save(trainer, done)
 
     # Lightning calls Checkpoint callbacks after the module's own hook, so the epoch's row is in the
     # checkpoint.
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save at the end of an epoch."""
-        self._save(trainer, int(trainer.num_training_batches))
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        if last or self._due(trainer):
+            self._save(trainer, int(trainer.num_training_batches))
+
+    def _due(self, trainer: Trainer) -> bool:
+        """Whether enough time has gone by; all processes save together, so the first one's clock decides."""
+        due = time.monotonic() - self._saved >= self._apart
+        return bool(trainer.strategy.broadcast(due)) if self._apart and trainer.world_size > 1 else due
 
     def _save(self, trainer: Trainer, batches: int) -> None:
+        self._saved = time.monotonic()
         path = self._folder / f"{trainer.current_epoch:05d}-{batches:07d}.ckpt"
         temporary = path.with_name(path.name + ".tmp")
         trainer.save_checkpoint(temporary)  # every process of a distributed run takes part

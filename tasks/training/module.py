@@ -94,6 +94,11 @@ class TubeModule(LightningModule):
         """What is trained."""
         return self.scorer.network
 
+    @property
+    def on_features(self) -> bool:
+        """Whether clips are read from their features, so that an epoch takes next to no time."""
+        return self._features is not None
+
     # -- data
 
     def train_dataloader(self) -> ClipLoader:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tasks.training.module import TubeModule
 
+SECONDS_APART = 30.0
+"""Between two checkpoints of a training on features, whose epochs take less time than writing one."""
 NO_DETERMINISTIC_FORM = "does not have a deterministic implementation"
 """In torch's message about an operation that `train.deterministic` can't be had with."""
 
@@ -41,7 +43,7 @@ def fit(
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
         with _quiet_lightning():
-            trainer = _trainer(config, workdir, gpu)
+            trainer = _trainer(config, workdir, gpu, SECONDS_APART if module.on_features else 0.0)
             if config.compile:
                 module.network.compile()
             try:
@@ -77,7 +79,7 @@ def check_machine(config: TrainConfig) -> None:
         raise ValueError("train.precision 16-mixed needs a GPU; on a CPU take bf16-mixed or 32-true.")
 
 
-def _trainer(config: TrainConfig, workdir: Path, gpu: int | None) -> Trainer:
+def _trainer(config: TrainConfig, workdir: Path, gpu: int | None, apart: float) -> Trainer:
     from lightning.fabric.plugins.environments.lightning import LightningEnvironment
     from lightning.pytorch import Callback, Trainer
 
@@ -86,7 +88,7 @@ def _trainer(config: TrainConfig, workdir: Path, gpu: int | None) -> Trainer:
 
     # Gradients that are still being accumulated are in no checkpoint: save between two optimiser steps only.
     every = -(-config.checkpoint_steps // config.accumulate) * config.accumulate
-    callbacks: list[Callback] = [DurableCheckpoints(workdir / "checkpoints", every)]
+    callbacks: list[Callback] = [DurableCheckpoints(workdir / "checkpoints", every, apart)]
     if config.ema is not None:
         callbacks.append(MovingAverage(config.ema))
     several = config.devices > 1

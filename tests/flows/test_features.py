@@ -11,15 +11,22 @@ import pytest
 import torch
 
 from data_catalog.catalog import Workspace
+from flows.config import PipelineConfig
+from flows.datasets.clips import dataset_clips
+from flows.execution.execute import execute
+from flows.execution.run_options import RunOptions
 from flows.inference.export_backbone import export_backbone
+from flows.inference.export_model import export_run
+from flows.inference.predict_videos import Request, predict_videos
 from flows.maintenance.explain import explain
 from flows.maintenance.features_space import features_space
 from flows.maintenance.gc import find_garbage, remove
 from flows.maintenance.status import read_status
 from flows.runs.finished import find_run, trained_state
 from flows.runs.record import read_runs
-from flows.stages import IN_ORDER
-from tests.support.tiny_workspace import copy_workspace, digests, plan, run
+from flows.runs.summary import RunSummary
+from flows.stages import IN_ORDER, PREPROCESS
+from tests.support.tiny_workspace import ThreadRunner, copy_workspace, digests, plan, run
 
 AUGMENTED = ("train.flip=0.5", "train.shift=[0, 2]", "train.eval_shift=1", "train.epochs=3", "train.seed=2")
 CUT, POOLED = ("features.mode=cut",), ("features.mode=pooled", "model.attention=none")
@@ -162,6 +169,28 @@ def test_a_backbone_that_was_trained_elsewhere_makes_the_features(root: Path, tm
     assert all(np.array_equal(state[name], mine[name]) for name in stage1)
     report = Path(summary.report or "").read_text()
     assert "stage 1 of the backbone, from plain.safetensors" in report
+
+
+@pytest.mark.parametrize("features", [CUT, POOLED], ids=["cut", "pooled"])
+def test_a_network_trained_on_features_scores_a_video_and_is_exported(
+    features: tuple[str, ...], root: Path, tmp_path: Path
+) -> None:
+    assert run(root, *features, *AUGMENTED).failures == []
+    workspace = Workspace(root)
+    trained = find_run(workspace, "last")
+    row = trained.predictions().query("weights == 'last' and split == 'test'").iloc[0]
+    clip = next(one for one in dataset_clips(workspace, "tiny") if one.clip_id == row["clip_id"])
+    request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
+    found = predict_videos(workspace, trained, request, [], tmp_path, preprocess)
+    assert found.videos[0].score == pytest.approx(row["predicted"], rel=1e-5)
+    exported = export_run(workspace, trained, "torch-export", "last", None, tmp_path / "model.pt2")
+    assert exported.difference <= 1e-4
+
+
+def preprocess(config: PipelineConfig, dataset: str, root: Path) -> RunSummary:
+    """What `tubeflow predict` lets a flow do, on threads of this process."""
+    assert config.features.mode == "none"
+    return execute(config, dataset, Workspace.open(root), PREPROCESS.stages(), RunOptions(), ThreadRunner())  # type: ignore[arg-type]
 
 
 def test_random_frozen_weights_are_the_same_for_every_seed_and_said(trained: Path) -> None:
