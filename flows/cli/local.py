@@ -25,11 +25,17 @@ def run_pipeline(
     options: RunOptions = AS_USUAL,
 ) -> RunSummary:
     """Run the selected stages on a dataset. Raises CatalogError and ConfigError."""
-    # Declaring the flows takes a moment that a mistyped command and --help don't need.
-    from flows.execution.temporary_server import temporary_server
-    from flows.pipeline import pipeline, stage
+    # Prefect takes a second or two, which a mistyped command and --help don't have.
+    from flows.execution.execute import execute
+    from flows.execution.in_this_process import InThisProcess, nothing_to_do
+    from flows.execution.temporary_server import server_is_named, temporary_server
 
     opened = Workspace.open(workspace)
+    if not server_is_named() and nothing_to_do(config, dataset, opened, selection.stages(), options):
+        with stage_bars():
+            return execute(config, dataset, opened, selection.stages(), options, InThisProcess())
+    from flows.pipeline import pipeline, stage
+
     if options.make_procedural is None:  # a wrong dataset or clip is reported before a server is started
         wanted_clips(opened, dataset, options.where, options.clips)
     with temporary_server(partial(err.print, markup=False)), stage_bars():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from flows.execution.in_this_process import InThisProcess
 from flows.execution.task_runners import ShardFuture, ShardRunner
 from flows.execution.worker_errors import engine_error, outcome_of, took_its_worker
 from tasks.engine.assignment import Assignment
@@ -113,6 +114,8 @@ def submit_shard(
     plan: StagePlan, jobs: Sequence[Job], label: str, context: Context, runner: ShardRunner
 ) -> ShardFuture:
     """Hand one shard of one stage to a task runner."""
+    if isinstance(runner, InThisProcess):
+        return runner.run(plan, jobs, context)
     name = plan.stage.name
     shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
     assignment = Assignment(plan.stage, jobs, plan.config, context, _threads(plan, jobs[0], context))

@@ -12,9 +12,10 @@ from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTa
 from flows.config import ConfigError, EngineConfig
 from flows.execution.by_name import travel_by_name
 from flows.execution.cluster import Cluster
+from flows.execution.in_this_process import Done, InThisProcess
 
-ShardFuture = PrefectFuture[Any]
-ShardRunner = TaskRunner[Any]
+ShardFuture = PrefectFuture[Any] | Done
+ShardRunner = TaskRunner[Any] | InThisProcess
 """What shards are handed to. Prefect's futures don't say what they will hold; `scheduler.collect` finds out."""
 
 
