@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from data_catalog.catalog import Workspace
@@ -26,19 +27,21 @@ def run_pipeline(
 ) -> RunSummary:
     """Run the selected stages on a dataset. Raises CatalogError and ConfigError."""
     # Prefect takes a second or two, which a mistyped command and --help don't have.
-    from flows.execution.execute import execute
     from flows.execution.in_this_process import InThisProcess, nothing_to_do
     from flows.execution.temporary_server import server_is_named, temporary_server
 
     opened = Workspace.open(workspace)
     if not server_is_named() and nothing_to_do(config, dataset, opened, selection.stages(), options):
+        from flows.execution.execute import execute  # as above
+
         with stage_bars():
             return execute(config, dataset, opened, selection.stages(), options, InThisProcess())
-    from flows.pipeline import pipeline, stage
-
     if options.make_procedural is None:  # a wrong dataset or clip is reported before a server is started
         wanted_clips(opened, dataset, options.where, options.clips)
-    with temporary_server(partial(err.print, markup=False)), stage_bars():
+    declare = partial(import_module, "flows.pipeline")
+    with temporary_server(partial(err.print, markup=False), declare), stage_bars():
+        from flows.pipeline import pipeline, stage  # here, as the server starts while they are declared
+
         if selection.only is not None:
             state = stage(
                 selection.only, dataset, config, workspace=opened.root, options=options, return_state=True

@@ -5,6 +5,7 @@ Nothing heavy may be imported above `end_with`: until then a killed parent would
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -36,9 +37,13 @@ def end_with(parent: int) -> None:
 def main(parent: int, descriptor: int) -> None:
     """Serve Prefect's API on a socket that is bound and listening already."""
     end_with(parent)
-    # After the line above on purpose: these two take seconds to import.
+    gc.disable()  # importing makes objects that all stay: collecting among them takes a good part of the time
+    # After `end_with` on purpose: these two take seconds to import.
     import uvicorn
     from prefect.server.api.server import create_app
+
+    gc.freeze()
+    gc.enable()
 
     uvicorn.run(create_app, factory=True, fd=descriptor, log_level="error", lifespan="on")
 

@@ -50,11 +50,12 @@ def server_is_named() -> bool:
 
 
 @contextlib.contextmanager
-def temporary_server(waiting: Callable[[str], None]) -> Iterator[None]:
+def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Run the body with a Prefect server of its own, unless one is named, or is running for us already.
 
     Args:
         waiting: called once with a sentence where the server takes longer than `SILENT_SECONDS`.
+        meanwhile: called while ours starts; what the body needs and takes seconds itself, such as an import.
 
     Raises:
         CatalogError: a named server does not answer, or ours does not start.
@@ -73,6 +74,7 @@ def temporary_server(waiting: Callable[[str], None]) -> Iterator[None]:
         process = _start(listener.fileno(), complaints)
         listener.close()  # the server's copy alone keeps it open, so that a server that ended refuses connections
         try:
+            meanwhile()
             _wait_until_ready(url, process, complaints, waiting)
             _running.append(url)
             with temporary_settings({PREFECT_API_URL: url}):
