@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # Typer brings a Click of its own under a private name
 LOOK: Final = "markdown"
 
 
-class Place(NamedTuple):
+class CliEntry(NamedTuple):
     """Where a command is.
 
     Attributes:
@@ -32,47 +32,47 @@ class Place(NamedTuple):
 
 
 COMMANDS = {
-    "ingest": Place("datasets", "Read a dataset folder into the catalog."),
-    "datasets": Place("datasets", "List datasets, or make a procedural one."),
-    "run": Place("run", "Run the pipeline on a dataset; what is already there is not made again."),
-    "plan": Place("run", "Say what a run would do, and why, and do nothing."),
-    "demo": Place("run", "Draw the procedural dataset, then run the whole pipeline on it."),
-    "status": Place("workspace", "Datasets, the state of their stages, quarantined clips, and the last runs."),
-    "explain": Place("workspace", "Print the chain from the source video to an artifact."),
-    "gc": Place("workspace", "Say which artifacts no recent run needs, or delete them."),
-    "reindex": Place(
+    "ingest": CliEntry("datasets", "Read a dataset folder into the catalog."),
+    "datasets": CliEntry("datasets", "List datasets, or make a procedural one."),
+    "run": CliEntry("run", "Run the pipeline on a dataset; what is already there is not made again."),
+    "plan": CliEntry("run", "Say what a run would do, and why, and do nothing."),
+    "demo": CliEntry("run", "Draw the procedural dataset, then run the whole pipeline on it."),
+    "status": CliEntry("workspace", "Datasets, the state of their stages, quarantined clips, and the last runs."),
+    "explain": CliEntry("workspace", "Print the chain from the source video to an artifact."),
+    "gc": CliEntry("workspace", "Say which artifacts no recent run needs, or delete them."),
+    "reindex": CliEntry(
         "workspace", "Verify every artifact and make the catalog's index again from the artifacts alone."
     ),
-    "setup": Place(
+    "setup": CliEntry(
         "workspace",
         "Make the Prefect server of PREFECT_API_URL ready: GPU slots, work pool, and who notices a killed run.",
     ),
-    "inspect": Place(
+    "inspect": CliEntry(
         "inspect",
         "Print a clip's tube mask; write a contact sheet, a picture of how its tube comes about, and an overlay MP4.",
     ),
-    "flops": Place("inspect", "Count what attention costs on the real tubes, beside the dense Non-local block."),
-    "predict": Place(
+    "flops": CliEntry("inspect", "Count what attention costs on the real tubes, beside the dense Non-local block."),
+    "predict": CliEntry(
         "models", "Score new videos with the weights of a run, and draw each one's tube into an MP4."
     ),
-    "export": Place(
+    "export": CliEntry(
         "models", "Write a run's model as one file, whose outputs were compared with the run's and agree to 1e-4."
     ),
-    "experiment": Place(
+    "experiment": CliEntry(
         "models", "Run every combination of a matrix of configs; what combinations share is made once."
     ),
-    "compare": Place(
+    "compare": CliEntry(
         "models", "Put runs beside each other and beside published figures, with intervals and paired tests."
     ),
-    "view": Place(
+    "view": CliEntry(
         "view", "Look at the tubes in a browser: the most suspicious first; compare, correct and run again."
     ),
-    "catalog": Place("catalog", "Datasets, clips, stages and sizes; or SQL over all of it.", group=True),
-    "labels": Place("labels", "Correct the labels of clips; everything is kept with its history.", group=True),
-    "weights": Place("networks.weights", "Weights of detectors, trackers and backbones, by name.", group=True),
-    "detect": Place("networks.detect", "Measure detectors of the first frame's athlete.", group=True),
-    "tracks": Place("networks.tracks", "Evaluate trackers; import and export tracks.", group=True),
-    "pretrain": Place(
+    "catalog": CliEntry("catalog", "Datasets, clips, stages and sizes; or SQL over all of it.", group=True),
+    "labels": CliEntry("labels", "Correct the labels of clips; everything is kept with its history.", group=True),
+    "weights": CliEntry("networks.weights", "Weights of detectors, trackers and backbones, by name.", group=True),
+    "detect": CliEntry("networks.detect", "Measure detectors of the first frame's athlete.", group=True),
+    "tracks": CliEntry("networks.tracks", "Evaluate trackers; import and export tracks.", group=True),
+    "pretrain": CliEntry(
         "networks.pretrain", "Train the small networks that come with Tubeflow, from synthetic data.", group=True
     ),
 }
