@@ -40,6 +40,8 @@ class DaskRunner(DaskTaskRunner, Cluster):
             self._exit_stack.callback(self.client.close)  # its first use connects, or starts the workers
         except (OSError, ValueError) as exc:
             super().__exit__(None, None, None)
+            if self.address is None:
+                raise EngineError(f"Dask didn't start on this machine: {_first_line(exc)}.") from exc
             raise EngineError(
                 f"No Dask scheduler answers at {self.address} ({_first_line(exc)}); start one with: dask scheduler"
             ) from exc

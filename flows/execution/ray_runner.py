@@ -32,9 +32,11 @@ class RayRunner(RayTaskRunner[Any], Cluster):  # type: ignore[misc]  # Ray and w
         try:
             super().__enter__()
         except (OSError, RuntimeError, ValueError) as exc:  # what ray.init raises of a head that isn't there or fits
-            lines = str(exc).splitlines() or [type(exc).__name__]
+            why = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
+            if self.address is None:
+                raise EngineError(f"Ray didn't start on this machine: {why}.") from exc
             raise EngineError(
-                f"No Ray cluster answers at {self.address} ({lines[0]}); start one with: ray start --head"
+                f"No Ray cluster answers at {self.address} ({why}); start one with: ray start --head"
             ) from exc
         return self
 

@@ -43,4 +43,9 @@ def engine_error(stage: str, outcome: object) -> EngineError:
         return EngineError(
             f"A worker can't load Tubeflow ({outcome}); install the same version, with what it needs, on every machine."
         )
+    if name.endswith("CancelledError") or isinstance(outcome, ConnectionError):
+        return EngineError(
+            f"The cluster was lost while it was at {stage} ({str(outcome).splitlines()[0] if str(outcome) else name}); "
+            "start it again, then run the same command to go on. What is done is kept."
+        )
     return EngineError(f"{stage} stopped, and no clip is to blame: {name}: {outcome}. What is done is kept.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from tasks.engine.config import StageConfig
 from tasks.engine.errors import EngineError
 from tasks.engine.job import Context, Job, Member
 from tasks.engine.task_run import run_shard
-from tests.support.tiny_workspace import plan
+from tests.support.tiny_workspace import (
+    leftovers,
+    plan,
+)
 
 STAGES = {stage.name: stage for stage in (*CLIP_STAGES, *DATASET_STAGES)}
 
@@ -31,6 +35,7 @@ def test_jobs_of_every_stage_come_out_as_they_went_in(finished_workspace: Path) 
     for name, planned in plan(finished_workspace).items():
         sent = Assignment(planned.stage, list(planned.jobs.values()), planned.config, context, 3)
         came = pickle.loads(pickle.dumps(sent))
+        assert len(pickle.dumps(sent)) < 10_000
         assert came.stage is STAGES[name]
         assert (came.jobs, came.config, came.threads) == (tuple(sent.jobs), sent.config, 3)
         assert came.context.workspace.root == finished_workspace
@@ -45,6 +50,37 @@ def test_numbers_and_texts_of_every_kind_survive(tmp_path: Path) -> None:
               (Member(clip, {"masks": "ef"}),))  # fmt: skip
     sent = Assignment(STAGES["track"], [job], StageConfig(), Context(Workspace.open(tmp_path / "w")))
     assert repr(pickle.loads(pickle.dumps(sent)).jobs) == repr((job,))  # by repr, since nan isn't itself
+
+
+def many_members(count: int) -> Job:
+    keys = {name: hashlib.sha256(name.encode()).hexdigest()[:40] for name in ("normalize", "masks")}
+    members = tuple(
+        Member(ClipRecord(f"clip{number}", f"/videos/{number}.mp4", "train", score=number / 7), keys)
+        for number in range(count)
+    )
+    return Job("pack", "ab" * 20, "d", "", {}, {}, {}, None, members)
+
+
+@pytest.mark.parametrize("clips", [1, 100, 10_000])
+def test_jobs_are_small_on_their_way_however_many_there_are(tmp_path: Path, clips: int) -> None:
+    workspace, job = Workspace.open(tmp_path / "w"), many_members(clips)
+    packed = pickle.dumps(Assignment(STAGES["pack"], [job], StageConfig(), Context(workspace)))
+    assert len(packed) < 10_000
+    assert pickle.loads(packed).jobs == (job,)
+    workspace.store.close()
+    assert leftovers(tmp_path / "w") == []
+
+
+def test_filed_jobs_that_are_not_what_was_written_are_refused(tmp_path: Path) -> None:
+    workspace = Workspace.open(tmp_path / "w")
+    packed = pickle.dumps(Assignment(STAGES["pack"], [many_members(10_000)], StageConfig(), Context(workspace)))
+    (file,) = workspace.root.glob("artifacts/tmp/*/*jobs")
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(EngineError, match="is not what was written; run again"):
+        _ = pickle.loads(packed).jobs
+    file.unlink()
+    with pytest.raises(EngineError, match=r"can't be read \(No such file or directory\); run again"):
+        _ = pickle.loads(packed).jobs
 
 
 def test_neither_prefect_nor_dask_takes_it_apart(tmp_path: Path) -> None:
