@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -12,10 +13,12 @@ from flows.console import err, stage_bars
 from flows.datasets.clips import wanted_clips
 from flows.execution.run_options import RunOptions
 from flows.runs.summary import RunSummary
-from flows.stages import Selection
+from flows.stages import Selection, StageName, make_plan, stages_there
+from tasks.engine.plan import Planner
 
 EVERYTHING = Selection()
 AS_USUAL = RunOptions()
+IN_PROCESS = ("local", "processes")  # a cluster is asked for by those who want it to be looked at
 
 
 def run_pipeline(
@@ -27,12 +30,12 @@ def run_pipeline(
 ) -> RunSummary:
     """Run the selected stages on a dataset. Raises CatalogError and ConfigError."""
     # Prefect takes a second or two, which a mistyped command and --help don't have.
-    from flows.execution.in_this_process import InThisProcess, nothing_to_do
     from flows.execution.temporary_server import server_is_named, temporary_server
 
     opened = Workspace.open(workspace)
-    if not server_is_named() and nothing_to_do(config, dataset, opened, selection.stages(), options):
+    if not server_is_named() and _nothing_to_do(config, dataset, opened, selection.stages(), options):
         from flows.execution.execute import execute  # as above
+        from flows.execution.task_runners import InThisProcess
 
         with stage_bars():
             return execute(config, dataset, opened, selection.stages(), options, InThisProcess())
@@ -60,3 +63,20 @@ def run_pipeline(
     if isinstance(result, RunSummary):
         return result
     raise result if isinstance(result, BaseException) else RuntimeError(f"the run ended {state.name}: {state.message}")
+
+
+def _nothing_to_do(
+    config: PipelineConfig, dataset: str, workspace: Workspace, selected: Sequence[StageName], options: RunOptions
+) -> bool:
+    """Whether every artifact that a run of these stages wants is there, or known to be out of reach (quarantined).
+
+    Raises:
+        CatalogError, ConfigError: the run can't be begun; the message is for the user.
+    """
+    if config.engine.runner not in IN_PROCESS or options.verify or options.retry_quarantined:
+        return False
+    if options.make_procedural is not None and dataset not in workspace.datasets.names():
+        return False
+    clips = wanted_clips(workspace, dataset, options.where, options.clips)
+    plans = make_plan(Planner(workspace, dataset, clips), config, stages_there(config, selected))
+    return all(plan.jobs and not plan.reasons and not plan.damaged for plan in plans.values())

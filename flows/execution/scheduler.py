@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from flows.execution.in_this_process import InThisProcess
-from flows.execution.task_runners import ShardFuture, ShardRunner
+from flows.execution.task_runners import InThisProcess, ShardFuture, ShardRunner
 from flows.execution.worker_errors import engine_error, outcome_of, took_its_worker
 from tasks.engine.assignment import Assignment
 from tasks.engine.failures import Failure

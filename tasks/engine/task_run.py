@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import cv2
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -17,6 +20,7 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
+from threadpoolctl import threadpool_limits
 
 from tasks.engine.assignment import Assignment
 from tasks.engine.errors import EngineError
@@ -24,7 +28,6 @@ from tasks.engine.job import Context, Job
 from tasks.engine.run import IOFailure, ShardReport, run_jobs
 from tasks.engine.site import check_in
 from tasks.engine.stage import Stage
-from tasks.engine.threads import pin_threads
 
 logger = logging.getLogger(__name__)
 
@@ -92,3 +95,12 @@ def run_shard(label: str, assignment: Assignment) -> State[ShardReport] | ShardR
     if report.hits == len(jobs):
         return Completed(name="Cached", message=done, data=report)
     return Completed(message=done, data=report)
+
+
+def pin_threads(count: int) -> None:
+    """OpenCV, BLAS, OpenMP and torch of this process compute on `count` threads from now on: it shares its machine."""
+    cv2.setNumThreads(count)
+    threadpool_limits(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)  # torch reads it where it isn't loaded yet
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
