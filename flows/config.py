@@ -28,7 +28,7 @@ from tasks.masks import MasksConfig
 from tasks.normalize import NormalizeConfig
 from tasks.pack import PackConfig
 from tasks.track import TrackConfig
-from tasks.training.config import ModelConfig, TrainConfig
+from tasks.training.config import OF_PIXELS, ON_OWN_FEATURES, ModelConfig, TrainConfig
 
 MAX_SHOWN = 80  # characters of a wrong value
 PRESETS = Path(__file__).parent / "presets"
@@ -131,6 +131,14 @@ class PipelineConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
+    def _own_features_have_no_frames(self) -> PipelineConfig:
+        """What moves frames in time has nothing to move."""
+        if self.features.mode == "own" and (self.train.shift != (0, 0) or self.train.eval_shift):
+            sentence = "train.shift and train.eval_shift move frames, and features.mode own has none; set them to 0"
+            raise ValueError(sentence)
+        return self
+
+    @model_validator(mode="after")
     def _masks_need_a_tracker_that_segments(self) -> PipelineConfig:
         """Reported before anything runs, not clip by clip."""
         tracker = TRACKERS.get(self.track.tracker)  # a name that is unknown is reported by the track stage
@@ -173,8 +181,16 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
 
 
 def config_text(config: PipelineConfig) -> str:
-    """The whole config as YAML, with every default; `load_config` reads it back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    """The whole config as YAML, with every default; `load_config` reads it back.
+
+    With features that were made elsewhere, without the sections and fields that are about videos.
+    """
+    absent: dict[str, Any] = {}
+    if config.features.mode == "own":
+        absent = dict.fromkeys(("normalize", "detect", "track", "masks", "pack", "quality"), True)
+        absent["model"] = set(ModelConfig.model_fields) - ON_OWN_FEATURES
+        absent["train"] = set(OF_PIXELS)
+    return yaml.safe_dump(config.model_dump(mode="json", exclude=absent), sort_keys=False)
 
 
 def not_yaml(path: Path, exc: Exception) -> str:

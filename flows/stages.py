@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
+from data_catalog.catalog import Workspace
 from flows.config import ConfigError, PipelineConfig
-from tasks import detect, evaluate, features, masks, normalize, pack, track, train
+from tasks import detect, evaluate, features, masks, normalize, own_features, pack, track, train
 from tasks.engine.config import StageConfig
 from tasks.engine.plan import Planner, StagePlan
 from tasks.engine.stage import Stage
@@ -27,6 +28,8 @@ STAGE_NAMES: tuple[StageName, ...] = tuple(name for name in IN_ORDER if name != 
 
 def stages_of_clips(config: PipelineConfig) -> tuple[AnyStage, ...]:
     """The stages of a config that work on one clip at a time."""
+    if config.features.mode == "own":
+        return (own_features.STAGE,)
     return CLIP_STAGES if config.features.mode == "none" else (*CLIP_STAGES, features.STAGE)
 
 
@@ -34,6 +37,8 @@ def stages_of_dataset(config: PipelineConfig) -> tuple[AnyStage, ...]:
     """The stages of a config that work on all clips together."""
     if config.features.mode == "none":
         return DATASET_STAGES
+    if config.features.mode == "own":
+        return train.ON_OWN_FEATURES_STAGE, evaluate.ON_OWN_FEATURES_STAGE
     return pack.STAGE, train.ON_FEATURES, evaluate.ON_FEATURES
 
 
@@ -42,8 +47,25 @@ def stages_there(config: PipelineConfig, names: Sequence[StageName]) -> tuple[St
     there = {stage.name for stage in (*stages_of_clips(config), *stages_of_dataset(config))}
     found = tuple(name for name in names if name in there)
     if not found:
+        if config.features.mode == "own":
+            raise ConfigError(f"Features of one's own have no stage '{names[0]}'; there are features, train, evaluate.")
         raise ConfigError(f"With features.mode none there is no stage '{names[0]}'; set it to cut or pooled.")
     return found
+
+
+def check_kind(workspace: Workspace, dataset: str, config: PipelineConfig) -> None:
+    """Features that were made elsewhere go with `features.mode: own`, videos with every other mode.
+
+    Raises:
+        ConfigError: the dataset is of the other kind.
+        CatalogError: there is no such dataset.
+    """
+    own = config.features.mode == "own"
+    if workspace.datasets.info(dataset).holds_features == own:
+        return
+    if own:
+        raise ConfigError(f"Dataset '{dataset}' holds videos; the preset features is for features made elsewhere.")
+    raise ConfigError(f"Dataset '{dataset}' holds features, no videos; run it with the preset features.")
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,8 @@ def make_plan(
 
 def plan_clips(planner: Planner, config: PipelineConfig) -> dict[str, StagePlan]:
     """The plan of the stages that lead to a clip's tube."""
-    return planner.plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])
+    stages = [stage for stage in stages_of_clips(config) if stage in CLIP_STAGES]
+    return planner.plan([(stage, section(stage, config)) for stage in stages], [])
 
 
 def section(stage: AnyStage, config: PipelineConfig) -> StageConfig:
@@ -125,7 +148,7 @@ def runnable_clips(plans: dict[str, StagePlan], selected: Sequence[str]) -> list
     chosen = clip_plans(plans, selected)
     if not chosen:
         return []
-    clips = list(plans[CLIP_STAGES[0].name].jobs)
+    clips = list(next(iter(plans.values())).jobs)  # of the first stage, which every clip can begin with
     for name in _stands_on(chosen[0].stage, plans):
         ready = plans[name].hits
         waiting = [clip for clip in clips if clip not in ready and clip not in plans[name].quarantined]

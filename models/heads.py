@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 import torch.nn.functional as F
-from torch import Tensor, nn, stack
+from torch import Tensor, linspace, nn, stack, zeros
 
 from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
 from models.registry import Entry, Registry
@@ -74,7 +74,7 @@ class RegressionHead(nn.Module):
         self, features: int, score_scale: float = 1.0, with_difficulty: bool = False, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.mlp = ScoreMlp(features, 1, dropout)
+        self.mlp: nn.Module = ScoreMlp(features, 1, dropout)
         self.score_scale = score_scale
         self.with_difficulty = with_difficulty
 
@@ -90,6 +90,14 @@ class RegressionHead(nn.Module):
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """(...) float raw output to (...) score."""
         return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
+
+
+class LinearHead(RegressionHead):
+    """As `RegressionHead` with one linear layer in the place of the perceptron; with weight decay, ridge regression."""
+
+    def __init__(self, features: int, score_scale: float = 1.0, with_difficulty: bool = False) -> None:
+        super().__init__(features, score_scale, with_difficulty)
+        self.mlp = nn.Linear(features, 1)
 
 
 class UsdlHead(nn.Module):
@@ -193,6 +201,50 @@ class MusdlHead(nn.Module):
         return judges_rule(self.decode_judges(output), _required(difficulty))
 
 
+class LikertHead(nn.Module):
+    """One number per clip from levels of quality, the score of GDLT (Xu et al. 2022), trained by squared error.
+
+    Level k of K stands for the share w_k = (k - 1) / (K - 1) of the best score; how strongly a clip answers to it is
+    r_k = sigmoid(u_k · g_k + b_k), and score = score_scale · Σ w_k r_k / Σ r_k. Its features are the g_k one after
+    another, as the temporal module `levels` makes them.
+
+    Args:
+        features: K · hidden.
+        levels: K, the same as of the temporal module.
+        score_scale: the best score.
+        with_difficulty: as of `RegressionHead`.
+    """
+
+    def __init__(
+        self, features: int, levels: int = 4, score_scale: float = 1.0, with_difficulty: bool = False
+    ) -> None:
+        super().__init__()
+        if levels < 2 or features % levels:
+            raise ValueError(
+                f"the head 'likert' can't see {levels} levels in {features} features; choose the temporal module "
+                "'levels' with as many levels"
+            )
+        self.u = nn.Parameter(nn.Linear(features // levels, levels).weight.detach())
+        self.b = nn.Parameter(zeros(levels))
+        self.register_buffer("w", linspace(0, 1, levels), persistent=False)
+        self.levels, self.score_scale, self.with_difficulty = levels, score_scale, with_difficulty
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., K · hidden) float to (...), the share of the best score."""
+        by_level = features.reshape(*features.shape[:-1], self.levels, -1)
+        strength: Tensor = ((by_level * self.u).sum(dim=-1) + self.b).sigmoid()
+        return (strength * cast(Tensor, self.w)).sum(dim=-1) / strength.sum(dim=-1)
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Squared error of (B,) float shares against (B,) scores, in units of score_scale^2."""
+        execution = _without_difficulty(target, difficulty, self.with_difficulty)
+        return squared_error(output, execution.to(output.dtype) / self.score_scale)
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """(...) float shares to (...) score."""
+        return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
+
+
 class ClassificationHead(nn.Module):
     """One logit per clip for label 1 against 0 (FR-FS: landed against fallen), trained by cross entropy."""
 
@@ -217,6 +269,8 @@ HEADS: Registry[Entry[Callable[..., Head]]] = Registry("head", {
     "regression": Entry("models.heads:RegressionHead"),
     "usdl": Entry("models.heads:UsdlHead"),
     "musdl": Entry("models.heads:MusdlHead"),
+    "linear": Entry("models.heads:LinearHead"),
+    "likert": Entry("models.heads:LikertHead"),
     "classification": Entry("models.heads:ClassificationHead"),
 })
 

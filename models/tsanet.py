@@ -21,6 +21,7 @@ from models.attention.tube_pool import TubePool
 from models.backbones import I3D_SPLITS, SplitBackbone, build_backbone
 from models.heads import Head, build_head
 from models.renamed import renamed
+from models.temporal import Temporal, build_temporal, outputs_alone
 
 AttentionKind = Literal["tsa", "nonlocal", "none", "mask", "pointwise", "pool", "channel", "constant"]
 Affinity = Literal["dot", "softmax"]
@@ -88,10 +89,11 @@ class TSANet(nn.Module):
         backbone: the network around the cut.
         blocks: attention blocks applied one after another at the cut, each `(x (B, C, N·T, Hf, Wf), mask (B, N·T,
             Hf, Wf) bool) -> same shape`; none makes the PlainNet baseline.
-        head: pooled features to raw output; an `nn.Module`.
+        head: what `temporal` makes of the segments' pooled features to raw output; an `nn.Module`.
         compat: `paper` (correct segment order) or `released`, which reproduces the order of the released code; that
             code mixes the order only behind attention, so a PlainNet is the same under both.
         pool: what pools the last map over the tube, in place of the backbone's own mean over all positions.
+        temporal: from the features of the segments to those of the video; None takes their mean.
 
     Outputs per segment come from the same head as the video's, applied to one segment's feature; with a linear head
     their mean would be the video's output, with ours it only resembles it.
@@ -104,6 +106,7 @@ class TSANet(nn.Module):
         head: Head,
         compat: Compat = "paper",
         pool: TubePool | None = None,
+        temporal: Temporal | None = None,
     ) -> None:
         super().__init__()
         if compat not in _DEFAULT_AFFINITY:
@@ -111,6 +114,7 @@ class TSANet(nn.Module):
         self.backbone = backbone
         self.attention = nn.ModuleList(blocks)
         self.head: Head = head
+        self.temporal: Temporal = temporal or build_temporal("mean", backbone.features)
         self.compat: Compat = compat
         self.pool = pool
         self.frozen: FrozenPart = "none"
@@ -214,10 +218,10 @@ class TSANet(nn.Module):
             ValueError: the video or mask does not have the shape that the backbone asks for, or a mask is missing.
         """
         segment_features, maps = self._segment_features(video, mask, return_attention, entrance)
-        output = self.head(segment_features.mean(dim=1))
+        output = self.head(self.temporal(segment_features))
         if not return_segments and return_attention is None:
             return output
-        segments = self.head(segment_features) if return_segments else None
+        segments = outputs_alone(segment_features, self.temporal, self.head) if return_segments else None
         return TSANetOutput(output, segments, None if return_attention is None else tuple(maps))
 
     def segment_features(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -394,6 +398,8 @@ def build_tsanet(
     head: str = "regression",
     head_options: dict[str, object] | None = None,
     compat: Compat = "paper",
+    temporal: str = "mean",
+    temporal_options: dict[str, object] | None = None,
 ) -> TSANet:
     """Build TSA-Net or one of its baselines from plain words.
 
@@ -405,7 +411,8 @@ def build_tsanet(
         stacks: number of attention blocks.
         affinity: `dot` or `softmax`; None takes the paper's, or with `compat="released"` the released one.
         attention_options: further arguments of the attention block.
-        head: `regression`, `usdl`, `musdl` or `classification`; `head_options` are its arguments.
+        head: a name of `models.heads.HEADS`; `head_options` are its arguments.
+        temporal: from segments to one vector, a name of `models.temporal.TEMPORAL`; `temporal_options` likewise.
         compat: see `TSANet`.  The released code's uncropped masks are made by the masks stage, not here.
 
     Raises:
@@ -428,7 +435,8 @@ def build_tsanet(
         pool, blocks = cast(TubePool, blocks[0]), []
         if type(network).last_map is SplitBackbone.last_map:
             raise ValueError(f"backbone {backbone} pools over no map, so attention '{attention}' can't be had with it")
-    model = TSANet(network, blocks, build_head(head, network.features, **(head_options or {})), compat, pool)
+    steps = build_temporal(temporal, network.features, **(temporal_options or {}))
+    model = TSANet(network, blocks, build_head(head, steps.outputs, **(head_options or {})), compat, pool, steps)
     return model.to(memory_format=torch.channels_last_3d)
 
 

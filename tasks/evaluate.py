@@ -17,14 +17,15 @@ import numpy as np
 from pydantic import Field
 
 from data_catalog.features.mapped_features import FeatureReader
+from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each, read_parent
 from tasks.features import feature_files
-from tasks.trained import State, load_state, score_clips
+from tasks.own_features import feature_clips
+from tasks.trained import State, load_state, score_clips, untrained_scorer
 from tasks.training.config import ModelConfig, TrainConfig
-from tasks.training.network import build_network
 from tasks.training.score_table import Table, score_table
 from tasks.training.splits import split_clips
 from tasks.training.targets import score_scale
@@ -87,7 +88,7 @@ class Evaluation:
 
 
 def evaluate(
-    pack: Path,
+    pack: Path | FeatureClips,
     weights: Mapping[str, State],
     model: ModelConfig,
     training: TrainConfig,
@@ -97,7 +98,7 @@ def evaluate(
     """Predict the clips of the chosen splits with each set of weights.
 
     Args:
-        pack: the pack that the weights were trained on.
+        pack: the pack, or the clips of features alone, that the weights were trained on.
         weights: name ("last", "best") → state of the network as `tasks.train.train` returns it.
         model, training: the configuration of that training.
         config: which clips, how many at once, and where.
@@ -111,14 +112,11 @@ def evaluate(
     import pandas as pd
     import torch
 
-    from tasks.training.scorer import ClipScorer
-
-    reader = PackReader(pack)
+    reader = pack if isinstance(pack, FeatureClips) else PackReader(pack)
     chosen = _chosen(reader, model, training, config)
-    network = build_network(model.model_copy(update={"weights": None}), training.seed, training.freeze)
     device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     scale = score_scale(reader.labels, training.score_range, training.difficulty)
-    scorer = ClipScorer(network, reader, model.head, scale).to(device).eval()
+    scorer = untrained_scorer(reader, model, training, scale).to(device).eval()
     stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}
@@ -152,15 +150,16 @@ def nothing_evaluated(split: str, classification: bool) -> Evaluation:
 
 
 def _chosen(
-    reader: PackReader, model: ModelConfig, training: TrainConfig, config: EvaluateConfig
+    reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig, config: EvaluateConfig
 ) -> dict[str, list[int]]:
     parts = split_clips(reader, training, model.head)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     clips = {split: named.get(split) or reader.indices(split, training.actions) for split in config.splits}
     chosen = {split: indices for split, indices in clips.items() if indices}
     if not chosen:
+        name = reader.name if isinstance(reader, FeatureClips) else f"the pack {reader.path}"
         raise NothingHeldOut(
-            f"the pack {reader.path} has no clip of split {' or '.join(config.splits)}; "
+            f"{name} has no clip of split {' or '.join(config.splits)}; "
             "label some, or set evaluate.splits."
         )
     return chosen
@@ -187,12 +186,14 @@ def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Produ
         name: {key.removeprefix(f"{name}/"): value for key, value in trained.items() if key.startswith(f"{name}/")}
         for name in WEIGHTS
     }
-    pack = context.workspace.store.path("pack", job.parents["pack"])
+    store = context.workspace.store
+    of_pack = "pack" in job.parents
+    clips = store.path("pack", job.parents["pack"]) if of_pack else feature_clips(job.members, store, job.dataset)
     settings = config.evaluate.model_copy(update={"device": context.resolved_device})
     notes: tuple[str, ...] = ()
     try:
-        features = feature_files(job, context.workspace.store)
-        result = evaluate(pack, weights, config.model, config.train, settings, features)
+        features = feature_files(job, store) if of_pack else None
+        result = evaluate(clips, weights, config.model, config.train, settings, features)
     except NothingHeldOut as exc:  # a user's first handful of clips may all be for training
         result = nothing_evaluated(config.evaluate.splits[0], config.model.head == "classification")
         notes = (f"Nothing was evaluated: {exc}",)
@@ -211,3 +212,6 @@ STAGE = Stage(
 
 ON_FEATURES = replace(STAGE, parents=("pack", "features", "train"))
 """The same stage where `features.mode` is not none."""
+
+ON_OWN_FEATURES_STAGE = replace(STAGE, parents=("features", "train"))
+"""The same stage where features were made elsewhere."""

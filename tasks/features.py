@@ -45,18 +45,19 @@ if TYPE_CHECKING:
 STAGE_VERSION = 1
 """1: float16, channels last."""
 
-FROZEN: dict[str, FrozenPart] = {"none": "none", "cut": "stage1", "pooled": "backbone"}
+FROZEN: dict[str, FrozenPart] = {"none": "none", "cut": "stage1", "pooled": "backbone", "own": "none"}
 """What of the backbone is frozen in each mode."""
 
 
 class FeaturesConfig(StageConfig):
     """Whether a part of the backbone is frozen, and what it makes of each clip computed once and kept."""
 
-    mode: Literal["none", "cut", "pooled"] = Field(
+    mode: Literal["none", "cut", "pooled", "own"] = Field(
         "none",
         description="none trains on pixels. cut freezes the backbone up to its split and keeps the map there: what "
         "stands behind it, the attention and the head are trained. pooled freezes all of it and keeps vectors: only "
-        "the head is trained, without attention.",
+        "the head is trained, without attention. own is for datasets of `tubeflow ingest features`, which "
+        "have no videos: temporal module and head are trained on them.",
     )
 
 

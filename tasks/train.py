@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.locks import locked
+from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each
 from tasks.features import FeaturesConfig, feature_files
-from tasks.training.config import EpochRow, ModelConfig, TrainConfig
+from tasks.own_features import feature_clips
+from tasks.training.config import OF_PIXELS, ON_OWN_FEATURES, EpochRow, ModelConfig, TrainConfig
 from tasks.training.first_weights import model_weights
+from tasks.training.targets import score_spans
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ class TrainResult:
 
 
 def train(
-    pack: Path,
+    pack: Path | FeatureClips,
     model: ModelConfig,
     config: TrainConfig,
     workdir: Path,
@@ -70,7 +73,7 @@ def train(
     """Train, or continue the training whose checkpoints lie in `workdir`.
 
     Args:
-        pack: written by `tasks.pack.write_pack`.
+        pack: written by `tasks.pack.write_pack`; or clips of which there are features alone.
         workdir: belongs to this pack and this configuration alone; holds `checkpoints/` and `logs/`.
         on_epoch: called after each epoch with its row.
         gpu: number of the GPU, where there is only one to be used.
@@ -90,7 +93,7 @@ def train(
 
     started = time.monotonic()
     check_machine(config)
-    reader = PackReader(pack)
+    reader = pack if isinstance(pack, FeatureClips) else PackReader(pack)
     module = build_module(reader, model, config, on_epoch, features)
     folder = workdir / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +101,8 @@ def train(
     for note in found.notes:
         logger.warning(note)
     if config.devices > 1:
+        if isinstance(pack, FeatureClips):
+            raise ValueError("features that were made elsewhere are trained on one device; set train.devices to 1.")
         fit_in_processes(pack, model, config, workdir, found.path, on_epoch, features)
     else:
         fit(module, config, workdir, found.path, gpu)
@@ -144,6 +149,16 @@ class TrainOnFeaturesSettings(TrainSettings):
         return {**super().key_view(), "features": self.features.key_view()}
 
 
+class TrainOnOwnFeaturesSettings(TrainSettings):
+    """What training on features that were made elsewhere is configured with."""
+
+    def key_view(self) -> dict[str, Any]:
+        """Both sections, without what is about a backbone and pixels."""
+        view = super().key_view()
+        model = {name: value for name, value in view["model"].items() if name in ON_OWN_FEATURES}
+        return {"model": model, "train": {name: v for name, v in view["train"].items() if name not in OF_PIXELS}}
+
+
 def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     store = context.workspace.store
     workdir = store.work_folder("train", job.key)  # checkpoints to resume from, and the loggers' files
@@ -155,9 +170,16 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     start = [str(path) for path in model_weights(config.model, context.workspace.weights).values()]
     model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
 
+    own: dict[str, str] = {}
     with locked(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
-        pack = store.path("pack", job.parents["pack"])
-        result = train(pack, model, settings, workdir, gpu=gpu, features=feature_files(job, store))
+        if "pack" in job.parents:
+            pack = store.path("pack", job.parents["pack"])
+            result = train(pack, model, settings, workdir, gpu=gpu, features=feature_files(job, store))
+        else:
+            clips = feature_clips(job.members, store, job.dataset)
+            result = train(clips, model, settings, workdir, gpu=gpu)
+            scores = config.train.score_range, config.train.difficulty, config.train.actions
+            own["score_spans"] = json.dumps(score_spans(clips.labels, *scores))  # there is no pack that would know
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):
         arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}
@@ -166,8 +188,14 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
         "parameters": result.parameters,
         "notes": json.dumps(result.notes),
         "train_seconds": result.seconds,
+        **own,
     }
     return Product(arrays, facts, notes=result.notes)
+
+
+def _no_weights(config: TrainSettings, folder: Path) -> dict[str, Path]:
+    """Of a network on features that were made elsewhere, which begins from random weights."""
+    return {}
 
 
 STAGE = Stage(
@@ -182,3 +210,6 @@ STAGE = Stage(
 
 ON_FEATURES = replace(STAGE, parents=("pack", "features"), composed=TrainOnFeaturesSettings)
 """The same stage where `features.mode` is not none."""
+
+ON_OWN_FEATURES_STAGE = replace(STAGE, parents=("features",), weights=_no_weights, composed=TrainOnOwnFeaturesSettings)
+"""The same stage where features were made elsewhere."""

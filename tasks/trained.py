@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from tasks.engine.progress import report
 from tasks.training.config import ModelConfig, TrainConfig
-from tasks.training.network import build_network
-from tasks.training.targets import score_scale
+from tasks.training.network import build_network, build_network_on_features
+from tasks.training.targets import ScoreScale, score_scale
 
 # Torch and pandas take seconds to import, and the stages are imported by every command: functions import them.
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from data_catalog.features.mapped_features import FeatureReader
     from data_catalog.pack.loader import Batch
     from models.tsanet import TSANet
-    from tasks.training.scorer import ClipScorer
+    from tasks.training.scorer import ClipScorer, FeatureScorer
 
 State = Mapping[str, NDArray[Any]]
 """A network's weights by name, as `tasks.train.train` returns them."""
@@ -76,6 +77,40 @@ def build_scorer(
     return scorer
 
 
+def build_feature_scorer(
+    clips: FeatureClips,
+    state: State,
+    model: ModelConfig,
+    training: TrainConfig,
+    score_range: tuple[float, float],
+) -> FeatureScorer:
+    """As `build_scorer`, for features that were made elsewhere. Raises ValueError."""
+    from tasks.training.scorer import FeatureScorer
+
+    scale = score_scale(clips.labels, score_range, training.difficulty)
+    network = build_network_on_features(model, clips.features, training.seed)
+    scorer = FeatureScorer(network, clips, model.head, scale).eval()
+    load_state(scorer, "of the run", state)
+    return scorer
+
+
+def untrained_scorer(
+    reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig, scale: ScoreScale
+) -> ClipScorer | FeatureScorer:
+    """What scores these clips, its network still without trained weights.
+
+    Raises:
+        ValueError: the network doesn't fit the pack.
+    """
+    from tasks.training.scorer import ClipScorer, FeatureScorer
+
+    if isinstance(reader, FeatureClips):
+        on_features = build_network_on_features(model, reader.features, training.seed)
+        return FeatureScorer(on_features, reader, model.head, scale)
+    network = build_network(model.model_copy(update={"weights": None}), training.seed, training.freeze)
+    return ClipScorer(network, reader, model.head, scale)
+
+
 def scorer_of(
     network: TSANet, reader: PackReader, head: str, score_range: tuple[float, float], with_difficulty: bool
 ) -> ClipScorer:
@@ -97,7 +132,7 @@ def scorer_of(
     return ClipScorer(network, reader, head, scale).eval()
 
 
-def load_state(scorer: ClipScorer, name: str, state: State) -> None:
+def load_state(scorer: ClipScorer | FeatureScorer, name: str, state: State) -> None:
     """Put trained weights into a scorer's network.
 
     Raises:
@@ -122,8 +157,8 @@ def read_batch(reader: PackReader, index: int, eval_shift: int) -> Batch:
 
 
 def score_clips(
-    scorer: ClipScorer,
-    reader: PackReader,
+    scorer: ClipScorer | FeatureScorer,
+    reader: PackReader | FeatureClips,
     indices: list[int],
     eval_shift: int,
     batch: int = BATCH,
@@ -134,8 +169,8 @@ def score_clips(
     """Score clips of a pack, on the device where the scorer is.
 
     Args:
-        scorer: made for this pack.
-        reader: the pack.
+        scorer: made for these clips.
+        reader: the pack, or clips of which there are features alone.
         indices: numbers of the clips.
         eval_shift: frames by which a clip is moved in time.
         batch: clips at once.
@@ -144,7 +179,7 @@ def score_clips(
 
     Returns:
         One row a clip: clip_id, action, true, predicted, segment_0 … segment_N-1; score points, or label and
-        probabilities.
+        probabilities; nan for segments that a clip of features doesn't have.
     """
     import pandas as pd
     import torch
@@ -152,7 +187,7 @@ def score_clips(
     from data_catalog.pack.loader import ClipLoader
     from tasks.training.remask import Remask
 
-    remask = Remask(reader.geometry)
+    remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
     loader = ClipLoader(
         reader, indices, batch_size=batch, eval_shift=eval_shift, remask=remask, features=features
     )
@@ -174,7 +209,10 @@ def score_clips(
             "predicted": np.concatenate(points),
         }
     )
-    by_segment = np.concatenate(segments)
+    longest = max(part.shape[1] for part in segments)  # only clips of features differ in it
+    by_segment = np.concatenate(
+        [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=np.nan) for part in segments]
+    )
     for segment in range(by_segment.shape[1]):
         frame[f"segment_{segment}"] = by_segment[:, segment]
     return frame

@@ -3,6 +3,7 @@
 | dataset | shape, dtype | meaning |
 |---|---|---|
 | `/features` | (V, N, T, Hf, Wf, C) or (V, N, F) float16 | the map at the cut, channels last, or pooled vectors |
+| | (1, N, F) float32 | features that were made elsewhere, as they came; N steps, another number in each clip |
 | `/flip` | (V,) bool | whether the pixels were flipped from left to right |
 | `/shift` | (V,) int32 | frames by which the clip was moved in time |
 
@@ -40,13 +41,13 @@ Version = tuple[bool, int]
 """An augmentation: whether flipped, and by how many frames moved."""
 
 
-def write_features(path: Path, versions: Sequence[Version], made: Iterator[NDArray[np.float16]]) -> None:
+def write_features(path: Path, versions: Sequence[Version], made: Iterator[NDArray[np.floating]]) -> None:
     """Write a clip's features to `path`, one version in memory at a time; the caller renames the file.
 
     Args:
         path: a new file.
         versions: the V augmentations.
-        made: what was made of each, (N, T, Hf, Wf, C) or (N, F), in that order.
+        made: what was made of each, (N, T, Hf, Wf, C) or (N, F), float16 or float32, in that order.
     """
     with create_file(path) as file:
         dataset = None
@@ -56,7 +57,7 @@ def write_features(path: Path, versions: Sequence[Version], made: Iterator[NDArr
                     "features",
                     shape=(len(versions), *array.shape),
                     chunks=(1, *array.shape),
-                    dtype=np.float16,
+                    dtype=array.dtype,
                     fletcher32=True,
                     track_times=False,
                 )
@@ -83,7 +84,9 @@ class FeatureReader:
         return {**self.__dict__, "_known": {}}  # a map belongs to one process
 
     def read(self, index: int, flip: bool, shift: int) -> Tensor:
-        """Version (flip, shift) of clip number `index`: (N, T, Hf, Wf, C) or (N, F) float16, over the file's own bytes.
+        """Version (flip, shift) of clip number `index`: (N, T, Hf, Wf, C) or (N, F), over the file's own bytes.
+
+        Those that were made elsewhere are float32, all others float16.
 
         Nobody may write into it.
 
@@ -114,8 +117,8 @@ class FeatureReader:
                 dataset[number]  # reading it through HDF5 is what compares the checksum
                 place = dataset.id.get_chunk_info_by_coord((number, *[0] * (dataset.ndim - 1))).byte_offset
                 size = int(np.prod(dataset.shape[1:])) * dataset.dtype.itemsize
-                own = bytes_of_file[place : place + size].view(np.float16).reshape(dataset.shape[1:])
-                found[index, bool(flip), int(shift)] = torch.from_numpy(cast(NDArray[np.float16], own))
+                own = bytes_of_file[place : place + size].view(dataset.dtype).reshape(dataset.shape[1:])
+                found[index, bool(flip), int(shift)] = torch.from_numpy(cast(NDArray[np.floating], own))
         return found
 
 

@@ -98,6 +98,32 @@ class PackLabels:
     label: NDArray[np.float64]
     judges: NDArray[np.float64]
 
+    def indices(self, split: str | None = None, actions: Sequence[str] | None = None) -> list[int]:
+        """Numbers of the clips of a split and of some actions, in order."""
+        return [
+            i
+            for i in range(len(self.clip_id))
+            if (split is None or self.split[i] == split) and (actions is None or self.action[i] in actions)
+        ]
+
+
+def labels_table(rows: Sequence[ClipLabels]) -> PackLabels:
+    """The labels of many clips as columns. Raises ValueError where a clip has more than `JUDGES` judges."""
+    numbers = {
+        name: np.array([np.nan if getattr(row, name) is None else getattr(row, name) for row in rows], np.float64)
+        for name in _NUMBER_LABELS
+    }
+    judges = np.full((len(rows), JUDGES), np.nan)
+    for place, row in zip(judges, rows, strict=True):
+        place[: len(row.judges)] = row.judges
+    return PackLabels(
+        tuple(row.clip_id for row in rows),
+        tuple(row.split for row in rows),
+        tuple(row.action for row in rows),
+        judges=judges,
+        **numbers,
+    )
+
 
 @dataclass(frozen=True, eq=False)
 class ClipTubeArrays:
@@ -181,13 +207,9 @@ class PackWriter:
             texts = [getattr(row, name).encode() for row in self._labels]
             width = max(1, *(len(text) for text in texts))
             self._column(group, name, np.array(texts, dtype=h5py.string_dtype("utf-8", width)))
-        for name in _NUMBER_LABELS:
-            values = [np.nan if getattr(row, name) is None else getattr(row, name) for row in self._labels]
-            self._column(group, name, np.array(values, dtype=np.float64))
-        judges = np.full((len(self._labels), JUDGES), np.nan)
-        for row, label in zip(judges, self._labels, strict=True):
-            row[: len(label.judges)] = label.judges
-        self._column(group, "judges", judges)
+        table = labels_table(self._labels)
+        for name in (*_NUMBER_LABELS, "judges"):
+            self._column(group, name, getattr(table, name))
         own = {"clips": len(self._labels), "geometry": asdict(self._geometry), **attributes}
         self._file.attrs["pack"] = json.dumps(own, sort_keys=True)
         self._file.attrs["pack_format"] = PACK_FORMAT
@@ -272,12 +294,7 @@ class PackReader:
 
     def indices(self, split: str | None = None, actions: Sequence[str] | None = None) -> list[int]:
         """Numbers of the clips of a split and of some actions, in the order of the file."""
-        return [
-            i
-            for i in range(len(self))
-            if (split is None or self.labels.split[i] == split)
-            and (actions is None or self.labels.action[i] in actions)
-        ]
+        return self.labels.indices(split, actions)
 
     def _open(self) -> h5py.File:
         if self._file is None or self._pid != os.getpid():

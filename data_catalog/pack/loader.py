@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from data_catalog.features.mapped_features import FeatureReader
+from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import ClipArrays, DamagedPack, PackGeometry, PackLabels, PackReader, shifted_times
 
 __all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry", "PackLabels", "PackReader"]
@@ -38,7 +39,8 @@ class Batch(TypedDict):
     """B clips: frames (B, L, S, S, 3) uint8 RGB, mask (B, N, T, Hf, Wf) bool, the rest (B,).
 
     Where clips are read from their features, these stand in the place of frames: float16, the map at the cut
-    (B, N, T, Hf, Wf, C) or pooled (B, N, F).
+    (B, N, T, Hf, Wf, C) or pooled (B, N, F). Features that were made elsewhere are float32, and mask is (B, N) bool,
+    the steps that are there: a clip of fewer steps than another one of the batch ends in zeros.
 
     `index` int64 is the clip's number in the pack; score, difficulty, label float32 and judges (B, 7)
     float32 are nan where absent.
@@ -104,7 +106,7 @@ class ClipLoader:
 
     def __init__(
         self,
-        reader: PackReader,
+        reader: PackReader | FeatureClips,
         indices: Sequence[int],
         *,
         batch_size: int,
@@ -120,7 +122,8 @@ class ClipLoader:
         pin_memory: bool = False,
     ) -> None:
         if not indices:
-            raise ValueError(f"the pack {reader.path} has no clip for this split; check the labels' split column.")
+            where = reader.name if isinstance(reader, FeatureClips) else f"the pack {reader.path}"
+            raise ValueError(f"{where} has no clip for this split; check the labels' split column.")
         if batch_size % world_size:
             raise ValueError(f"a batch of {batch_size} clips cannot be shared evenly by {world_size} processes.")
         if workers and multiprocessing.current_process().daemon:
@@ -218,7 +221,7 @@ class _ClipDataset(Dataset[Batch]):
 
     def __init__(
         self,
-        reader: PackReader,
+        reader: PackReader | FeatureClips,
         seed: int,
         augmentation: Augmentation,
         remask: Remask | None,
@@ -240,19 +243,22 @@ class _ClipDataset(Dataset[Batch]):
             label=torch.tensor(labels.label[index], dtype=torch.float32),
             judges=torch.tensor(labels.judges[index], dtype=torch.float32),
         )
-        if self._features is None:
+        if isinstance(self._reader, FeatureClips):
+            item["features"] = self._reader.read(index)
+            item["mask"] = torch.ones(len(item["features"]), dtype=torch.bool)
+        elif self._features is None:
             frames, mask = augment(self._reader.read(index), flip=flip, shift=shift, remask=self._remask)
             item["frames"], item["mask"] = torch.from_numpy(frames), torch.from_numpy(mask)
         else:
-            mask = self._mask(index, shift)
+            mask = self._mask(self._reader, index, shift)
             item["features"] = self._features.read(index, flip, shift)
             item["mask"] = torch.from_numpy(np.ascontiguousarray(mask[..., ::-1]) if flip else mask)
         return item
 
-    def _mask(self, index: int, shift: int) -> NDArray[np.bool_]:
+    def _mask(self, pack: PackReader, index: int, shift: int) -> NDArray[np.bool_]:
         """The tube mask of a shifted clip; kept, as it takes longer to read and to make than the clip's features."""
         if (index, shift) not in self._masks:
-            tube = self._reader.read_tube(index)
+            tube = pack.read_tube(index)
             self._masks[index, shift] = tube.mask if not shift else shifted_mask(tube.coverage, shift, self._remask)
         return self._masks[index, shift]
 
@@ -292,7 +298,17 @@ def _clean_processes(remask: Remask | None) -> ForkServerContext:
 
 
 def _collate(items: list[Batch]) -> Batch:
+    lengths = {len(item["features"]) for item in items if "features" in item}
+    if len(lengths) > 1:  # of steps; what is missing at the end of a clip is masked
+        for item in items:
+            item["features"] = _padded(item["features"], max(lengths))
+            item["mask"] = _padded(item["mask"], max(lengths))
     return cast(Batch, default_collate(items))
+
+
+def _padded(steps: Tensor, length: int) -> Tensor:
+    """Steps (N, …) with zeros behind them: (length, …)."""
+    return torch.cat([steps, steps.new_zeros(length - len(steps), *steps.shape[1:])])
 
 
 def _digest(text: str) -> int:

@@ -38,7 +38,9 @@ WeightsOption = Annotated[str, typer.Option("--weights", help="`last` or `best` 
 @app.command("predict")
 @plain_errors
 def predict_command(
-    videos: Annotated[list[Path], typer.Argument(help="Video files, or folders of images.")],
+    videos: Annotated[
+        list[Path], typer.Argument(help="Video files or folders of images; feature files for a run on them.")
+    ],
     run: RunOption = "last",
     boxes: Annotated[
         list[str], typer.Option("--box", help="Athlete in the first frame: x,y,w,h in pixels. One for each video.")
@@ -56,13 +58,17 @@ def predict_command(
     Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
     """
     # Loads what draws, OpenCV and Pillow, which --help and a matrix of runs don't need.
+    from flows.inference.predict_features import predict_features
     from flows.inference.predict_videos import Request, parse_boxes, predict_videos
     from flows.tables.prediction_table import print_predictions
 
     opened = Workspace.open(workspace)
     chosen = find_run(opened, run)
     request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
-    found = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
+    if chosen.config.features.mode == "own":
+        found = predict_features(opened, chosen, request)
+    else:
+        found = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
     if as_json:
         typer.echo(json.dumps(found.as_json()))
     else:

@@ -33,7 +33,7 @@ from flows.datasets.ingest import procedural_spec
 from flows.execution.run_options import RunOptions
 from flows.maintenance.features_space import features_space
 from flows.runs.summary import RunSummary
-from flows.stages import Selection, make_plan, stages_there
+from flows.stages import Selection, check_kind, make_plan, stages_there
 from flows.tables.config_table import print_config_help
 from flows.tables.run_tables import print_plan, print_summary, space_sentence
 from tasks.engine.plan import Planner, StagePlan
@@ -117,6 +117,7 @@ def plan_command(
     config = _configured(preset, overrides, engine)
     selected = stages_there(config, Selection.of(only, start, until).stages())
     opened = Workspace(workspace)
+    check_kind(opened, dataset, config)
     planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
     planned = make_plan(planner, config, selected)
     if any(plan.damaged for plan in planned.values()):

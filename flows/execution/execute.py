@@ -27,7 +27,7 @@ from flows.runs.against_truth import against_truth
 from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
-from flows.stages import DATASET_STAGES, StageName, clip_plans, make_plan, runnable_clips, stages_there
+from flows.stages import DATASET_STAGES, StageName, check_kind, clip_plans, make_plan, runnable_clips, stages_there
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.assessment.tube_checks import QualityConfig
 from tasks.detect import DetectConfig
@@ -80,6 +80,7 @@ def execute(
         CatalogError, ConfigError: nothing was begun; the message is for the user.
     """
     started, used = time.perf_counter(), _processor_seconds()
+    check_kind(workspace, dataset, config)
     selected = stages_there(config, selected)
     summary = RunSummary(new_run_id(), dataset)
     planner = Planner(

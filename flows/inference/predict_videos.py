@@ -63,8 +63,9 @@ class VideoScore:
 
     Attributes:
         score: points, or with `head: classification` the probability of label 1.
-        segments: the same of every segment by itself.
+        segments: the same of every segment by itself; of every step of features.
         empty_segments: segments in which the tube selects nothing, so that attention had no effect.
+        overlay: the video with its tube; empty where there are features alone.
     """
 
     clip_id: str
@@ -203,7 +204,11 @@ def _clip_id(path: Path, taken: set[str]) -> str:
 
 def choose_action(run: FinishedRun, reader: PackReader, wanted: str | None) -> str:
     """The action whose range of scores holds. Raises ConfigError where it must be said, or the run doesn't know it."""
-    known = trained_actions(reader.labels, run.config.train)
+    return choose_known(run, trained_actions(reader.labels, run.config.train), wanted)
+
+
+def choose_known(run: FinishedRun, known: tuple[str, ...], wanted: str | None) -> str:
+    """The wanted one of the actions that a run knows, or the only one. Raises ConfigError as `choose_action`."""
     if wanted is None and len(known) == 1:
         return known[0]
     if wanted is not None and not any(known):

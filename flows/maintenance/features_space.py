@@ -39,7 +39,7 @@ class FeaturesSpace:
 def features_space(plans: Mapping[str, StagePlan]) -> FeaturesSpace | None:
     """The space of the planned features; None where the config has none."""
     plan = plans.get("features")
-    if plan is None:
+    if plan is None or not isinstance(plan.config, FeaturesSettings):  # those made elsewhere are there already
         return None
     config = planned_config(plans, "features", FeaturesSettings)
     clips = {name: job.clip for name, job in plan.jobs.items() if job.clip is not None}

@@ -136,7 +136,8 @@ def _dataset_status(workspace: Workspace, name: str) -> DatasetStatus:
         {"clip_id": row.clip_id, "suspicion": round(row.suspicion, 3), "reasons": row.reasons}
         for row in judged.suspicious
     ]
-    status["sources"] = count_sources(workspace, plans["normalize"])
+    if "normalize" in plans:
+        status["sources"] = count_sources(workspace, plans["normalize"])
     for stage, plan in plans.items():
         status["stages"][stage] = {"wanted": len(plan.jobs), "done": len(plan.hits)}
         for row in plan.quarantined.values():

@@ -31,7 +31,7 @@ from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
-from tasks.training.config import EpochRow, ModelConfig
+from tasks.training.config import EpochRow
 
 SHEET_CLIPS = 6
 WORST_SHEETS = 6
@@ -144,7 +144,9 @@ def chosen_tubes(
     plans: Mapping[str, StagePlan],
     predictions: pd.DataFrame,
 ) -> dict[str, ClipTube]:
-    """A few held-out clips with their tubes: the worst predicted first, then in order."""
+    """A few held-out clips with their tubes: the worst predicted first, then in order; none of features alone."""
+    if "masks" not in plans:
+        return {}
     _, shown = shown_predictions(predictions)
     error = (shown["predicted"] - shown["true"]).abs().sort_values(ascending=False, kind="stable")
     worst = list(shown.loc[error.index, "clip_id"])
@@ -173,7 +175,6 @@ def build_report(
     """Fill the page's tree."""
     info = workspace.datasets.info(summary.dataset)
     split, shown = shown_predictions(predictions)
-    model = facts.model
     history = training_history(training)
     scatter = None
     if len(shown) and not facts.classifies:
@@ -188,10 +189,10 @@ def build_report(
         dataset=summary.dataset,
         created=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         facts={
-            "model": f"{model.backbone}, {model.attention_words}, {model.head}",
+            "model": facts.network,
             **({"frozen": facts.frozen} if facts.frozen else {}),
             **({"read from": f"features, {facts.features}"} if facts.features != "none" else {}),
-            "tracker": facts.tracker,
+            **({"tracker": facts.tracker} if facts.tracker else {}),
             "parameters": f"{int(training.attrs['parameters']):,}",
             "held-out clips": str(len(shown)),
             **(difficulty_alone(workspace, summary.dataset, shown) if facts.multiplied and len(shown) else {}),
@@ -210,10 +211,10 @@ def build_report(
         segment_scores=segment_scores(folder, shown, tubes, facts),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
-        tube_quality=tube_quality(facts.tracker, truth),
+        tube_quality=tube_quality(facts.tracker or "", truth),
         tube_overlaps=tube_overlaps(truth),
         tube_truth=facts.truth,
-        cost=cost_table(workspace, model, plans["masks"], len(facts.starts), int(training.attrs["parameters"])),
+        cost=cost_table(workspace, facts, plans, int(training.attrs["parameters"])),
         lineage=lineage_rows(plans),
         versions=library_versions(),
         quarantined=tuple(
@@ -373,17 +374,18 @@ def tube_overlaps(truth: Mapping[str, TruthFigures]) -> page.TubeOverlaps | None
 
 
 def cost_table(
-    workspace: Workspace, model: ModelConfig, masks: StagePlan, segments: int, parameters: int
+    workspace: Workspace, facts: ReportFacts, plans: Mapping[str, StagePlan], parameters: int
 ) -> page.CostTable | None:
     """MACs of g and W_z of all attention blocks on these tubes against dense ones, without and with the rest."""
-    if model.attention in ("none", "nonlocal"):
+    model = facts.model
+    if model.attention in ("none", "nonlocal") or "masks" not in plans:
         return None
     form = attention_form(model)
-    positions = mask_positions(workspace, masks, form)
+    positions = mask_positions(workspace, plans["masks"], form)
     if not positions:
         return None
     mean = cost_rows(positions, form)[-1]
-    rest = backbone_macs(model.backbone, model.split, segments)
+    rest = backbone_macs(model.backbone, model.split, len(facts.starts))
     dense, tube = mean.dense.published, mean.tube.published
     rows = (
         page.CostRow(f"Non-local ×{1 if form.control else form.blocks}", dense, rest + dense),

@@ -22,7 +22,7 @@ class ReportFacts:
 
     Attributes:
         model: the network, whose attention is counted.
-        tracker: its name.
+        tracker: its name; None where there are no videos.
         actions: those that the network was trained on; None for all of the dataset's.
         multiplied: whether predictions are multiplied with the difficulty.
         freeze: what of the backbone was not trained, as `train.freeze` says.
@@ -34,7 +34,7 @@ class ReportFacts:
     """
 
     model: ModelConfig
-    tracker: str
+    tracker: str | None
     actions: tuple[str, ...] | None
     multiplied: bool
     freeze: str
@@ -47,9 +47,11 @@ class ReportFacts:
     @classmethod
     def of(cls, plans: Mapping[str, StagePlan]) -> ReportFacts:
         """The facts of one run's plans, which reach evaluate."""
+        training = planned_config(plans, "train", TrainSettings)
+        if "masks" not in plans:
+            return cls.of_own_features(training)
         masks = planned_config(plans, "masks", MasksConfig)
         normalize = planned_config(plans, "normalize", NormalizeConfig)
-        training = planned_config(plans, "train", TrainSettings)
         return cls(
             model=training.model,
             tracker=planned_config(plans, "track", TrackConfig).tracker,
@@ -62,6 +64,31 @@ class ReportFacts:
             segment_length=masks.segment_length,
             truth="pixel masks" if masks.source == "mask" else "rotated boxes",
         )
+
+    @classmethod
+    def of_own_features(cls, training: TrainSettings) -> ReportFacts:
+        """The facts of a run on features that were made elsewhere: no tracker, no frames, no tubes."""
+        return cls(
+            model=training.model,
+            tracker=None,
+            actions=training.train.actions,
+            multiplied=training.train.difficulty,
+            freeze="none",
+            features="own",
+            chosen_by=training.train.selecting,
+            starts=(),
+            segment_length=0,
+            truth="",
+        )
+
+    @property
+    def network(self) -> str:
+        """The network in a few words."""
+        model = self.model
+        if self.features == "own":
+            return f"{model.temporal}, {model.head}"
+        pool = "" if model.temporal == "mean" else f", {model.temporal}"
+        return f"{model.backbone}, {model.attention_words}{pool}, {model.head}"
 
     @property
     def frozen(self) -> str:
@@ -80,4 +107,7 @@ class ReportFacts:
     def title(self, dataset: str) -> str:
         """The network, the dataset, and which of its actions, where not all."""
         data = dataset if self.actions is None else f"{dataset}: {', '.join(self.actions)}"
-        return f"{self.model.backbone} + {self.model.attention_words} on {data}"
+        parts = [self.model.backbone, self.model.attention_words]
+        if self.features == "own":
+            parts = [self.model.temporal, self.model.head]
+        return f"{' + '.join(parts)} on {data}"

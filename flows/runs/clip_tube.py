@@ -64,6 +64,8 @@ def find_clip(
 ) -> tuple[ClipTube, dict[str, StagePlan], PipelineConfig]:
     """A clip's tube as its dataset's last run, or a preset, makes it. Raises CatalogError and ConfigError."""
     name = dataset or dataset_of(workspace, clip_id)
+    if workspace.datasets.info(name).holds_features:
+        raise CatalogError(f"Clip '{clip_id}' is features without a video; there is no tube to look at.")
     config = load_config(preset, overrides) if preset else last_config(workspace, name, overrides)
     clips = [clip for clip in dataset_clips(workspace, name) if clip.clip_id == clip_id]
     plans = Planner(workspace, name, clips).plan([(stage, section(stage, config)) for stage in CLIP_STAGES], [])

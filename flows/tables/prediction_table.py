@@ -16,11 +16,13 @@ def print_predictions(found: VideoScores) -> None:
     for number, (first, last) in enumerate(found.segments):
         table.add_row(f"frames {first}–{last}", *(f"{video.segments[number]:.2f}" for video in found.videos))
     if found.videos:
-        out.print(f"{what.capitalize()} of the video, and of each segment by itself:")
+        of_segments = ", and of each segment by itself" if found.segments else ""
+        out.print(f"{what.capitalize()} of the {'video' if found.segments else 'clip'}{of_segments}:")
         out.print(table)
     for video in found.videos:
         if video.empty_segments:
             out.print(f"{video.clip_id}: the tube is empty in {video.empty_segments} segments; look at the overlay.")
-        out.print(f"overlay  {video.overlay}", markup=False, soft_wrap=True)
+        if video.overlay:
+            out.print(f"overlay  {video.overlay}", markup=False, soft_wrap=True)
     for row in found.failures:
         out.print(f"  ✗ {row.stage}: {row.reason} {row.remedy}", markup=False)

@@ -20,6 +20,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 WITHOUT_EFFECT = frozenset({"loggers", "workers", "checkpoint_steps", "accelerator"})
 """Fields of TrainConfig that change how training runs, not what comes out."""
 
+ON_OWN_FEATURES = frozenset({"temporal", "temporal_options", "head", "head_options"})
+"""Fields of ModelConfig that a network on features that were made elsewhere has."""
+OF_PIXELS = frozenset({"flip", "shift", "eval_shift", "freeze_batchnorm", "freeze"})
+"""Fields of TrainConfig that it has no use for."""
+
 
 def names_file(weights: str | None) -> bool:
     """Whether the weights are a file or registered, and not a name that only the backbone knows."""
@@ -41,7 +46,12 @@ class ModelConfig(StageConfig):
         'backbone knows (torchvision\'s "kinetics"); None starts from random weights.',
     )
     # What was done before these were there.
-    added: ClassVar[Mapping[str, Any]] = {"attention_norm": None, "attention_gain": None}
+    added: ClassVar[Mapping[str, Any]] = {
+        "attention_norm": None,
+        "attention_gain": None,
+        "temporal": "mean",
+        "temporal_options": {},
+    }
 
     attention: Literal["tsa", "nonlocal", "none", "mask", "pointwise", "pool", "channel", "constant"] = Field(
         "tsa",
@@ -76,10 +86,19 @@ class ModelConfig(StageConfig):
     attention_options: dict[str, Option] = Field(
         {}, description="Further arguments of the attention block, by name; empty takes its defaults."
     )
-    head: Literal["regression", "usdl", "musdl", "classification"] = Field(
+    temporal: Literal["mean", "attention", "lstm", "levels"] = Field(
+        "mean",
+        description="How segments, or steps of features, become one vector: their mean, a weighted mean (attention), "
+        "the last state of an LSTM, or what a transformer's queries collect of them, one a level of quality (levels).",
+    )
+    temporal_options: dict[str, Option] = Field(
+        {}, description="Further arguments of the temporal module, by name; empty takes its defaults."
+    )
+    head: Literal["regression", "linear", "usdl", "musdl", "likert", "classification"] = Field(
         "usdl",
-        description="What is predicted: one score, a distribution of the score (usdl), one a judge (musdl), or one of "
-        "two labels.",
+        description="What is predicted: one score (by a perceptron; linear: by one layer), a distribution of the score "
+        "(usdl), one a judge (musdl), one score weighed from levels of quality (likert, with temporal: levels), or "
+        "one of two labels.",
     )
     head_options: dict[str, Option] = Field(
         {}, description="Further arguments of the head, by name; empty takes its defaults."

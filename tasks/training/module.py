@@ -18,16 +18,18 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from torch import Tensor, nn
 
 from data_catalog.features.mapped_features import FeatureReader
+from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
 from models.attention.tube_norm import TubeNorm
+from models.feature_network import FeatureNetwork
 from models.tsanet import TSANet
 from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
-from tasks.training.network import build_network
+from tasks.training.network import build_network, build_network_on_features
 from tasks.training.remask import Remask
 from tasks.training.score_table import OVERALL, SELECTION, score_table
-from tasks.training.scorer import ClipScorer
+from tasks.training.scorer import ClipScorer, FeatureScorer
 from tasks.training.splits import ClipSplits, split_clips
 from tasks.training.targets import check_range, score_scale
 
@@ -38,7 +40,7 @@ PREFIX = "scorer.network."
 
 
 def build_module(
-    reader: PackReader,
+    reader: PackReader | FeatureClips,
     model: ModelConfig,
     config: TrainConfig,
     on_epoch: Callable[[EpochRow], None] | None = None,
@@ -47,7 +49,7 @@ def build_module(
     """What Lightning trains on a pack, from the weights that training starts with.
 
     Args:
-        reader: the pack.
+        reader: the pack, or clips of which there are features alone.
         model, config: which network, and how it is trained.
         on_epoch: called after each epoch with its row.
         features: file of each clip's features by clip id, which then stand for the pack's frames.
@@ -57,8 +59,12 @@ def build_module(
     """
     parts = split_clips(reader, config, model.head)
     scale = score_scale(reader.labels, config.score_range, config.difficulty)
-    if isinstance(config.score_range, tuple) and model.head in ("regression", "usdl"):
+    if isinstance(config.score_range, tuple) and model.head in ("regression", "linear", "likert", "usdl"):
         check_range(reader.labels, scale, config.score_range)
+    if isinstance(reader, FeatureClips):
+        network = build_network_on_features(model, reader.features, config.seed)
+        network.standardize(*reader.moments(parts.train))
+        return TubeModule(FeatureScorer(network, reader, model.head, scale), reader, parts, config, on_epoch)
     scorer = ClipScorer(build_network(model, config.seed, config.freeze), reader, model.head, scale)
     stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
     return TubeModule(scorer, reader, parts, config, on_epoch, stored)
@@ -69,8 +75,8 @@ class TubeModule(LightningModule):
 
     def __init__(
         self,
-        scorer: ClipScorer,
-        reader: PackReader,
+        scorer: ClipScorer | FeatureScorer,
+        reader: PackReader | FeatureClips,
         parts: ClipSplits,
         config: TrainConfig,
         on_epoch: Callable[[EpochRow], None] | None = None,
@@ -80,7 +86,7 @@ class TubeModule(LightningModule):
         self.scorer = scorer
         self._features = features
         self._reader, self._parts, self._config, self._on_epoch = reader, parts, config, on_epoch
-        self._remask = Remask(reader.geometry)
+        self._remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
         self._trained: ClipLoader | None = None
         self._place: dict[str, int] | None = None
         self._losses: list[Tensor] = []  # on the device: turning each into a number would make a GPU wait
@@ -90,7 +96,7 @@ class TubeModule(LightningModule):
         self._best_weights: dict[str, Tensor] = {}
 
     @property
-    def network(self) -> TSANet:
+    def network(self) -> TSANet | FeatureNetwork:
         """What is trained."""
         return self.scorer.network
 
@@ -146,7 +152,7 @@ class TubeModule(LightningModule):
         """Dropout and whatever else is random depends on the place in the training, not on the past."""
         place = f"{self._config.seed}:{self.current_epoch}:{batch_idx}:{self.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.blake2b(place.encode(), digest_size=7).digest(), "big"))
-        if self._config.freeze_batchnorm:
+        if self._config.freeze_batchnorm and isinstance(self.network, TSANet):
             for layer in self.network.backbone.modules():
                 if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                     layer.eval()

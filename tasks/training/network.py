@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.training.config import ModelConfig
 
 if TYPE_CHECKING:
+    from models.feature_network import FeatureNetwork
     from models.tsanet import FrozenPart, TSANet
 
 FROZEN_SEED = 0
@@ -39,11 +40,6 @@ def _build(config: ModelConfig, seed: int) -> TSANet:
 
     from models.tsanet import build_tsanet
 
-    options: dict[str, object] = dict(config.head_options)
-    # A score reaches regression and usdl as 0 to 100 within its action's range, see TubeModule.
-    unit = {"regression": "score_scale", "usdl": "score_max"}.get(config.head)
-    if unit is not None:
-        options.setdefault(unit, 100.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_tsanet(
@@ -55,6 +51,35 @@ def _build(config: ModelConfig, seed: int) -> TSANet:
             affinity=config.affinity,
             attention_options=dict(config.block_options()),
             head=config.head,
-            head_options=options,
+            head_options=_head_options(config),
             compat=config.compat,
+            temporal=config.temporal,
+            temporal_options=dict(config.temporal_options),
         )
+
+
+def build_network_on_features(config: ModelConfig, features: int, seed: int) -> FeatureNetwork:
+    """The network on features that were made elsewhere, `features` a step, with weights that depend on the seed alone.
+
+    Raises:
+        ValueError: temporal module or head can't be built.
+    """
+    import torch
+
+    from models.feature_network import build_feature_network
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_feature_network(
+            features, config.temporal, dict(config.temporal_options), config.head, _head_options(config)
+        )
+
+
+def _head_options(config: ModelConfig) -> dict[str, object]:
+    """With the unit of a score: it reaches the head as 0 to 100 within its action's range, see TubeModule."""
+    options: dict[str, object] = dict(config.head_options)
+    of_one_number = dict.fromkeys(("regression", "linear", "likert"), "score_scale")
+    unit = (of_one_number | {"usdl": "score_max"}).get(config.head)
+    if unit is not None:
+        options.setdefault(unit, 100.0)
+    return options

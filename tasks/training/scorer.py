@@ -1,4 +1,4 @@
-"""From a batch of packed clips to scores in points."""
+"""From a batch of clips to scores in points."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from data_catalog.pack.file import PackReader
+from data_catalog.pack.feature_clips import FeatureClips
+from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
+from models.feature_network import FeatureNetwork
 from models.score_network import ScoreNetwork
 from models.tsanet import TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale
@@ -19,26 +21,28 @@ CUT_DIMENSIONS = 6
 """Of a batch of maps at the cut, (B, N, T, Hf, Wf, C); pooled features have three."""
 
 
-class ClipScorer(ScoreNetwork):
-    """Scores clips of a pack, and tells the loss of a network's output against their labels.
+class Scorer(nn.Module):
+    """Compares a network's output with the labels of clips, and says it in points; a base of those that run networks.
 
-    Args:
+    Attributes:
         network: the network; its weights are part of this module's state.
-        reader: the pack.
-        head: `model.head` of the configuration.
-        scale: what a share of the range of scores means for each clip, in points.
-
-    Raises:
-        ValueError: the pack was made for another network.
+        classification: whether labels are classes.
+        truth: (n,) float64, score points or class of each clip.
     """
 
-    def __init__(self, network: TSANet, reader: PackReader, head: str, scale: ScoreScale) -> None:
-        _check_fit(network, reader)
-        super().__init__(network, reader.geometry.starts)
+    network: TSANet | FeatureNetwork
+
+    def set_labels(self, labels: PackLabels, head: str, scale: ScoreScale) -> None:
+        """Take over what the clips are labelled with.
+
+        Args:
+            labels: of n clips.
+            head: `model.head` of the configuration.
+            scale: what a share of the range of scores means for each clip, in points.
+        """
         self._judged = head == "musdl"
         self.classification = head == "classification"
         self._scale = scale
-        labels = reader.labels
         targets = labels.label if self.classification else scale.shares(labels.score) * 100
         self.register_buffer("targets", torch.tensor(targets, dtype=torch.float32), persistent=False)
         self.truth = labels.label if self.classification else labels.score
@@ -48,20 +52,12 @@ class ClipScorer(ScoreNetwork):
 
         Args:
             batch: the clips.
-            mask: (B, N, T, Hf, Wf) bool in the place of the batch's own.
+            mask: bool in the place of the batch's own, of its shape.
         """
         return cast(Tensor, self._run(batch, batch["mask"] if mask is None else mask, return_segments=False))
 
     def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
-        made = batch.get("features")
-        if made is None:
-            video, entrance = self.video(batch["frames"]), "pixels"
-        else:
-            video, entrance = made.float(), "cut" if made.dim() == CUT_DIMENSIONS else "pooled"
-        return cast(
-            "Tensor | TSANetOutput",
-            self.network(video, mask, return_segments=return_segments, entrance=entrance),
-        )
+        raise NotImplementedError
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
         """Scalar float32 loss of the network's raw output (B, …)."""
@@ -79,7 +75,8 @@ class ClipScorer(ScoreNetwork):
         Returns:
             (B,) or (B, N) float64.
         """
-        decoded = self.decode(output, batch["difficulty"], per_segment)
+        difficulty = batch["difficulty"]
+        decoded = self.network.head.decode(output.float(), difficulty[:, None] if per_segment else difficulty)
         values = cast(NDArray[np.float64], decoded.double().cpu().numpy())
         if self.classification or self._judged:
             return values
@@ -89,6 +86,67 @@ class ClipScorer(ScoreNetwork):
         """Points of the clips (B,) and of their segments (B, N), float64."""
         result = cast(TSANetOutput, self._run(batch, batch["mask"], return_segments=True))
         return self.points(result.output, batch), self.points(cast(Tensor, result.segments), batch, per_segment=True)
+
+
+class ClipScorer(ScoreNetwork, Scorer):
+    """Scores clips of a pack, from their frames or from features that a part of the network made.
+
+    Args:
+        network: the network.
+        reader: the pack.
+        head: `model.head` of the configuration.
+        scale: what a share of the range of scores means for each clip, in points.
+
+    Raises:
+        ValueError: the pack was made for another network.
+    """
+
+    network: TSANet
+
+    def __init__(self, network: TSANet, reader: PackReader, head: str, scale: ScoreScale) -> None:
+        _check_fit(network, reader)
+        super().__init__(network, reader.geometry.starts)
+        self.set_labels(reader.labels, head, scale)
+
+    def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+        made = batch.get("features")
+        if made is None:
+            video, entrance = self.video(batch["frames"]), "pixels"
+        else:
+            video, entrance = made.float(), "cut" if made.dim() == CUT_DIMENSIONS else "pooled"
+        return cast(
+            "Tensor | TSANetOutput",
+            self.network(video, mask, return_segments=return_segments, entrance=entrance),
+        )
+
+
+class FeatureScorer(Scorer):
+    """Scores clips by features that were made elsewhere.
+
+    Args:
+        network: the network.
+        clips: labels and features.
+        head, scale: as of `ClipScorer`.
+    """
+
+    network: FeatureNetwork
+
+    def __init__(self, network: FeatureNetwork, clips: FeatureClips, head: str, scale: ScoreScale) -> None:
+        super().__init__()
+        self.network = network
+        self.set_labels(clips.labels, head, scale)
+
+    def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+        # Where nothing is padded there is nothing to mask, and modules have a shorter way.
+        return cast(
+            "Tensor | TSANetOutput",
+            self.network(batch["features"].float(), None if mask.all() else mask, return_segments=return_segments),
+        )
+
+    def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """As of every scorer; steps that a clip doesn't have are nan."""
+        points, segments = super().predict(batch)
+        return points, np.where(batch["mask"].cpu().numpy(), segments, np.nan)
 
 
 def _check_fit(network: TSANet, reader: PackReader) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
 from tasks.training.config import TrainConfig
 
@@ -23,7 +24,7 @@ class ClipSplits:
     test: list[int]
 
 
-def split_clips(reader: PackReader, config: TrainConfig, head: str) -> ClipSplits:
+def split_clips(reader: PackReader | FeatureClips, config: TrainConfig, head: str) -> ClipSplits:
     """Sort the pack's clips by what they are used for.
 
     Clips without the label that the head needs do not train; they are still tested, so that they get a
@@ -58,7 +59,7 @@ def split_clips(reader: PackReader, config: TrainConfig, head: str) -> ClipSplit
     return ClipSplits(usable, validation, reader.indices("test", config.actions))
 
 
-def held_out(reader: PackReader, indices: Sequence[int], seed: int, share: float) -> list[int]:
+def held_out(reader: PackReader | FeatureClips, indices: Sequence[int], seed: int, share: float) -> list[int]:
     """A share of the clips, the same share of each action, by a digest of seed and clip_id.
 
     Neither the order of the clips, nor clips of other actions, nor their labels have a say in who is chosen. An action
@@ -80,7 +81,7 @@ def _draw(seed: int, clip_id: str) -> bytes:
     return hashlib.blake2b(f"{seed}:validation:{clip_id}".encode(), digest_size=16).digest()
 
 
-def _labelled(reader: PackReader, indices: Sequence[int], head: str) -> list[int]:
+def _labelled(reader: PackReader | FeatureClips, indices: Sequence[int], head: str) -> list[int]:
     labels = reader.labels
     wanted: NDArray[np.float64] = {
         "classification": labels.label,

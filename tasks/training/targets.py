@@ -5,6 +5,7 @@ difficulty the share is of the execution (score / difficulty), and predictions a
 difficulty again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -82,6 +83,21 @@ def score_scale(
             # One score only: any span will do, and 0 would divide by zero.
             low[members], high[members] = seen.min(), seen.max() if seen.max() > seen.min() else seen.min() + 1.0
     return ScoreScale(low, high, factor)
+
+
+def score_spans(
+    labels: PackLabels,
+    score_range: Literal["all", "train"] | tuple[float, float],
+    with_difficulty: bool,
+    actions: Sequence[str] | None,
+) -> dict[str, tuple[float, float]]:
+    """What shares 0 and 1 stand for in points, by action; of all actions where `actions` is None. See `score_scale`."""
+    scale = score_scale(labels, score_range, with_difficulty)
+    return {
+        action: (float(scale.low[index]), float(scale.high[index]))
+        for index, action in enumerate(labels.action)
+        if actions is None or action in actions
+    }
 
 
 def check_range(labels: PackLabels, scale: ScoreScale, score_range: tuple[float, float]) -> None:

@@ -5,7 +5,8 @@ import torch
 
 from models.heads import HEADS, build_head, judges_rule
 
-OPTIONS = {"usdl": {"score_max": 104.5}, "regression": {"score_scale": 50.0}}
+OPTIONS = {"usdl": {"score_max": 104.5}, "regression": {"score_scale": 50.0}, "likert": {"score_scale": 100.0},
+           "linear": {"score_scale": 50.0}}
 F = 24
 
 
@@ -15,7 +16,8 @@ def labels_for(name, b):
     return torch.arange(b) % 2 if name == "classification" else torch.linspace(10.0, 90.0, b)
 
 
-TAILS = [("regression", ()), ("usdl", (101,)), ("musdl", (7, 21)), ("classification", ())]
+ONE_NUMBER = ("regression", "likert", "linear", "classification")
+TAILS = [*((name, ()) for name in ONE_NUMBER), ("usdl", (101,)), ("musdl", (7, 21))]
 
 
 @pytest.mark.parametrize(("name", "tail"), TAILS)
@@ -33,7 +35,9 @@ def test_every_head_can_learn_what_it_decodes(name):
     torch.manual_seed(0)
     head = build_head(name, F, **OPTIONS.get(name, {}))
     x, target = torch.eye(4, F), labels_for(name, 4)
-    optimiser = torch.optim.Adam(head.parameters(), lr=3e-3)
+    if name == "likert":  # each level has to see which clip it is
+        x = torch.eye(4).repeat(1, F // 4)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.1 if name in ("likert", "linear") else 3e-3)
     for _ in range(300):
         optimiser.zero_grad()
         head.loss(head(x), target).backward()

@@ -1,0 +1,194 @@
+"""Features that were made elsewhere, from ingest to report: no stage before them is anywhere, the others go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_catalog.catalog import Workspace
+from data_catalog.features.mapped_features import FeatureReader
+from data_catalog.store import ArtifactDamaged
+from flows.config import ConfigError, PipelineConfig, config_text, load_config
+from flows.datasets.clips import dataset_clips
+from flows.datasets.dataset_records import ingest_and_compare
+from flows.execution.execute import execute
+from flows.execution.run_options import RunOptions
+from flows.inference.predict_features import predict_features
+from flows.inference.predict_videos import Request
+from flows.maintenance.explain import explain
+from flows.maintenance.status import read_status
+from flows.runs.finished import find_run
+from flows.runs.summary import RunSummary
+from flows.stages import IN_ORDER, check_kind, make_plan
+from flows.view.clip_answer import clip_json
+from flows.view.state import ViewState
+from tasks.engine.plan import Planner
+from tests.support.feature_files import write_labels
+from tests.support.tiny_workspace import ThreadRunner, tiny_config
+
+SMALL = ("train.epochs=3", "train.loggers=[csv]", "engine.device=cpu", "train.batch=4")
+BEFORE = {"normalize", "detect", "track", "masks", "pack"}
+
+
+def config(*overrides: str) -> PipelineConfig:
+    return load_config("features", [*SMALL, *overrides])
+
+
+def make_features(root: Path, clips: int = 10) -> Path:
+    """Clips of 2 to 4 steps; the score is a sum over the first feature, so that a head can learn it."""
+    root.mkdir()
+    rng, rows = np.random.default_rng(5), {}
+    for number in range(clips):
+        steps = rng.normal(size=(2 + number % 3, 6)).astype(np.float32)
+        np.save(root / f"c{number}.npy", steps)
+        score, difficulty = 40 + 10 * float(steps[:, 0].mean()), 2 + number % 2
+        rows[f"c{number}"] = f"{'test' if number % 3 == 0 else 'train'},{score:.3f},{difficulty}"
+    write_labels(root, rows, "clip_id,split,score,difficulty")
+    return root
+
+
+def run(workspace: Path, *overrides: str) -> RunSummary:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        options = RunOptions()
+        return execute(config(*overrides), "mine", Workspace.open(workspace), IN_ORDER, options, ThreadRunner())
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with features and one run; not to be changed."""
+    folder = tmp_path_factory.mktemp("own")
+    features = make_features(folder / "features")
+    record = ingest_and_compare(Workspace.open(folder / "w"), "mine", "features", features)
+    assert (record.clips, record.rejected, record.shared_content) == (10, (), ())
+    summary = run(folder / "w")
+    assert (summary.failures, summary.failed) == ([], 0)
+    return folder / "w"
+
+
+def test_no_stage_before_features_is_in_plan_status_report_or_viewer(trained: Path) -> None:
+    workspace = Workspace(trained)
+    planned = make_plan(Planner(workspace, "mine", dataset_clips(workspace, "mine")), config())
+    assert list(planned) == ["features", "train", "evaluate"]
+    assert all(not plan.reasons for plan in planned.values())
+    status = read_status(workspace)["datasets"]["mine"]
+    assert list(status["stages"]) == ["features", "train", "evaluate"]
+    assert status["stages"]["features"] == {"wanted": 10, "done": 10}
+    snapshot = ViewState(trained).current()
+    assert list(snapshot.datasets["mine"].plans) == ["features"]
+    answer = clip_json(snapshot, "mine", "c0")
+    assert (answer["frames"], answer["tube"]) == (None, None)
+    page = (find_run(workspace, "last").folder / "report.html").read_text()
+    assert "features" in page
+    assert not any(f">{stage}<" in page for stage in BEFORE)
+    assert "tracker" not in config_text(config())
+
+
+def test_the_artifact_is_the_file_and_its_chain_is_told(trained: Path) -> None:
+    workspace = Workspace(trained)
+    clips = dataset_clips(workspace, "mine")
+    job = make_plan(Planner(workspace, "mine", clips), config())["features"].jobs["c4"]
+    assert [one.stage for one in explain(workspace, "c4")[0]] == ["features"]
+    assert job.inputs["clip_id"] == "c4"
+    path = workspace.store.path("features", job.key)
+    found = FeatureReader([path]).read(0, False, 0)
+    assert found.dtype == torch.float32
+    assert np.array_equal(found.numpy(), np.load(Path(clips[4].video)))
+    content = path.read_bytes()
+    place = content.index(found.numpy().tobytes())
+    path.write_bytes(content[:place] + bytes(4) + content[place + 4 :])
+    try:
+        with pytest.raises(ArtifactDamaged):
+            FeatureReader([path]).read(0, False, 0)
+    finally:
+        path.write_bytes(content)
+
+
+def test_predictions_have_a_score_for_each_step_that_is_there(trained: Path) -> None:
+    table = find_run(Workspace(trained), "last").predictions()
+    assert set(table["clip_id"]) == {"c0", "c3", "c6", "c9"}
+    steps = {f"c{number}": 2 + number % 3 for number in range(10)}
+    for _, row in table.iterrows():
+        there = [name for name in table.columns if name.startswith("segment_") and np.isfinite(row[name])]
+        assert len(there) == steps[row["clip_id"]]
+
+
+def test_a_changed_file_is_checked_again_and_only_its_clip_fails(tmp_path: Path) -> None:
+    features = make_features(tmp_path / "features")
+    ingest_and_compare(Workspace.open(tmp_path / "w"), "mine", "features", features)
+    np.save(features / "c1.npy", np.full((2, 6), np.nan, np.float32))
+    summary = run(tmp_path / "w")
+    (failure,) = summary.failures
+    assert (failure.clip_id, failure.stage) == ("c1", "features")
+    assert "c1.npy holds 12 numbers that are not finite" in failure.reason
+    assert failure.remedy == "Compute its features again, or remove the row."
+    assert summary.metrics
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ("model.temporal=attention", "model.head=usdl"),
+        ("model.temporal=lstm", "model.head=regression", "train.difficulty=true"),
+        ("model.temporal=levels", "model.head=likert", "model.temporal_options={hidden: 8, heads: 2}"),
+    ],
+)
+def test_every_temporal_module_trains_on_clips_of_different_length(trained: Path, model: tuple[str, ...]) -> None:
+    summary = run(trained, *model)
+    assert (summary.failures, summary.notes) == ([], [])
+    assert np.isfinite(find_run(Workspace(trained), summary.run_id).predictions()["predicted"]).all()
+
+
+def test_the_key_has_nothing_of_backbones_and_pixels(trained: Path) -> None:
+    workspace = Workspace(trained)
+    clips = dataset_clips(workspace, "mine")
+
+    def key(*overrides: str) -> str:
+        return make_plan(Planner(workspace, "mine", clips), config(*overrides))["train"].jobs[""].key
+
+    same = ("model.backbone=i3d_small", "model.attention=none", "train.flip=0", "masks.tau=0.2")
+    assert key() == key(*same)
+    assert len({key(), key("model.temporal=lstm"), key("train.seed=1"), key("model.head=usdl")}) == 4
+
+
+def test_videos_and_features_are_not_mixed_up(trained: Path) -> None:
+    workspace = Workspace(trained)
+    with pytest.raises(ConfigError, match="holds features, no videos; run it with the preset features"):
+        check_kind(workspace, "mine", tiny_config())
+    with pytest.raises(ConfigError, match="has none"):
+        config("train.shift=[0, 2]")
+
+
+def test_the_weights_carry_the_scale_of_the_training_clips(trained: Path) -> None:
+    workspace = Workspace(trained)
+    found = find_run(workspace, "last")
+    arrays = workspace.store.read("train", found.artifact(workspace, "train")).arrays
+    clips = [clip for clip in dataset_clips(workspace, "mine") if clip.split == "train"]
+    steps = np.concatenate([np.load(clip.video) for clip in clips]).astype(float)
+    np.testing.assert_allclose(arrays["last/mean"], steps.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(arrays["last/scale"], np.sqrt(steps.var(axis=0).mean()), rtol=1e-5)
+    assert json.loads(arrays["history"][0])["epoch"] == 0
+
+
+def test_predict_on_feature_files_is_what_evaluate_said_and_bad_files_are_named(trained: Path, tmp_path: Path) -> None:
+    workspace = Workspace(trained)
+    found = find_run(workspace, "last")
+    clip = next(clip for clip in dataset_clips(workspace, "mine") if clip.clip_id == "c3")
+    np.save(tmp_path / "short.npy", np.ones((2, 5)))
+    by_difficulty = found.config.train.difficulty
+    request = Request((Path(clip.video), tmp_path / "short.npy"), difficulty=clip.difficulty if by_difficulty else None)
+    scores = predict_features(workspace, found, request)
+    table = found.predictions()
+    row = table[(table["clip_id"] == "c3") & (table["weights"] == "last")].iloc[0]
+    (one,) = scores.videos
+    assert one.score == pytest.approx(row["predicted"], rel=1e-6)
+    assert one.segments == pytest.approx([row["segment_0"], row["segment_1"]], rel=1e-6)
+    (failure,) = scores.failures
+    assert "short.npy has features of 5 numbers" in failure.reason
