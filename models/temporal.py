@@ -162,7 +162,7 @@ class LevelDecoder(nn.Module):
 
 
 def outputs_alone(steps: Tensor, temporal: Temporal, head: Head) -> Tensor:
-    """The head's raw output (B, N, …) for each of the steps (B, N, F) as if it were the whole clip."""
+    """The head's raw output (B, N, …) for each of the steps (B, N, F) float as if it were the whole clip."""
     alone = head(temporal(steps.flatten(0, 1)[:, None]))
     return alone.view(*steps.shape[:2], *alone.shape[1:])
 

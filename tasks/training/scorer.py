@@ -144,7 +144,7 @@ class FeatureScorer(Scorer):
         )
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """As of every scorer; steps that a clip doesn't have are nan."""
+        """Points (B,) and of steps (B, N), float64, as of every scorer; steps that a clip doesn't have are nan."""
         points, segments = super().predict(batch)
         return points, np.where(batch["mask"].cpu().numpy(), segments, np.nan)
 
