@@ -68,6 +68,11 @@ def export_run(
         CatalogError, ConfigError: the run, the format or the model doesn't allow it; the message is for the user.
     """
     _check_format(form)
+    if run.config.features.mode == "own":
+        raise CatalogError(
+            f"Run '{run.run_id}' was trained on features, and such models can't be exported yet; score files of "
+            f"features with: tubeflow predict FILE --run {run.run_id}"
+        )
     state = trained_state(workspace, run, weights)
     reader = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
     chosen = choose_action(run, reader, action)
@@ -110,7 +115,7 @@ def _check_format(form: str) -> None:
 def _portable(scorer: ClipScorer, reader: PackReader, run: FinishedRun, span: tuple[float, float]) -> ScoreModel:
     from models.exportable import ScoreModel
 
-    shares = run.config.model.head in ("regression", "usdl")
+    shares = run.config.model.head not in ("musdl", "classification")  # these decode to a unit of their own
     try:
         return ScoreModel(
             scorer.network, tuple(reader.geometry.starts), span if shares else None, run.config.train.difficulty

@@ -156,14 +156,14 @@ def bootstrap(
     return Bootstrap(whole, drawn, whole.pop(_JOINED), drawn.pop(_JOINED))
 
 
-_JOINED = ""
-"""Key of the figure over all actions, beside those of the actions."""
+_JOINED = "\0"
+"""Key of the figure over all actions, beside those of the actions, of which one may be called ""."""
 
 
 def seed_figures(
     samples: Mapping[str, ActionPredictions], model: int, score: Score, join: Join
 ) -> dict[str, Floats]:
-    """A model's metric on all clips: action, and "" for all of them, → (S,), one figure a seed."""
+    """A model's metric on all clips: action, and `_JOINED` for all of them, → (S,), one figure a seed."""
     each = {action: score(sample.predictions[model], sample.truth[None]) for action, sample in samples.items()}
     return {**each, _JOINED: join(np.stack(list(each.values())), clip_counts(samples))}
 

@@ -237,3 +237,10 @@ def test_holms_correction() -> None:
     assert [test.p for test in found] == [0.04, 0.01, None, 0.02]
     assert holm([PairedTest(0.9), PairedTest(0.8)])[0].corrected == 1.0
     assert holm([]) == []
+
+
+def test_an_action_without_a_name_is_one_of_its_own() -> None:
+    """As in datasets whose labels have no column for it."""
+    truth = np.arange(6.0)
+    drawn = bootstrap({"": ActionPredictions(truth, [noisy(truth, 1.0, 3)])}, SPEARMAN, FISHER, 200)
+    assert drawn.interval(0, "") == drawn.interval(0)
