@@ -242,5 +242,9 @@ def test_holms_correction() -> None:
 def test_an_action_without_a_name_is_one_of_its_own() -> None:
     """As in datasets whose labels have no column for it."""
     truth = np.arange(6.0)
-    drawn = bootstrap({"": ActionPredictions(truth, [noisy(truth, 1.0, 3)])}, SPEARMAN, FISHER, 200)
-    assert drawn.interval(0, "") == drawn.interval(0)
+    models = [noisy(truth, 1.0, 3)]
+    named, nameless = (
+        bootstrap({name: ActionPredictions(truth, models)}, SPEARMAN, FISHER, 200) for name in ("dive", "")
+    )
+    assert nameless.interval(0, "") == named.interval(0, "dive")
+    assert nameless.interval(0) == named.interval(0)
