@@ -1,24 +1,24 @@
-"""Picture of the bench `procedural_aqa`: how well each row ranks, and whose splash it follows."""
+"""Picture of the bench `procedural_aqa`: how well each row ranks, and whose dive it follows."""
 
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.procedural_splash import Splashes
+from benchmarks.procedural_causes import Causes
 from benchmarks.procedural_tables import Findings
 from data_catalog.atomic import replacing
 
 OWN, OTHER = "#1b6ca8", "#d1495b"
 
 
-def draw(found: Findings, splashes: Splashes, page: Path) -> None:
+def draw(found: Findings, causes: Causes, page: Path) -> None:
     """Write a PNG: left Spearman of every row with its interval, right its slopes, rows in the matrix's order."""
     labels = [one.label for one in found.contenders]
     sheet = Figure(figsize=(10, 1.2 + 0.32 * len(labels)), layout="constrained")
     ranks, slopes = sheet.subplots(1, 2, sharey=True)
-    _ranks(ranks, found, splashes)
-    _slopes(slopes, found, splashes)
+    _ranks(ranks, found, causes)
+    _slopes(slopes, found, causes)
     ranks.set_yticks(range(len(labels)), labels)
     ranks.invert_yaxis()
     for axes in (ranks, slopes):
@@ -28,7 +28,7 @@ def draw(found: Findings, splashes: Splashes, page: Path) -> None:
         sheet.savefig(temporary, dpi=110, format="png")
 
 
-def _ranks(axes: Axes, found: Findings, splashes: Splashes) -> None:
+def _ranks(axes: Axes, found: Findings, causes: Causes) -> None:
     figures = found.figures("spearman")
     for row, contender in enumerate(found.contenders):
         value, low, high = (figures[contender.label][part] for part in ("value", "low", "high"))
@@ -37,18 +37,18 @@ def _ranks(axes: Axes, found: Findings, splashes: Splashes) -> None:
             continue
         axes.plot([low, high], [row, row], color=OWN, linewidth=2)
         axes.plot(value, row, "o", color=OWN)
-    own, everybody = splashes.ranks()
-    axes.axvline(own, color=OWN, linestyle=":", label=f"own splash alone, {own:.2f}")
-    axes.axvline(everybody, color=OTHER, linestyle=":", label=f"mean splash of all, {everybody:.2f}")
-    axes.set_xlabel("Spearman, 95 % interval over clips")
+    own, everybody = causes.ranks()
+    axes.axvline(own, color=OWN, linestyle=":", label=f"own {causes.cause} alone, {own:.2f}")
+    axes.axvline(everybody, color=OTHER, linestyle=":", label=f"mean {causes.cause} of all, {everybody:.2f}")
+    axes.set_xlabel("Spearman, 95 % interval over clips and seeds")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small")
 
 
-def _slopes(axes: Axes, found: Findings, splashes: Splashes) -> None:
-    pairs = [splashes.slopes(one.predictions("last", "test")) for one in found.contenders]
+def _slopes(axes: Axes, found: Findings, causes: Causes) -> None:
+    pairs = [causes.slopes(one.predictions("last", "test")) for one in found.contenders]
     rows = range(len(pairs))
-    axes.plot([own for own, _ in pairs], rows, "o", color=OWN, label="judged diver's splash")
-    axes.plot([other for _, other in pairs], rows, "s", color=OTHER, label="other's splash")
+    axes.plot([own for own, _ in pairs], rows, "o", color=OWN, label=f"judged diver's {causes.cause}")
+    axes.plot([other for _, other in pairs], rows, "s", color=OTHER, label=f"other's {causes.cause}")
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("points from no splash to the largest")
+    axes.set_xlabel(f"points for one more of the {causes.cause}")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small")

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.procedural_splash import Splashes
+from benchmarks.procedural_causes import Causes
+from benchmarks.procedural_rates import best_rates
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from flows.experiments.compare import Question, compare
@@ -22,11 +23,11 @@ from models.metrics.comparison import PairedTest, holm
 from tasks.training.score_table import OVERALL
 
 PLAIN, TSA, NONLOCAL = "PlainNet", "TSA-Net", "NL-Net"
-AGAINST_PLAIN = (TSA, NONLOCAL, "TSA-Net x2", "TSA-Net x3")
+AGAINST_PLAIN = (TSA, NONLOCAL)
 """Rows that ask whether attention helps; the others vary one thing about TSA-Net and are compared with it."""
+EACH_SEED = 3  # more are told by their standard deviation
 
-FIGURES = ("", "Spearman", "of each seed", "R-l2", "positions", "MACs, paper's", "MACs, all")
-SLOPES = ("slope, own splash", "other's")
+FIGURES = ("", "Spearman", "seeds", "R-l2", "rate", "positions", "MACs, paper's", "MACs, all")
 DIFFERENCES = ("less", "Spearman", "p", "R-l2", "p", "IoU with the true tubes")
 
 
@@ -85,14 +86,21 @@ def tracker_files(workspace: Workspace, contenders: Sequence[Contender]) -> dict
 
 
 def seed_spread(contenders: Sequence[Contender]) -> dict[str, str]:
-    """Label → Spearman of every seed at the last epoch, and their standard deviation."""
+    """Label → Spearman of every seed at the last epoch, of many the extremes, and their standard deviation."""
     chosen = ("last", OVERALL, "spearman")
     rows = [row for row in summarise(contenders) if (row.weights, row.action, row.metric) == chosen]
-    return {
-        row.contender: " ".join("–" if value is None else f"{value:.3f}" for value in row.values)
-        + ("" if row.spread is None else f" (± {row.spread:.3f})")
-        for row in rows
-    }
+    return {row.contender: spread_of(row.values, row.spread) for row in rows}
+
+
+def spread_of(values: Sequence[float | None], spread: float | None) -> str:
+    """Figures of seeds in a cell: each, or of many how many there are, the extremes, and how many have no value."""
+    if len(values) <= EACH_SEED:
+        text = " ".join("–" if value is None else f"{value:.3f}" for value in values)
+    else:
+        known = [value for value in values if value is not None]
+        text = f"{len(values)}: {min(known):.3f} to {max(known):.3f}" if known else f"{len(values)}: –"
+        text += f", {len(values) - len(known)} undefined" if 0 < len(known) < len(values) else ""
+    return text if spread is None else f"{text} (± {spread:.3f})"
 
 
 def baseline_of(label: str) -> str | None:
@@ -141,16 +149,17 @@ def findings(workspace: Workspace, names: Sequence[str], repetitions: int) -> Fi
     return Findings(workspace, contenders, {name: compare(workspace, names, one) for name, one in asked.items()})
 
 
-def tables(found: Findings, splashes: Splashes | None = None) -> str:
+def tables(found: Findings, causes: Causes | None = None) -> str:
     """What is to be said of a study: its figures, its differences, and whose weights the trackers had, as Markdown.
 
     Args:
         found: its runs.
-        splashes: those of the held-out clips; adds by how much each row follows them.
+        causes: those of the held-out clips; adds by how much each row follows them.
     """
     figures = [FIGURES, *figure_rows(found)]
-    if splashes is not None:
-        slopes = [SLOPES, *(slope_cells(contender, splashes) for contender in found.contenders)]
+    if causes is not None:
+        headings = (f"slope, own {causes.cause}", "other's")
+        slopes = [headings, *(slope_cells(contender, causes) for contender in found.contenders)]
         figures = [(*row, *more) for row, more in zip(figures, slopes, strict=True)]
     clips = sum(found.compared[PLAIN]["clips"].values())
     parts = [
@@ -182,6 +191,7 @@ def figure_rows(found: Findings) -> list[tuple[str, ...]]:
                 figure(spearman[label], digits=3),
                 spread[label],
                 figure(r_l2[label], digits=1),
+                f"{contender.first.config.train.lr:g}",
                 str(cost.positions),
                 in_words(cost.published),
                 in_words(cost.true),
@@ -190,9 +200,9 @@ def figure_rows(found: Findings) -> list[tuple[str, ...]]:
     return lines
 
 
-def slope_cells(contender: Contender, splashes: Splashes) -> tuple[str, str]:
-    """For `SLOPES`: points by which the predictions of held-out clips follow each splash."""
-    own, others = splashes.slopes(contender.predictions("last", "test"))
+def slope_cells(contender: Contender, causes: Causes) -> tuple[str, str]:
+    """Points by which the predictions of held-out clips follow the judged diver's cause, and the other's."""
+    own, others = causes.slopes(contender.predictions("last", "test"))
     return f"{own:+.0f}", f"{others:+.0f}"
 
 
@@ -222,6 +232,20 @@ def difference_rows(contenders: Sequence[Contender], records: Mapping[str, Mappi
         tubes = [one for one in records[against]["tubes"] if one["contender"] == label and "truth_iou" in one]
         lines.append((*cells, f"{tubes[0]['truth_iou'][1]:.2f}" if tubes else ""))
     return lines
+
+
+def rate_table(measured: Mapping[str, Mapping[float, float]]) -> str:
+    """What each learning rate came to on the validation clips, as Markdown; the chosen one of a row is bold."""
+    if not measured:
+        return "Learning rates were not tuned."
+    chosen = best_rates(measured)
+    rates = sorted({rate for by_rate in measured.values() for rate in by_rate})
+    lines: list[tuple[str, ...]] = [("Spearman on the validation clips at rate", *(f"{rate:g}" for rate in rates))]
+    for row, by_rate in measured.items():
+        cells = [f"{by_rate[rate]:.3f}" if rate in by_rate else "–" for rate in rates]
+        marked = zip(rates, cells, strict=True)
+        lines.append((row, *(f"**{cell}**" if chosen.get(row) == rate else cell for rate, cell in marked)))
+    return markdown(lines)
 
 
 def chance(p: float | None) -> str:

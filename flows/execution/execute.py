@@ -113,7 +113,7 @@ def execute(
             truth = _compare_with_truth(run)
             _read_evaluation(run)
             _write_record(run, config, time.perf_counter() - started)
-            if _write_report(run, truth, config_text(config)):
+            if options.report and _write_report(run, truth, config_text(config)):
                 _write_record(run, config, time.perf_counter() - started)
     finally:
         workspace.index.save()

@@ -17,6 +17,7 @@ class RunOptions(StageConfig):
         retry_quarantined: try quarantined clips again.
         verify: read every source and artifact instead of trusting size, time and inode.
         make_procedural: make this procedural dataset first where the workspace has none of the dataset's name.
+        report: write the page of a run that was evaluated; its figures are written in any case.
     """
 
     strict: bool = False
@@ -25,3 +26,4 @@ class RunOptions(StageConfig):
     retry_quarantined: bool = False
     verify: bool = False
     make_procedural: ProceduralSpec | None = None
+    report: bool = True

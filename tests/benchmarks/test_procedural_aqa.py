@@ -13,9 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.procedural_aqa import GPU, STUDIES, experiments, part_of, prepare
+from benchmarks.procedural_aqa import GPU, experiments, part_of, wanted
+from benchmarks.procedural_causes import Causes, held_out_causes
+from benchmarks.procedural_cells import side_by_side
 from benchmarks.procedural_plot import draw
-from benchmarks.procedural_splash import Splashes, held_out_splashes
+from benchmarks.procedural_rates import (
+    RATES,
+    SEEDS,
+    SUFFIX,
+    best_rates,
+    measured_rates,
+    rates_matrix,
+    tuned,
+    with_rates,
+)
+from benchmarks.procedural_studies import FEW, STAGE1, STAGE1_LARGE, STUDIES, Stage1, prepare, stage1_config
 from benchmarks.procedural_tables import (
     AGAINST_PLAIN,
     PLAIN,
@@ -27,6 +39,8 @@ from benchmarks.procedural_tables import (
     difference_rows,
     findings,
     markdown,
+    rate_table,
+    spread_of,
     tables,
     tracker_files,
     write_block,
@@ -40,7 +54,7 @@ from flows.execution.execute import RunOptions, execute
 from flows.experiments.contenders import Contender, find_contenders
 from flows.experiments.matrix import Matrix, expand, load_matrix, run_matrix
 from flows.runs.finished import FinishedRun, find_run
-from flows.stages import STAGE_NAMES
+from flows.stages import IN_ORDER
 from models.attention.cost import attention_cost
 from tests.support import REPO
 from tests.support.tiny_workspace import DATASET, SETTINGS, ThreadRunner, copy_workspace
@@ -76,8 +90,21 @@ def test_matrices_name_the_files_that_the_study_makes(study: Any) -> None:
     assert {PLAIN, TSA} <= rows
     assert len({cell.config.train.seed for cell in cells}) >= 3
     assert {cell.config.model.backbone for cell in cells} == {"i3d_small"}
+    stage1 = {(cell.config.features.mode, cell.config.model.weights) for cell in cells}
+    assert stage1 == {("none", None) if study.stage1 is None else ("cut", study.stage1.file)}
+    assert set(study.claims) - {cell.variant for cell in cells} <= {"TSA-Net x3 with norm"}
     large = [cell.config for cell in expand(load_matrix(study.matrix), GPU, ["diving"])]
     assert {(one.model.backbone, one.pack.input_size, len(one.masks.starts)) for one in large} == {("i3d", 224, 10)}
+    assert {one.features.mode for one in large} == {"none"}
+    assert study.stage1 is None or study.stage1.spec.seed != study.spec.seed
+
+
+@pytest.mark.parametrize("stage1", [STAGE1, STAGE1_LARGE], ids=lambda one: one.dataset)
+def test_stage_1_learns_from_dives_that_nobody_else_sees(stage1: Stage1) -> None:
+    config = stage1_config(stage1, 1)
+    assert (config.model.attention, config.features.mode, config.train.flip) == ("none", "none", 0)
+    assert config.track.weights == f"truth-{stage1.dataset}.json"
+    assert not stage1.spec.distractors  # whom a network without a tube could not tell from the judged one
 
 
 def rows_of(matrix: str) -> dict[str | None, PipelineConfig]:
@@ -89,17 +116,30 @@ def test_all_questions_are_asked() -> None:
     assert set(AGAINST_PLAIN) | {PLAIN} <= set(rows)
     assert [rows[f"TSA-Net{times}"].model.stacks for times in ("", " x2", " x3")] == [1, 2, 3]
     assert rows["NL-Net"].model.attention == "nonlocal"
-    assert rows["TSA-Net, softmax"].model.affinity == "softmax"
-    assert rows["TSA-Net, released geometry"].masks.geometry == "released"
-    assert {config.masks.tau for config in rows.values()} == {0.25, 0.5, 0.75}
-    assert {config.track.tracker for config in rows.values()} == {"published", "mil", "nano", "siammask"}
+    controls = ("mask", "pointwise", "pool", "channel", "constant")
+    for matrix in ("procedural", "procedural_relation"):
+        asked = rows_of(matrix)
+        assert [asked[name].model.attention for name in controls] == list(controls)
+        assert [asked[f"TSA-Net{n} with norm"].model.attention_norm for n in ("", " x2", " x3")] == [True] * 3
+    for matrix in ("procedural_distant", "procedural_centred"):
+        assert {PLAIN, TSA, "NL-Net", "mask", "pointwise"} <= set(rows_of(matrix))
+    assert set(rows_of("procedural_pixels")) == {PLAIN, TSA, "mask", "pointwise"}
+    assert len(rows_of("procedural_relation")[TSA].masks.starts) == 2  # no convolution sees both moments
+    tubes = rows_of("procedural_tubes")
+    assert tubes["TSA-Net, softmax"].model.affinity == "softmax"
+    assert tubes["TSA-Net, released geometry"].masks.geometry == "released"
+    assert {config.masks.tau for config in tubes.values()} == {0.25, 0.5, 0.75}
+    assert {config.track.tracker for config in tubes.values()} == {"published", "mil", "nano", "siammask"}
+    for row in (PLAIN, TSA):  # the same runs, which are made once
+        without_seed = [one.model_dump(exclude={"train": {"seed"}}) for one in (tubes[row], rows[row])]
+        assert without_seed[0] == without_seed[1]
     assert rows_of("procedural_distant")["TSA-Net, adaptive tube"].model.attention_options["min_positions"] > 0
 
 
 def test_a_part_of_a_matrix() -> None:
-    part = part_of(load_matrix("procedural"), [7], ["TSA-Net, tracker mil", PLAIN])
+    part = part_of(load_matrix("procedural"), [7], ["mask", PLAIN])
     cells = expand(part, [], ["diving"])
-    assert [(cell.variant, cell.config.train.seed) for cell in cells] == [(PLAIN, 7), ("TSA-Net, tracker mil", 7)]
+    assert [(cell.variant, cell.config.train.seed) for cell in cells] == [(PLAIN, 7), ("mask", 7)]
     whole = load_matrix("procedural")
     assert part_of(whole, None, None) == whole
     with pytest.raises(CatalogError, match=r"There is no row 'TSA'; rows: PlainNet"):
@@ -110,6 +150,54 @@ def test_every_row_has_its_baseline() -> None:
     assert baseline_of(PLAIN) is None
     assert {baseline_of(label) for label in AGAINST_PLAIN} == {PLAIN}
     assert baseline_of(TAU) == TSA
+    assert baseline_of("mask") == TSA
+
+
+def test_rows_that_carry_a_claim_have_every_seed_and_the_others_a_few() -> None:
+    study = STUDIES[0]
+    cells = wanted(study, expand(load_matrix(study.matrix), [], ["diving"]))
+    seeds: dict[str, list[int]] = {}
+    for cell in cells:
+        seeds.setdefault(str(cell.variant), []).append(cell.config.train.seed)
+    assert {row: len(found) for row, found in seeds.items() if row in study.claims} == dict.fromkeys(study.claims, 10)
+    assert {tuple(found) for row, found in seeds.items() if row not in study.claims} == {tuple(range(FEW))}
+
+
+def test_every_row_has_the_same_budget_and_the_test_clips_no_say() -> None:
+    matrix = load_matrix("procedural")
+    cells = expand(rates_matrix(matrix), [], ["diving"])
+    budget = {row: sorted((c.config.train.lr, c.config.train.seed) for c in cells if c.variant == row)
+              for row in tuned(matrix)}  # fmt: skip
+    assert {tuple(one) for one in budget.values()} == {tuple(sorted((r, s) for r in RATES for s in SEEDS))}
+    for name in ("procedural_pixels", "procedural_relation"):  # one for all rows
+        fixed = load_matrix(name)
+        assert tuned(fixed) == []
+        assert len({fields["train.lr"] for fields in fixed.variants.values()}) == 1
+    assert {(c.config.train.validation, c.config.evaluate.splits, c.config.train.selecting) for c in cells} == {
+        (0.25, ("validation",), "validation")
+    }
+    assert not set(SEEDS) & set(matrix.matrix["train.seed"])
+
+
+def test_the_best_rate_is_the_smaller_of_equals_and_needs_all() -> None:
+    measured = {
+        "one": {3e-4: 0.2, 1e-3: 0.4, 3e-3: 0.4},
+        "unfinished": {3e-4: 0.9},
+    }
+    assert best_rates(measured) == {"one": 1e-3}
+    table = rate_table(measured)
+    assert "| one | 0.200 | **0.400** | 0.400 |" in table
+    assert "| unfinished | 0.900 | – | – |" in table
+    matrix = Matrix(preset="demo", variants={"one": {}, "set": {"train.lr": 0.5}}, matrix={"train.seed": [0]})
+    assert with_rates(matrix, {"one": 1e-3}).variants == {"one": {"train.lr": 1e-3}, "set": {"train.lr": 0.5}}
+    with pytest.raises(CatalogError, match="No learning rate of 'one' was tuned yet"):
+        with_rates(matrix, {})
+
+
+def test_seeds_in_a_cell() -> None:
+    assert spread_of([0.5, None, 0.25], 0.1) == "0.500 – 0.250 (± 0.100)"
+    assert spread_of([0.1, 0.2, 0.3, 0.4], 0.05) == "4: 0.100 to 0.400 (± 0.050)"
+    assert spread_of([0.1, 0.2, None, 0.4], None) == "4: 0.100 to 0.400, 1 undefined"
 
 
 def test_costs_are_those_of_the_tubes() -> None:
@@ -125,7 +213,7 @@ def test_costs_are_those_of_the_tubes() -> None:
     assert 45 < grown.positions < 200
 
 
-def test_splashes_by_hand(tmp_path: Path) -> None:
+def test_causes_by_hand(tmp_path: Path) -> None:
     """Own splashes rank the three held-out clips exactly; with the other's mixed in, two change places."""
     seen = {"a": (0.1, 0.9), "b": (0.2, 0.1), "c": (0.8, 0.4), "trained": (0.9, 0.0)}
     clips = {
@@ -134,7 +222,7 @@ def test_splashes_by_hand(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text(json.dumps({"clips": clips}))
     rows = ["clip_id,split,score", "a,test,90", "b,test,80", "c,test,20", "trained,train,99"]
     (tmp_path / "labels.csv").write_text("\n".join(rows))
-    splashes = held_out_splashes(tmp_path)
+    splashes = held_out_causes(tmp_path)
     own, mean = splashes.ranks()
     assert own == pytest.approx(1.0)
     assert mean == pytest.approx(0.5)  # 0.5, 0.15 and 0.6: the order b, a, c
@@ -143,6 +231,12 @@ def test_splashes_by_hand(tmp_path: Path) -> None:
         for own in (-60, -80)
     ]
     assert splashes.slopes(seeds) == pytest.approx((-70, -10))
+    for one in clips.values():
+        one |= {"agreement": 1 - one["faults"]["splash"], "distractors": [{"agreement": -0.5}]}
+    (tmp_path / "dataset.json").write_text(json.dumps({"clips": clips}))
+    agreements = held_out_causes(tmp_path, "agreement")
+    assert agreements.ranks() == pytest.approx((1, 1))  # more of it ranks higher
+    assert agreements.others.tolist() == [-0.5] * 3
 
 
 def test_chances() -> None:
@@ -188,7 +282,7 @@ def test_prepare_draws_once(tmp_path: Path) -> None:
     prepare(Workspace.open(workspace.root), more, workers=1)  # grown: drawn again, and so are its tubes
     clips = dataset_clips(Workspace.open(workspace.root), study.dataset)
     assert [(clip.clip_id, clip.split) for clip in clips] == [("diving_0000", "train"), ("diving_0001", "test")]
-    assert set(json.loads((workspace.weights / "drift25.json").read_text())) == {"diving_0000", "diving_0001"}
+    assert set(json.loads((workspace.weights / "truth.json").read_text())) == {"diving_0000", "diving_0001"}
 
 
 def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) -> None:
@@ -209,11 +303,11 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
 
     def run(config: PipelineConfig) -> Any:
         fresh = Workspace.open(workspace.root)
-        return execute(config, "eight", fresh, STAGE_NAMES, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
+        return execute(config, "eight", fresh, IN_ORDER, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
 
     cells = expand(Matrix.model_validate(matrix), [], ["diving"])
     record = run_matrix(workspace, "procedural", "eight", cells, run)
-    study = SimpleNamespace(matrix="procedural")
+    study = SimpleNamespace(matrix="procedural", name="eight")
     names = experiments(workspace, study)  # type: ignore[arg-type]
     assert names == [record["experiment_id"]]
     found = findings(workspace, names, 100)
@@ -232,7 +326,7 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     }
     for name, value in mean.items():
         assert figures[name]["Spearman"].startswith(f"{value:.3f} [")
-        assert figures[name]["of each seed"] == f"{value:.3f}"
+        assert figures[name]["seeds"] == f"{value:.3f}"
     assert differences[TSA]["Spearman"].startswith(f"{mean[TSA] - mean[PLAIN]:+.3f} [")
     assert 0 < float(differences[TSA]["p"]) <= 1
     assert differences[TSA]["IoU with the true tubes"] == ""  # the same tubes
@@ -241,11 +335,44 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     contenders = find_contenders(workspace, names[0])
     assert tracker_files(workspace, contenders) == workspace.store.lineage("track", key).weights
     even = np.linspace(0, 1, 6)
-    splashes = Splashes(tuple(f"clip-{n}" for n in range(2, 8)), even, even[::-1], even * 0 + 0.5, 100 - even)
+    splashes = Causes("splash", tuple(f"clip-{n}" for n in range(2, 8)), even, even[::-1], even * 0 + 0.5, 100 - even)
     widened = table_rows(tables(found, splashes).split("\n\n")[1])
     assert set(widened[TSA]) - set(figures[TSA]) == {"slope, own splash", "other's"}
     draw(found, splashes, tmp_path / "page.png")
     assert cv2.imread(str(tmp_path / "page.png")).std() > 10
+
+
+def test_rates_are_tuned_on_clips_that_train_held_out(finished_workspace: Path, tmp_path: Path) -> None:
+    """A tiny form: one row, every rate and seed of the budget, two processes; run again, all of it is there."""
+    workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "ws"))
+    clips = dataset_clips(workspace, DATASET)
+    records = [
+        replace(clips[n % 4], clip_id=f"clip-{n}", split="train" if n < 12 else "test", score=30.0 + (7 * n) % 40)
+        for n in range(16)
+    ]
+    workspace.datasets.add(DatasetInfo("sixteen", "table", str(workspace.root)), Listing(tuple(records)))
+    matrix = Matrix.model_validate(
+        {
+            "preset": "demo",
+            "override": [*SETTINGS, "train.epochs=1", "train.batch=4"],
+            "variants": {PLAIN: {"model.attention": "none"}},
+            "matrix": {"train.seed": [0]},
+        }
+    )
+    cells = expand(rates_matrix(matrix), [], ["diving"])
+    for again in (False, True):
+        with side_by_side(cells, "sixteen", workspace.root, 2) as run_cell:
+            record = run_matrix(Workspace.open(workspace.root), f"tiny{SUFFIX}", "sixteen", cells, run_cell)
+        assert not [cell["why"] for cell in record["cells"] if cell["why"]]
+        assert sum(cell["computed"].get("train", 0) for cell in record["cells"]) == (0 if again else len(cells))
+    for cell in record["cells"]:
+        found = find_run(workspace, str(cell["run_id"])).predictions()
+        assert set(found["split"]) == {"validation"}
+        assert set(found["clip_id"]) < {f"clip-{n}" for n in range(12)}
+    measured = measured_rates(workspace, "tiny")
+    assert {row: sorted(rates) for row, rates in measured.items()} == {PLAIN: sorted(RATES)}
+    chosen = best_rates(measured)[PLAIN]
+    assert measured[PLAIN][chosen] == max(measured[PLAIN].values())
 
 
 def test_a_trackers_tubes_stand_beside_its_differences() -> None:

@@ -1,4 +1,7 @@
-"""Whose splash do scores follow? What dataset.json of a procedural dataset knows about its held-out clips."""
+"""Whose dive do scores follow? What dataset.json of a procedural dataset knows about its held-out clips.
+
+A study has a cause: what of a diver the score follows, the splash or the agreement of two moments.
+"""
 
 import csv
 import json
@@ -16,17 +19,19 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Splashes:
-    """Sizes of the splashes, 0 (none) to 1, and the scores of n clips.
+class Causes:
+    """How large the cause of the score is in n clips, and their scores; splashes are 0 (none) to 1, agreements -1 to 1.
 
     Attributes:
         clips: their ids.
+        cause: its name.
         own: (n,) of the judged diver.
         others: (n,) mean of the other divers.
         everybody: (n,) mean of all, which is what one knows who sees everything but not who is judged.
         score: (n,).
     """
 
+    cause: str
     clips: tuple[str, ...]
     own: Floats
     others: Floats
@@ -34,14 +39,16 @@ class Splashes:
     score: Floats
 
     def ranks(self) -> tuple[float, float]:
-        """Spearman of score and the own splash alone, and of score and everybody's; less splash ranks first."""
-        return float(spearman_many(-self.own, self.score)), float(spearman_many(-self.everybody, self.score))
+        """Spearman of score and the own cause alone, and of score and everybody's, in the direction that it works."""
+        sign = -1 if self.cause == "splash" else 1
+        own, everybody = (spearman_many(sign * cause, self.score) for cause in (self.own, self.everybody))
+        return float(own), float(everybody)
 
     def slopes(self, predictions: Sequence[pd.DataFrame]) -> tuple[float, float]:
-        """Points that predictions change by from no splash to the largest: the own one, and that of the others.
+        """Points that predictions change by for one more of the cause: the own one, and that of the others.
 
-        Least squares on both and a constant, mean over seeds. Who knows who is judged follows the own splash alone;
-        who doesn't, follows both by half.
+        Least squares on both and a constant, mean over seeds. Who knows who is judged follows the own one alone; who
+        doesn't, follows both by half.
 
         Args:
             predictions: of each seed, columns clip_id and predicted.
@@ -56,13 +63,13 @@ class Splashes:
         return own, others
 
 
-def held_out_splashes(folder: Path) -> Splashes:
-    """The test clips of a procedural dataset with distractors."""
+def held_out_causes(folder: Path, cause: str = "splash") -> Causes:
+    """The test clips of a procedural dataset with distractors, and that fact of their divers."""
     facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["clips"]
     with (folder / "labels.csv").open(newline="", encoding="utf-8") as stream:
         scores = {row["clip_id"]: float(row["score"]) for row in csv.DictReader(stream) if row["split"] == "test"}
-    own = np.array([facts[clip]["faults"]["splash"] for clip in scores])
-    others = [[one["splash"] for one in facts[clip]["distractors"]] for clip in scores]
+    own = np.array([(facts[clip]["faults"] | facts[clip])[cause] for clip in scores])
+    others = [[one[cause] for one in facts[clip]["distractors"]] for clip in scores]
     everybody = np.array([np.mean([mine, *theirs]) for mine, theirs in zip(own, others, strict=True)])
     beside = np.array([np.mean(theirs) for theirs in others])
-    return Splashes(tuple(scores), own, beside, everybody, np.array(list(scores.values())))
+    return Causes(cause, tuple(scores), own, beside, everybody, np.array(list(scores.values())))
