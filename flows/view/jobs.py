@@ -176,6 +176,7 @@ class Jobs:
                 process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
                 _stop(process, signal.SIGKILL)
+                process.wait()  # nothing is left when this returns
 
 
 STOPPED = "Stopped; what it completed is kept."

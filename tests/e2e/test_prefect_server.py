@@ -18,7 +18,7 @@ from PIL import Image
 from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig, load_config
 from flows.datasets.ingest import ingest
-from flows.stages import STAGE_NAMES, StageName
+from flows.stages import IN_ORDER, STAGE_NAMES, StageName
 from tests.support.prefect_server import PrefectServer, serving, working
 from tests.support.tiny_workspace import SETTINGS
 from tests.support.video_files import numbered_frames, write_video
@@ -160,7 +160,7 @@ def test_forms_show_the_demo_preset_and_refuse_what_cannot_be(server: PrefectSer
         assert deployment["parameters"]["workspace"] == str(server.folder / "workspace")
         assert deployment["work_pool_name"] == "tubeflow"
     choice = deployments["stage"]["parameter_openapi_schema"]["properties"]["stage"]
-    assert tuple(choice["enum"]) == get_args(StageName) == STAGE_NAMES
+    assert tuple(choice["enum"]) == get_args(StageName) == IN_ORDER
     refused = server.command("prefect", "deployment", "run", "stage/demo", "-p", "stage=trak")
     assert refused.returncode == 1
     assert "'trak' is not one of" in " ".join(refused.stdout.split())

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -163,6 +164,6 @@ def test_real_changes_of_cores_are_noticed(found: dict[str, Values], monkeypatch
 
     picture = np.kron(np.indices((12, 12)).sum(0) % 2, np.ones((10, 10)))[None, :, :, None].repeat(3, 3) * 255
     sharp = pack.network_frames(picture.astype(np.uint8), 112, 70)
-    monkeypatch.setattr(pack.cv2, "INTER_AREA", pack.cv2.INTER_NEAREST)
+    monkeypatch.setattr(cv2, "INTER_AREA", cv2.INTER_NEAREST)
     nearest = pack.network_frames(picture.astype(np.uint8), 112, 70)
     assert list(differences("pack", described({"f": sharp}), described({"f": nearest})))

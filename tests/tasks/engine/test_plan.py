@@ -88,6 +88,7 @@ def test_the_table_names_every_field_that_can_be_set_without_weights() -> None:
     need_other_files_or_machines = {
         "detect.detector", "detect.weights", "track.tracker", "track.weights", "track.preset", "model.weights",
         "masks.source", "model.split", "model.attention_options", "train.accelerator",
+        "model.temporal", "model.temporal_options",  # tests/models/test_temporal.py
         "features.mode",  # adds a stage: tests/flows/test_features.py
         "train.devices", "train.strategy", "train.sync_batchnorm", "evaluate.device",
         "engine.address", "engine.resources",

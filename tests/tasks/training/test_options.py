@@ -151,7 +151,7 @@ def test_an_operation_without_a_deterministic_form_is_named(
 ) -> None:
     from models.tsanet import TSANet
 
-    def forward(*args: object) -> None:
+    def forward(*args: object, **kwargs: object) -> None:
         torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))  # one that torch refuses on a CPU too
 
     monkeypatch.setattr(TSANet, "forward", forward)
