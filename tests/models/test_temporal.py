@@ -129,7 +129,7 @@ def test_what_the_mask_leaves_out_changes_nothing_and_gradients_reach_everything
 
 def test_unknown_names_and_options_are_said() -> None:
     with pytest.raises(ValueError, match="attention"):
-        build_temporal("atention", 4)
+        build_temporal("pooling", 4)
     with pytest.raises(ValueError, match="does not understand its options"):
         build_temporal("lstm", 4, width=3)
     with pytest.raises(ValueError, match="as many levels"):
