@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.attention import NonLocal, TubeSelfAttention
 from models.attention.positionwise import TubePointwise
-from models.attention.tube_norm import TubeNorm
+from models.attention.tube_norm import TubeNorm, in_evaluation
 from models.score_network import ScoreNetwork
 from models.score_range import to_points
 from models.tsanet import TSANet
@@ -89,12 +89,10 @@ class DensePointwise(nn.Module):
 def folded(w_z: nn.Linear, norm: nn.BatchNorm1d | TubeNorm) -> nn.Linear:
     """W_z and the norm behind it, in evaluation mode, as one layer (r) → (C)."""
     one = nn.Linear(w_z.in_features, w_z.out_features, dtype=w_z.weight.dtype, device=w_z.weight.device)
-    if norm.running_mean is None or norm.running_var is None:
-        raise ValueError("a norm without running statistics can't be folded")
     with torch.no_grad():
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        scale, shift = in_evaluation(norm)
         one.weight.copy_(w_z.weight * scale[:, None])
-        one.bias.copy_((w_z.bias - norm.running_mean) * scale + norm.bias)
+        one.bias.copy_(w_z.bias * scale + shift)
     return one
 
 

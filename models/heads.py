@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, linspace, nn, stack, zeros
 
 from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
-from models.registry import Entry, Registry
+from models.registry import Entry, Registry, build_part
 
 
 class Head(Protocol):
@@ -57,30 +57,22 @@ class ScoreMlp(nn.Module):
         return cast(Tensor, self.layer3(x))
 
 
-class RegressionHead(nn.Module):
-    """One number per clip, trained by squared error.
+class ScoreHead(nn.Module):
+    """Base of heads whose raw output is one number per clip, trained by squared error.
 
     The raw output and the target of `loss` are scores divided by `score_scale`; `decode` multiplies it back.
 
     Args:
-        features: F.
         score_scale: unit of the raw output in label points, so that the network works near 1 (100 for AQA-7's
             normalised scores, 104.5 for MTL-AQA).
         with_difficulty: the network predicts execution, and score = difficulty × execution; `decode` and `loss`
             then need the difficulty.
     """
 
-    def __init__(
-        self, features: int, score_scale: float = 1.0, with_difficulty: bool = False, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, score_scale: float = 1.0, with_difficulty: bool = False) -> None:
         super().__init__()
-        self.mlp: nn.Module = ScoreMlp(features, 1, dropout)
         self.score_scale = score_scale
         self.with_difficulty = with_difficulty
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(..., F) float to (...)."""
-        return cast(Tensor, self.mlp(features)).squeeze(-1)
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """Squared error of (B,) float raw outputs against (B,) scores, in units of score_scale^2."""
@@ -90,6 +82,26 @@ class RegressionHead(nn.Module):
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """(...) float raw output to (...) score."""
         return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
+
+
+class RegressionHead(ScoreHead):
+    """A perceptron's number.
+
+    Args:
+        features: F.
+        score_scale, with_difficulty: as of `ScoreHead`.
+        dropout: within the perceptron.
+    """
+
+    def __init__(
+        self, features: int, score_scale: float = 1.0, with_difficulty: bool = False, dropout: float = 0.0
+    ) -> None:
+        super().__init__(score_scale, with_difficulty)
+        self.mlp: nn.Module = ScoreMlp(features, 1, dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(..., F) float to (...)."""
+        return cast(Tensor, self.mlp(features)).squeeze(-1)
 
 
 class LinearHead(RegressionHead):
@@ -201,7 +213,7 @@ class MusdlHead(nn.Module):
         return judges_rule(self.decode_judges(output), _required(difficulty))
 
 
-class LikertHead(nn.Module):
+class LikertHead(ScoreHead):
     """One number per clip from levels of quality, the score of GDLT (Xu et al. 2022), trained by squared error.
 
     Level k of K stands for the share w_k = (k - 1) / (K - 1) of the best score; how strongly a clip answers to it is
@@ -212,13 +224,13 @@ class LikertHead(nn.Module):
         features: K · hidden.
         levels: K, the same as of the temporal module.
         score_scale: the best score.
-        with_difficulty: as of `RegressionHead`.
+        with_difficulty: as of `ScoreHead`.
     """
 
     def __init__(
         self, features: int, levels: int = 4, score_scale: float = 1.0, with_difficulty: bool = False
     ) -> None:
-        super().__init__()
+        super().__init__(score_scale, with_difficulty)
         if levels < 2 or features % levels:
             raise ValueError(
                 f"the head 'likert' can't see {levels} levels in {features} features; choose the temporal module "
@@ -227,22 +239,13 @@ class LikertHead(nn.Module):
         self.u = nn.Parameter(nn.Linear(features // levels, levels).weight.detach())
         self.b = nn.Parameter(zeros(levels))
         self.register_buffer("w", linspace(0, 1, levels), persistent=False)
-        self.levels, self.score_scale, self.with_difficulty = levels, score_scale, with_difficulty
+        self.levels = levels
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., K · hidden) float to (...), the share of the best score."""
         by_level = features.reshape(*features.shape[:-1], self.levels, -1)
         strength: Tensor = ((by_level * self.u).sum(dim=-1) + self.b).sigmoid()
         return (strength * cast(Tensor, self.w)).sum(dim=-1) / strength.sum(dim=-1)
-
-    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Squared error of (B,) float shares against (B,) scores, in units of score_scale^2."""
-        execution = _without_difficulty(target, difficulty, self.with_difficulty)
-        return squared_error(output, execution.to(output.dtype) / self.score_scale)
-
-    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """(...) float shares to (...) score."""
-        return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
 
 
 class ClassificationHead(nn.Module):
@@ -281,13 +284,7 @@ def build_head(name: str, features: int, **options: object) -> Head:
     Raises:
         ValueError: an unknown name or option.
     """
-    head = HEADS.find(name).load()
-    try:
-        return head(features, **options)
-    except TypeError as exc:
-        raise ValueError(
-            f"the head {name!r} does not understand its options {sorted(options)}: {exc}"
-        ) from exc
+    return build_part(HEADS, name, features, **options)
 
 
 def judges_rule(judges: Tensor, difficulty: Tensor) -> Tensor:

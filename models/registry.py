@@ -6,7 +6,7 @@ own, or of a test, is added by assignment: `BACKBONES["mine"] = Entry("my_file:b
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Generic, TypeVar, cast
@@ -58,3 +58,23 @@ class Registry(dict[str, EntryOfKind]):
     def targets(self) -> dict[str, str]:
         """Name → "module:attribute", for another process to add what this one knows."""
         return {name: entry.target for name, entry in self.items()}
+
+
+Built = TypeVar("Built")
+
+
+def build_part(
+    registry: Registry[Entry[Callable[..., Built]]], name: str, *arguments: object, **options: object
+) -> Built:
+    """Call the part of that name.
+
+    Raises:
+        ValueError: there is none, or it has no such options.
+    """
+    part = registry.find(name).load()
+    try:
+        return part(*arguments, **options)
+    except TypeError as exc:
+        raise ValueError(
+            f"the {registry.kind} {name!r} does not understand its options {sorted(options)}: {exc}"
+        ) from exc

@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from models.heads import Head
 from models.tsanet import TSANet, TSANetOutput
 
 
@@ -64,4 +65,9 @@ class ScoreNetwork(nn.Module):
         Returns:
             (B,) or (B, N) float32: hundredths of the range, points (judges) or probabilities (classification).
         """
-        return self.network.head.decode(raw.float(), difficulty[:, None] if per_segment else difficulty)
+        return decoded(self.network.head, raw, difficulty, per_segment)
+
+
+def decoded(head: Head, raw: Tensor, difficulty: Tensor, per_segment: bool) -> Tensor:
+    """What `ScoreNetwork.decode` says, for a head by itself: raw (B, …) or (B, N, …) float → (B,) or (B, N) float32."""
+    return head.decode(raw.float(), difficulty[:, None] if per_segment else difficulty)

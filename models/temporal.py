@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from models.heads import Head
-from models.registry import Entry, Registry
+from models.registry import Entry, Registry, build_part
 
 
 class Temporal(Protocol):
@@ -181,9 +181,4 @@ def build_temporal(name: str, features: int, **options: object) -> Temporal:
     Raises:
         ValueError: an unknown name or option.
     """
-    module = TEMPORAL.find(name).load()
-    try:
-        return module(features, **options)
-    except TypeError as exc:
-        sentence = f"the temporal module {name!r} does not understand its options {sorted(options)}: {exc}"
-        raise ValueError(sentence) from exc
+    return build_part(TEMPORAL, name, features, **options)

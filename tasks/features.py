@@ -170,9 +170,14 @@ def _features_job(job: Job, config: FeaturesSettings, context: Context, network:
     except ValueError as exc:
         raise BadClip(f"Clip '{job.clip_id}': {exc}", "Change masks.crop or normalize.width and height.") from exc
     versions: list[Version] = [(bool(flip), int(shift)) for flip, shift in job.inputs["versions"]]
+    return stored(context, versions, (_made_of(network, seen, version, job) for version in versions))
+
+
+def stored(context: Context, versions: Sequence[Version], made: Iterator[NDArray[np.floating]]) -> Product:
+    """A clip's features in a file, as `write_features` writes them; of one that wasn't finished nothing is left."""
     file = context.workspace.store.scratch("features.h5")
     try:
-        write_features(file, versions, (_made_of(network, seen, version, job) for version in versions))
+        write_features(file, versions, made)
     except BaseException:
         file.unlink(missing_ok=True)
         raise

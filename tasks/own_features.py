@@ -15,7 +15,7 @@ from pydantic import Field
 from data_catalog.datasets.feature_files.arrays import BadFeatures
 from data_catalog.datasets.feature_files.clip_features import Place, read_clip_features
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.features.mapped_features import FeatureReader, write_features
+from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import SPLIT_NAMES, ClipLabels
 from data_catalog.store import Store
@@ -24,7 +24,7 @@ from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Member, Product
 from tasks.engine.stage import Stage, each
 from tasks.features import STAGE as COMPUTED
-from tasks.features import FeaturesConfig
+from tasks.features import FeaturesConfig, stored
 
 STAGE_VERSION = 1
 """1: float32, one version, without the steps that a mask leaves out."""
@@ -60,13 +60,7 @@ def _own_job(job: Job, config: OwnFeaturesSettings, context: Context) -> Product
         features = read_clip_features(Path(job.clip.video), Place.of(job.clip_id, job.clip.extra), root)
     except BadFeatures as exc:
         raise BadClip(f"Clip '{job.clip_id}': {exc.reason}.", f"{exc.remedy[0].upper()}{exc.remedy[1:]}.") from exc
-    file = context.workspace.store.scratch("features.h5")
-    try:
-        write_features(file, [(False, 0)], iter([features]))
-    except BaseException:
-        file.unlink(missing_ok=True)
-        raise
-    return Product(file=file)
+    return stored(context, [(False, 0)], iter([features]))
 
 
 def _inputs(clip: ClipRecord, config: OwnFeaturesSettings) -> Mapping[str, Any]:

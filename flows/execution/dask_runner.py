@@ -17,7 +17,7 @@ from prefect.settings import get_current_settings
 from prefect_dask.task_runners import DaskTaskRunner
 
 from flows.config import ConfigError, EngineConfig
-from flows.execution.cluster import Cluster, until_there
+from flows.execution.cluster import Cluster, first_line
 from flows.execution.stopping import farewell
 from tasks.engine.errors import EngineError
 
@@ -25,13 +25,9 @@ LOGGERS = ("distributed", "distributed.client", "distributed.nanny", "distribute
 
 
 class DaskRunner(DaskTaskRunner, Cluster):
-    """Prefect's task runner for Dask, where stages that compute on a GPU go to the workers that announce one.
+    """Prefect's task runner for Dask, where stages that compute on a GPU go to the workers that announce one."""
 
-    Attributes:
-        asked: resources that such a stage asks of its worker.
-    """
-
-    asked: Mapping[str, float] = {}
+    WORKER = "a Dask worker"
 
     def __enter__(self) -> Self:
         _hush()
@@ -41,31 +37,28 @@ class DaskRunner(DaskTaskRunner, Cluster):
         except (OSError, ValueError) as exc:
             super().__exit__(None, None, None)
             if self.address is None:
-                raise EngineError(f"Dask didn't start on this machine: {_first_line(exc)}.") from exc
+                raise EngineError(f"Dask didn't start on this machine: {first_line(exc)}.") from exc
             raise EngineError(
-                f"No Dask scheduler answers at {self.address} ({_first_line(exc)}); start one with: dask scheduler"
+                f"No Dask scheduler answers at {self.address} ({first_line(exc)}); start one with: dask scheduler"
             ) from exc
         if isinstance(self._cluster, LocalCluster):
             self._exit_stack.enter_context(farewell(partial(_let_workers_end, self._cluster)))
         return self
 
-    def places(self) -> int:
+    def announced(self) -> list[Mapping[str, float]]:
+        """Of each worker, as Dask's scheduler knows them."""
+        return [worker["resources"] for worker in self._workers()]
+
+    def count(self) -> int:
         """One for each thread of each worker."""
-        asked = ", ".join(f"{name}={amount:g}" for name, amount in self.asked.items())
-        until_there(self._fitting, f"a Dask worker that announces {asked}" if asked else "a Dask worker")
         return sum(worker["nthreads"] for worker in self._workers())
 
     def _workers(self) -> list[Any]:
         return list(self.client.scheduler_info(n_workers=-1)["workers"].values())
 
-    def _fitting(self) -> int:
-        asked = self.asked.items()
-        return sum(all(worker["resources"].get(name, 0) >= many for name, many in asked) for worker in self._workers())
-
     def submit(self, task: Task[..., Any], parameters: dict[str, Any], *rest: Any, **more: Any) -> Any:
         """As Prefect's, with what the shard's stage asks of its worker."""
-        asks = parameters["assignment"].stage.uses_device and self.asked
-        with annotate(resources=dict(self.asked)) if asks else contextlib.nullcontext():
+        with annotate(resources=dict(self.asked)) if self.asks_of(parameters) else contextlib.nullcontext():
             return super().submit(task, parameters, *rest, **more)
 
 
@@ -118,7 +111,3 @@ def _hush() -> None:
     level = get_current_settings().logging.level
     for name in LOGGERS:
         logging.getLogger(name).setLevel(level)
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc).splitlines() or [type(exc).__name__])[0]

@@ -17,7 +17,7 @@ from models.attention.inputs import check_inputs, product_dtype, wide
 from models.attention.released_keys import rename_released
 from models.attention.softmax import attend_tubes
 from models.attention.start import scale_start
-from models.attention.tube_norm import TubeNorm
+from models.attention.tube_norm import TubeNorm, in_evaluation
 
 AFFINITIES = ("dot", "softmax")
 
@@ -160,14 +160,13 @@ class TubeSelfAttention(nn.Module):
         w = Projections(*(wide(part) for layer in layers for part in (layer.weight, layer.bias)))
         if not isinstance(self.norm, TubeNorm) or self.training:
             return w
-        scale, shift = self.norm.folded()
+        scale, shift = in_evaluation(self.norm)
         return w._replace(z=w.z * scale[:, None], z_bias=w.z_bias * scale + shift)
 
     # As `_softmax`; the norm's statistics wait for the number of positions, too.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _normed_dot(self, x: Tensor, mask: Tensor, norm: TubeNorm) -> Tensor:
         indices = tube_indices(mask)
-        x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()
         copy, tubes = gather_tubes(x, indices)
         dtype, w = product_dtype(x), self._projections()
         with torch.autocast(x.device.type, enabled=False):  # as in `tube_dot`: every cast is deliberate
@@ -178,7 +177,6 @@ class TubeSelfAttention(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _softmax(self, x: Tensor, mask: Tensor) -> Tensor:
         indices = tube_indices(mask)
-        x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()
         copy, tubes = gather_tubes(x, indices)
         dtype = product_dtype(x)
         attended = attend_tubes([tube.to(dtype) for tube in tubes])

@@ -88,6 +88,7 @@ class _Add(torch.autograd.Function):
 
 def gather_tubes(x: Tensor, indices: list[Tensor | None]) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A copy of x (B, C, T, H, W) float and the features of each video's tube, B × (C, P_b); differentiable."""
+    x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()  # flatten must give views
     copy, *tubes = _Gather.apply(x, *indices)
     return copy, tuple(tubes)
 

@@ -134,7 +134,6 @@ class TubePointwise(PositionwiseBlock):
     def change(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T, H, W) float: changed inside, x bit for bit outside."""
         indices = tube_indices(mask)
-        x = x if x.is_contiguous(memory_format=torch.channels_last_3d) else x.contiguous()
         copy, tubes = gather_tubes(x, indices)
         updates = self.w_z(self.g(torch.cat(tubes, dim=1).t())).t()
         return add_to_tubes(copy, indices, list(updates.split([tube.shape[1] for tube in tubes], dim=1)))

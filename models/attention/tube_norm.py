@@ -55,19 +55,26 @@ class TubeNorm(nn.Module):
                 self._follow(mean.detach(), variance.detach(), count)
                 scale = self.weight * (variance + self.eps).rsqrt()
                 return (columns - mean[:, None]) * scale[:, None] + self.bias[:, None]
-        scale, shift = self.folded()
+        scale, shift = in_evaluation(self)
         return columns * scale[:, None] + shift[:, None]
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """The running statistics as scale and shift, (C,) float each: the norm of evaluation is scale * x + shift."""
-        scale = wide(self.weight) * (wide(self.running_var) + self.eps).rsqrt()
-        return scale, wide(self.bias) - wide(self.running_mean) * scale
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: float) -> None:
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
         self.num_batches_tracked += 1
+
+
+def in_evaluation(norm: nn.BatchNorm1d | TubeNorm) -> tuple[Tensor, Tensor]:
+    """The running statistics as scale and shift, (C,) float each: the norm of evaluation is scale * x + shift.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError("a norm without running statistics can't be folded")
+    scale = wide(norm.weight) * (wide(norm.running_var) + norm.eps).rsqrt()
+    return scale, wide(norm.bias) - wide(norm.running_mean) * scale
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -13,7 +13,7 @@ from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
 from models.feature_network import FeatureNetwork
-from models.score_network import ScoreNetwork
+from models.score_network import ScoreNetwork, decoded
 from models.tsanet import TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale
 
@@ -75,9 +75,8 @@ class Scorer(nn.Module):
         Returns:
             (B,) or (B, N) float64.
         """
-        difficulty = batch["difficulty"]
-        decoded = self.network.head.decode(output.float(), difficulty[:, None] if per_segment else difficulty)
-        values = cast(NDArray[np.float64], decoded.double().cpu().numpy())
+        shares = decoded(self.network.head, output, batch["difficulty"], per_segment)
+        values = cast(NDArray[np.float64], shares.double().cpu().numpy())
         if self.classification or self._judged:
             return values
         return self._scale.points(values / 100, batch["index"].cpu().numpy())

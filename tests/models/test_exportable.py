@@ -57,16 +57,22 @@ def test_growing_tubes_are_refused() -> None:
             dense_copy(network)
 
 
-@pytest.mark.parametrize("name", ["mask", "pointwise", "channel", "constant", "pool", "tsa"])
-def test_forms_leave_the_program(name: AttentionKind) -> None:
-    """What torch.export makes of the dense copy, on other tubes than those it was traced with, an empty one too."""
+def of_form(name: AttentionKind) -> tuple[TSANet, torch.Tensor]:
+    """A small network in evaluation mode whose form is not the identity, and a video for it."""
     torch.manual_seed(3)
     options: dict[str, object] = {} if name in ("mask", "pool") else {"zero_init": False}
     if name == "tsa":
         options["norm"] = True
     network = build_tsanet("i3d_small", attention=name, attention_options=options).eval()
     net = network.backbone
-    video = torch.randn(1, 2, 3, net.frames, net.input_size, net.input_size)
+    return network, torch.randn(1, 2, 3, net.frames, net.input_size, net.input_size)
+
+
+@pytest.mark.parametrize("name", ["mask", "pointwise", "channel", "constant", "pool", "tsa"])
+def test_forms_leave_the_program(name: AttentionKind) -> None:
+    """What torch.export makes of the dense copy, on other tubes than those it was traced with, an empty one too."""
+    network, video = of_form(name)
+    net = network.backbone
     masks = [torch.rand(1, 2, net.steps, *net.grid) < share for share in (0.5, 0.2, 0.0)]
     exported = torch.export.export(dense_copy(network), (video, masks[0])).module()
     with torch.no_grad():
@@ -80,13 +86,8 @@ def test_forms_leave_the_program(name: AttentionKind) -> None:
 @pytest.mark.parametrize("name", ["mask", "pointwise", "channel", "constant", "pool", "tsa"])
 def test_forms_run_as_onnx(name: AttentionKind, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    torch.manual_seed(3)
-    options: dict[str, object] = {} if name in ("mask", "pool") else {"zero_init": False}
-    if name == "tsa":
-        options["norm"] = True
-    network = build_tsanet("i3d_small", attention=name, attention_options=options).eval()
+    network, video = of_form(name)
     net = network.backbone
-    video = torch.randn(1, 2, 3, net.frames, net.input_size, net.input_size)
     mask = torch.rand(1, 2, net.steps, *net.grid) < 0.3
     program = torch.onnx.export(dense_copy(network), (video, mask), dynamo=True, verbose=False)
     assert program is not None
