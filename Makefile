@@ -13,7 +13,7 @@ LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes --
 LOCK := $(TOOLS)/uv pip compile --quiet --no-config --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --generate-hashes
 
-.PHONY: demo test test-slow test-browser lint setup lock sbom audit pin-images clean
+.PHONY: demo docs test test-slow test-browser lint setup lock sbom audit pin-images clean
 
 demo: .venv/installed  ## the whole pipeline on the embedded procedural dataset
 	$(BIN)/tubeflow demo
@@ -73,6 +73,9 @@ pin-images:  ## the images of other projects by digest, in Dockerfile and docker
 		digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$$image") || exit 1; \
 		sed -i "s|$$image\$$|$$image@$$digest|" Dockerfile docker-compose.yml; \
 	done
+
+docs: .venv/installed  ## the documentation as a site, build/site; a wrong link or anchor ends it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 clean:
 	rm -rf .venv .venv-tools workspace

@@ -89,7 +89,8 @@ class RegressionHead(ScoreHead):
 
     Args:
         features: F.
-        score_scale, with_difficulty: as of `ScoreHead`.
+        score_scale: as of `ScoreHead`.
+        with_difficulty: as of `ScoreHead`.
         dropout: within the perceptron.
     """
 

@@ -121,7 +121,8 @@ class LevelDecoder(nn.Module):
         levels: K.
         hidden: width of the transformer.
         heads: attention heads.
-        encoders, decoders: layers of each.
+        encoders: layers of the encoder.
+        decoders: layers of the decoder.
         dropout: within the layers.
     """
 

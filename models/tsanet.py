@@ -404,8 +404,10 @@ def build_tsanet(
     """Build TSA-Net or one of its baselines from plain words.
 
     Args:
-        backbone, split, weights: see `models.backbones.build_backbone`; with `compat="released"` an I3D is split
-            where the released code does it (`maxpool_4a`) unless told otherwise.
+        backbone: see `models.backbones.build_backbone`.
+        split: see there; with `compat="released"` an I3D is split where the released code does it (`maxpool_4a`)
+            unless told otherwise.
+        weights: see there.
         attention: `tsa`, `nonlocal` (NL-Net), `none` (PlainNet), or a control that compares no positions: `pointwise`,
             `mask`, `channel`, `constant`, `pool`.
         stacks: number of attention blocks.

@@ -66,3 +66,14 @@ def finished_workspace(tiny_videos: Path, tmp_path_factory: pytest.TempPathFacto
     summary = run(root)
     assert (summary.failures, summary.notes) == ([], [])
     return root
+
+
+@pytest.fixture(scope="session")
+def docs_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation as `make docs` builds it, strictly: a wrong link fails every test that asks for it."""
+    from tests.support.built_site import mkdocs
+
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    built = mkdocs(REPO / "mkdocs.yml", folder)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder

@@ -96,7 +96,8 @@ class ClipLoader:
         remask: makes the tube mask of a shifted clip; needed when a shift can occur. With `workers` it must pickle,
             and what its module imports is what a reading process waits for.
         features: read instead of the pack's frames; has the same clips in the same order.
-        rank, world_size: this process among the processes of a distributed run.
+        rank: which process of a distributed run this is.
+        world_size: how many processes the run has.
         workers: reading processes; 0 reads in this one.
 
     Raises:

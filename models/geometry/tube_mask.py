@@ -42,7 +42,7 @@ def tube_mask(
 
     Raises:
         ValueError: tau out of range, a stride that does not divide the segment, a segment that leaves the
-        clip.
+            clip.
     """
     fractions = np.asarray(coverage)
     if fractions.ndim < 3:

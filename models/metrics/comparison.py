@@ -316,7 +316,8 @@ def error_test(truth: Floats, model: Floats, baseline: Floats) -> PairedTest:
 
     Args:
         truth: (n,) score points.
-        model, baseline: (S, n) predictions; errors are averaged over seeds.
+        model: (S, n) predictions; errors are averaged over seeds.
+        baseline: (S, n) predictions of the other.
     """
     from scipy.stats import wilcoxon
 

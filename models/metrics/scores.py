@@ -48,7 +48,8 @@ def spearman(prediction: ArrayLike, truth: ArrayLike) -> Metric:
     """Spearman's rank correlation in [-1, 1]; ties get the mean of their ranks.
 
     Args:
-        prediction, truth: (n,) float, score points.
+        prediction: (n,) float, score points.
+        truth: (n,) float, score points.
     """
     p, t = _pair(prediction, truth)
     if reason := _no_ranking(p, t):
@@ -60,7 +61,8 @@ def kendall(prediction: ArrayLike, truth: ArrayLike) -> Metric:
     """Kendall's tau-b in [-1, 1]: concordant minus discordant pairs, corrected for ties.
 
     Args:
-        prediction, truth: (n,) float, score points.
+        prediction: (n,) float, score points.
+        truth: (n,) float, score points.
     """
     from scipy.stats import kendalltau  # see `batched.ranks`
 
@@ -95,7 +97,8 @@ def mse(prediction: ArrayLike, truth: ArrayLike) -> Metric:
     """Mean squared error, in score points squared.
 
     Args:
-        prediction, truth: (n,) float, score points.
+        prediction: (n,) float, score points.
+        truth: (n,) float, score points.
     """
     p, t = _pair(prediction, truth)
     if reason := _unusable(p, t):
@@ -109,8 +112,10 @@ def relative_l2(
     """R-l2 as printed in the literature: 100 × mean(((truth - prediction) / (high - low))²).
 
     Args:
-        prediction, truth: (n,) float, score points.
-        low, high: range of scores; None takes it from `truth`, the evaluated set, as CoRe and its successors do.
+        prediction: (n,) float, score points.
+        truth: (n,) float, score points.
+        low: least score there can be; None takes it from `truth`, the evaluated set, as CoRe and its successors do.
+        high: greatest score there can be; None as for `low`.
     """
     p, t = _pair(prediction, truth)
     if reason := _unusable(p, t):

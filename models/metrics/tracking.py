@@ -51,7 +51,8 @@ def one_pass(truth: ArrayLike, found: ArrayLike, present: ArrayLike | None = Non
     """Curves of One-Pass Evaluation.
 
     Args:
-        truth, found: (L, 4) x, y, w, h in pixels.
+        truth: (L, 4) x, y, w, h in pixels.
+        found: (L, 4) the same, of the tracker.
         present: (L,) whether the target is in the frame; None: always.
 
     Raises:
