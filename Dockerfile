@@ -17,7 +17,8 @@ RUN awk '/^[a-z]/ { torch = /^(torch|torchvision|triton)==|^(cuda-|nvidia-[^m])/
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir --only-binary=:all: --index-url "$TORCH_INDEX" \
       $(grep --only-matching --extended-regexp '^torch(vision)?==[0-9.]+' requirements/run.txt)
-COPY pyproject.toml README.md LICENSE tubeflow.py ./
+COPY pyproject.toml README.md LICENSE ./
+COPY tubeflow tubeflow
 COPY flows flows
 COPY tasks tasks
 COPY models models

@@ -27,7 +27,7 @@ as written. The row of the tracker `nano` needs its weights: `tubeflow weights p
 command says so and continues.
 """
 
-import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
+import flows.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
 
 import argparse
 import json
@@ -46,11 +46,11 @@ from benchmarks.procedural_rates import SUFFIX, best_rates, measured_rates, rate
 from benchmarks.procedural_studies import FEW, STUDIES, Study, prepare, prepare_stage1
 from benchmarks.procedural_tables import TSA, agreeing, findings, rate_table, tables, write_block
 from data_catalog.catalog import CatalogError, Workspace
-from flows.cli.local import run_pipeline
 from flows.config import PipelineConfig
 from flows.execution.temporary_server import temporary_server
 from flows.experiments.contenders import SEED, ExperimentRecord, experiment_records
 from flows.experiments.matrix import Cell, Matrix, dataset_actions, expand, load_matrix, run_matrix
+from flows.local_run import run_pipeline
 from flows.stages import Selection
 
 GPU = (

@@ -3,7 +3,7 @@
 On small networks two trainings of one thread each are done sooner than two of two threads one after the other.
 """
 
-import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
+import flows.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
 
 import multiprocessing
 import os

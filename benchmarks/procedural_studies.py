@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from data_catalog.catalog import Workspace
-from flows.cli.local import run_pipeline
 from flows.config import PipelineConfig, load_config
 from flows.datasets.ingest import ProceduralSpec, make_procedural
 from flows.inference.export_backbone import export_backbone
+from flows.local_run import run_pipeline
 from flows.runs.finished import find_run
 from flows.tracking.export_tubes import write_quads
 from flows.tracking.perturbed_truth import true_tubes

@@ -49,7 +49,7 @@ class ClipTableLost(CatalogError):
 
 
 class Workspace:
-    """The directory with ``catalog/ artifacts/ runs/ weights/``.
+    """The directory with ``catalog/ artifacts/ runs/ weights/``, and ``pictures/ predictions/`` once there are any.
 
     Args:
         root: the directory; `open` makes it.
@@ -130,6 +130,16 @@ class Workspace:
     def runs(self) -> Path:
         """Folder with one folder a run."""
         return self.root / "runs"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of what `tubeflow inspect` draws, with one folder a dataset."""
+        return self.root / "pictures"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the videos that `tubeflow predict` draws, with one folder a run."""
+        return self.root / "predictions"
 
     @property
     def runs_lock(self) -> Path:

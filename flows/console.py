@@ -51,6 +51,7 @@ WIDEST = 1000  # characters of a table
 PROGRESS, PROGRESS_LINES = "TUBEFLOW_PROGRESS", "lines"
 """An environment variable, and its value: progress as lines of JSON, for a program that started this one."""
 LINE_SECONDS = 0.2
+UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
 
 @contextlib.contextmanager
@@ -113,3 +114,11 @@ def sentence(text: str) -> str:
     """With a capital, unless it begins with a file's name, and a full stop."""
     capital = text[:1].upper() if re.match(r"[a-z]+ ", text) else text[:1]
     return capital + text[1:] + ("" if text.endswith((".", "?")) else ".")
+
+
+def size_text(size: int) -> str:
+    """`1.2 GB`."""
+    for unit, name in UNITS:
+        if size >= unit:
+            return f"{size / unit:.1f} {name}" if unit > 1 else f"{size} B"
+    return "0 B"

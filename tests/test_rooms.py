@@ -33,7 +33,9 @@ SAME_FILE_NAME: dict[str, str] = {
     "text.py": "text of label files, and of tracks",
 }
 """Name → why several modules have it."""
-SAME_CLASS_NAME: dict[str, str] = {}
+SAME_CLASS_NAME: dict[str, str] = {
+    "Workspace": "the folders and tables of a workspace, and what Python users call on them",
+}
 """Name → why several classes have it."""
 FULL: dict[tuple[str, str], str] = {
     ("models/weights", ".toml"): "an entry of the registry for each published network",

@@ -16,7 +16,7 @@ from tests.support import REPO
 
 PACKAGES = ("flows", "tasks", "models", "data_catalog")
 # The wheel is built from these alone: a tree without egg-info, whose file list could hide what is missing.
-SOURCES = (*PACKAGES, "tubeflow.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (*PACKAGES, "tubeflow", "pyproject.toml", "README.md", "LICENSE")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -83,7 +83,8 @@ def test_every_data_file_is_in_the_wheel(wheel: Path) -> None:
 
 def test_every_module_is_in_the_wheel(wheel: Path) -> None:
     wanted = {path.relative_to(REPO).as_posix() for name in PACKAGES for path in (REPO / name).rglob("*.py")}
-    assert wanted | {"tubeflow.py"} <= set(zipfile.ZipFile(wheel).namelist())
+    face = {"tubeflow/__init__.py", "tubeflow/__main__.py", "tubeflow/py.typed"}
+    assert wanted | face <= set(zipfile.ZipFile(wheel).namelist())
 
 
 def test_wheel_is_not_for_a_public_index(wheel: Path) -> None:

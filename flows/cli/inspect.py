@@ -35,7 +35,9 @@ def inspect_command(
     overrides: OverrideOption = NO_OVERRIDES,
     html: Annotated[bool, typer.Option("--html", help="Also one file to open in a browser, without a server.")] = False,
     compare: CompareOption = None,
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the pictures go.")] = Path("."),
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the pictures; by default pictures/DATASET in the workspace.")
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
@@ -68,10 +70,13 @@ def inspect_clip(
     dataset: str | None,
     preset: str | None,
     overrides: Sequence[str],
-    folder: Path,
+    folder: Path | None,
     html: bool = False,
 ) -> None:
-    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked `<clip_id>.html`."""
+    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked `<clip_id>.html`.
+
+    They go into `folder`, by default the dataset's folder of pictures in the workspace.
+    """
     # As above.
     from flows.draw.overlay import overlay_video
     from flows.draw.pipeline_picture import tube_strip
@@ -81,6 +86,7 @@ def inspect_clip(
     from flows.runs.clip_tube import find_clip
 
     tube, plans, config = find_clip(workspace, clip_id, dataset, preset, overrides)
+    folder = folder or workspace.pictures / tube.view.dataset
     length = config.masks.segment_length
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
     out.print(text, markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import flows.cli.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
+import flows.quiet  # noqa: F401  # isort: skip  # before anything that imports Prefect
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple

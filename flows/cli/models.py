@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from data_catalog.catalog import Workspace
-from flows.cli.local import run_pipeline
 from flows.cli.options import (
     NO_OVERRIDES,
     DatasetOption,
@@ -23,6 +22,7 @@ from flows.config import PipelineConfig
 from flows.console import out
 from flows.execution.run_options import RunOptions
 from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
+from flows.local_run import run_pipeline
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
 from flows.stages import PREPROCESS
@@ -49,7 +49,10 @@ def predict_command(
     difficulty: Annotated[float | None, typer.Option(help="Degree of difficulty, where the run needs it.")] = None,
     weights: WeightsOption = "last",
     overrides: OverrideOption = NO_OVERRIDES,
-    out_folder: Annotated[Path, typer.Option("--out", help="Where the overlay videos go.")] = Path("."),
+    out_folder: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder of the overlay videos; by default predictions/RUN in the workspace."),
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
@@ -58,17 +61,13 @@ def predict_command(
     Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
     """
     # Loads what draws, OpenCV and Pillow, which --help and a matrix of runs don't need.
-    from flows.inference.predict_features import predict_features
-    from flows.inference.predict_videos import Request, parse_boxes, predict_videos
+    from flows.inference.predict import predict
+    from flows.inference.predict_videos import Request, parse_boxes
     from flows.tables.prediction_table import print_predictions
 
     opened = Workspace.open(workspace)
-    chosen = find_run(opened, run)
     request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
-    if chosen.config.features.mode == "own":
-        found = predict_features(opened, chosen, request)
-    else:
-        found = predict_videos(opened, chosen, request, overrides, out_folder, _preprocess)
+    found = predict(opened, run, request, overrides, out_folder, _preprocess)
     if as_json:
         typer.echo(json.dumps(found.as_json()))
     else:

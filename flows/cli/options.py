@@ -10,13 +10,9 @@ from typing import Annotated, ParamSpec
 import typer
 
 from data_catalog import notices
-from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.errors import os_sentence
 from data_catalog.foreign_text import visible
-from data_catalog.store import ArtifactDamaged
-from data_catalog.weights.registry import WeightsError
-from flows.config import ConfigError
-from flows.console import err, sentence
+from flows.console import err
+from flows.user_errors import USER_ERRORS, error_sentences
 
 P = ParamSpec("P")
 
@@ -56,15 +52,9 @@ def plain_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
             _say(notices.take())
-        except ArtifactDamaged as exc:
+        except USER_ERRORS as exc:
             where = kwargs.get("workspace")
-            text = Workspace(where).discard(exc) if isinstance(where, Path) else str(exc)
-            _say([*notices.take(), text])
-            raise typer.Exit(2) from None
-        except (CatalogError, ConfigError, WeightsError, OSError) as exc:
-            text = os_sentence(exc) if isinstance(exc, OSError) else sentence(str(exc))
-            notices.told([str(exc)])
-            _say([*notices.take(), *text.split("\n")])
+            _say(error_sentences(exc, where if isinstance(where, Path) else None))
             raise typer.Exit(2) from None
 
     return run

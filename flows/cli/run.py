@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,6 @@ import typer
 
 from data_catalog import notices
 from data_catalog.catalog import Workspace
-from flows.cli.local import run_pipeline
 from flows.cli.options import (
     NO_CLIPS,
     NO_OVERRIDES,
@@ -28,15 +26,14 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig, load_config, preset_names
-from flows.datasets.clips import left_out, wanted_clips
 from flows.datasets.ingest import procedural_spec
 from flows.execution.run_options import RunOptions
-from flows.maintenance.features_space import features_space
+from flows.local_run import run_pipeline
+from flows.maintenance.run_plan import plan_run
 from flows.runs.summary import RunSummary
-from flows.stages import Selection, check_kind, make_plan, stages_there
+from flows.stages import Selection
 from flows.tables.config_table import print_config_help
-from flows.tables.run_tables import print_plan, print_summary, space_sentence
-from tasks.engine.plan import Planner, StagePlan
+from flows.tables.run_tables import print_plan, print_summary
 
 app = typer.Typer()
 
@@ -115,21 +112,11 @@ def plan_command(
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
     config = _configured(preset, overrides, engine)
-    selected = stages_there(config, Selection.of(only, start, until).stages())
-    opened = Workspace(workspace)
-    check_kind(opened, dataset, config)
-    planner = Planner(opened, dataset, wanted_clips(opened, dataset, where, clips), verify=verify)
-    planned = make_plan(planner, config, selected)
-    if any(plan.damaged for plan in planned.values()):
-        with contextlib.suppress(OSError):  # a workspace that may only be read
-            opened.index.save()  # so that nobody trusts the stat of what is damaged
-    plans: dict[str, StagePlan] = {name: planned[name] for name in selected}
-    space = features_space(plans)
+    planned = plan_run(Workspace(workspace), dataset, config, Selection.of(only, start, until), where, clips, verify)
     if as_json:
-        more = {} if space is None else {"features": space.as_json()}
-        typer.echo(json.dumps({name: plan.as_json() | more.get(name, {}) for name, plan in plans.items()}))
+        typer.echo(json.dumps(planned.as_json()))
         return
-    print_plan(plans, [*([] if space is None else [space_sentence(space)]), *left_out(opened, dataset)])
+    print_plan(planned)
 
 
 @app.command("demo")

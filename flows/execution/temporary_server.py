@@ -14,11 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import IO
 
 import httpx
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from data_catalog.catalog import CatalogError
@@ -81,6 +84,7 @@ def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], obj
                 yield
         finally:
             _running.clear()
+            _stop_sending()
             _stop(process)
 
 
@@ -125,6 +129,22 @@ def _check_named_server(url: str) -> None:
             f"The Prefect server {url} doesn't answer ({type(exc).__name__}); start it, or unset PREFECT_API_URL "
             "(and leave the profile that names it) to run without."
         ) from exc
+
+
+def _stop_sending() -> None:
+    """End what sends this process's events and logs; the next flow begins anew, at the server that is there then.
+
+    Prefect keeps one sender a process, which would go on to call a server that has ended: for seconds an event, and at
+    the end of the process for all of them.
+    """
+    # In a thread, because where a loop is running, as in a notebook, Prefect would want it to do the waiting.
+    events = functools.partial(EventsWorker.drain_all, timeout=STOP_SECONDS, at_exit=False)
+    logs = functools.partial(APILogWorker.drain_all, timeout=STOP_SECONDS, at_exit=False)
+    threads = [threading.Thread(target=one, daemon=True) for one in (events, logs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(STOP_SECONDS)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

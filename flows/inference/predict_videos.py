@@ -128,14 +128,26 @@ def parse_boxes(texts: Sequence[str], videos: int) -> tuple[tuple[Box, ...], ...
     Raises:
         ConfigError: not four numbers, a box without area, or not one box a video.
     """
-    if texts and len(texts) != videos:
-        raise ConfigError(f"There are {videos} videos and {len(texts)} --box; give one for each video, in order.")
-    return tuple(tuple(_parse_box(one) for one in text.split("/")) for text in texts)
+    return check_boxes([[one.split(",") for one in text.split("/")] for text in texts], videos)
 
 
-def _parse_box(text: str) -> Box:
+def check_boxes(
+    boxes: Sequence[Sequence[Sequence[float | str]]], videos: int
+) -> tuple[tuple[Box, ...], ...]:
+    """For each video its athletes' boxes (x, y, w, h), checked; none at all where no video has any.
+
+    Raises:
+        ConfigError: not four numbers, a box without area, or not one video's boxes for each video.
+    """
+    if boxes and len(boxes) != videos:
+        raise ConfigError(f"There are {videos} videos and {len(boxes)} --box; give one for each video, in order.")
+    return tuple(tuple(_check_box(box) for box in athletes) for athletes in boxes)
+
+
+def _check_box(box: Sequence[float | str]) -> Box:
+    text = ",".join(map(str, box))
     try:
-        x, y, w, h = (float(number) for number in text.split(","))
+        x, y, w, h = (float(number) for number in box)
     except ValueError as exc:
         raise ConfigError(f"'{text}' is not a box; write x,y,w,h in pixels of the video, e.g. 210,40,60,150.") from exc
     if not (w > 0 and h > 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from flows.console import size_text
 from flows.stages import planned_config
 from tasks.engine.plan import StagePlan
 from tasks.features import FeaturesSettings, clip_versions, feature_bytes
@@ -30,6 +31,13 @@ class FeaturesSpace:
     def total(self) -> int:
         """Bytes of all features."""
         return self.versions * self.each
+
+    def sentence(self) -> str:
+        """How much of the disk they take."""
+        return (
+            f"Features of {self.clips} clips, {self.versions} versions (flips, shifts) of {size_text(self.each)} each: "
+            f"{size_text(self.total)} on the disk, of which {size_text(self.missing)} are still to be written."
+        )
 
     def as_json(self) -> dict[str, int]:
         """What `tubeflow plan --json` adds to the stage."""

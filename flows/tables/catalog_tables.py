@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 from rich.table import Table
 
-from flows.console import out
+from flows.console import out, size_text
 from flows.maintenance.catalog_overview import CatalogOverview, ColumnRow
 
 ROWS = 50  # of an answer; --json prints all
-UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
 
 def print_overview(found: CatalogOverview) -> None:
@@ -46,11 +45,3 @@ def print_columns(tables: Mapping[str, Sequence[ColumnRow]]) -> None:
         for one in columns:
             shown.add_row(one.column, one.type, one.note)
         out.print(shown)
-
-
-def size_text(size: int) -> str:
-    """`1.2 GB`."""
-    for unit, name in UNITS:
-        if size >= unit:
-            return f"{size / unit:.1f} {name}" if unit > 1 else f"{size} B"
-    return "0 B"

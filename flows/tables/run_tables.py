@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.table import Table
 
 from data_catalog.tables.tube_quality import TubeQuality
 from flows.console import out
-from flows.maintenance.features_space import FeaturesSpace
+from flows.maintenance.run_plan import RunPlan
 from flows.runs.summary import Metrics, RunSummary
-from flows.tables.catalog_tables import size_text
 from tasks.assessment.truth_figures import TruthMeans
-from tasks.engine.plan import StagePlan
 
 SUSPICIOUS = 5  # tubes named after a run
 
@@ -78,22 +76,13 @@ def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4f}"
 
 
-def space_sentence(space: FeaturesSpace) -> str:
-    """How much of the disk the features of a plan take."""
-    return (
-        f"Features of {space.clips} clips, {space.versions} versions (flips, shifts) of {size_text(space.each)} each: "
-        f"{size_text(space.total)} on the disk, of which {size_text(space.missing)} are still to be written."
-    )
-
-
-def print_plan(plans: Mapping[str, StagePlan], remarks: Sequence[str]) -> None:
-    """Per stage: hits, misses, and why; then what was found damaged."""
+def print_plan(planned: RunPlan) -> None:
+    """Per stage: hits, misses, and why; then what is to be said of it."""
     table = Table("stage", "clips", "hits", "to do", "quarantined", "why")
-    for name, plan in plans.items():
+    for name, plan in planned.stages.items():
         why = "\n".join(plan.summary())
         numbers = (len(plan.jobs), len(plan.hits), len(plan.reasons), len(plan.quarantined))
         table.add_row(name, *map(str, numbers), why)
     out.print(table)
-    damaged = [str(problem) for plan in plans.values() for problem in plan.damaged]
-    for sentence in [*remarks, *damaged]:
+    for sentence in planned.remarks():
         out.print(sentence, markup=False, soft_wrap=True)

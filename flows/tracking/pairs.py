@@ -55,9 +55,11 @@ class TubePair:
 
 
 def compare_trackers(
-    workspace: Workspace, names: tuple[str, str], dataset: str | None, clip: str | None, folder: Path
+    workspace: Workspace, names: tuple[str, str], dataset: str | None, clip: str | None, folder: Path | None
 ) -> PairRecord:
     """How much two trackers agree on each clip; writes one clip's sheet and video, by default of the worst.
+
+    They go into `folder`, by default the dataset's folder of pictures in the workspace.
 
     Raises:
         CatalogError: they can't be compared, or not on this clip.
@@ -67,7 +69,7 @@ def compare_trackers(
     chosen = pairs[0] if clip is None else next((pair for pair in pairs if pair.clip_id == clip), None)
     if chosen is None:
         raise CatalogError(f"Clip '{clip}' has no tubes of both '{names[0]}' and '{names[1]}' to compare.")
-    sheet, video = draw_pair(workspace, name, chosen, folder)
+    sheet, video = draw_pair(workspace, name, chosen, folder or workspace.pictures / name)
     return {
         "trackers": list(names),
         "clips": [pair.as_json() for pair in pairs],

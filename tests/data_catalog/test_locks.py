@@ -35,7 +35,7 @@ def test_another_process_waits_until_the_owner_is_killed(tmp_path: Path) -> None
 
 def test_on_the_command_line_a_wait_of_seconds_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    script = f"import flows.cli.quiet; import prefect\n{HOLD}"
+    script = f"import flows.quiet; import prefect\n{HOLD}"
     with locked(path):
         command = [sys.executable, "-c", script, str(path)]
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)

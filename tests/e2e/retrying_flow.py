@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-import flows.cli.quiet  # noqa: F401  # isort: skip
+import flows.quiet  # noqa: F401  # isort: skip
 
 import numpy as np
 from prefect import flow

@@ -17,6 +17,7 @@ from flows.maintenance.explain import explain
 from flows.maintenance.status import read_status
 from flows.report.attention_cost import count_flops
 from flows.stages import STAGE_NAMES
+from tests.support.tiny_workspace import copy_workspace
 
 CLIP = "diving_0003"
 
@@ -36,6 +37,19 @@ def test_inspect_prints_the_mask_and_draws(finished_workspace: Path, tmp_path: P
     assert Image.open(tmp_path / f"{CLIP}_tube.png").width == 1200
     with av.open(str(tmp_path / f"{CLIP}.mp4")) as video:
         assert sum(1 for _ in video.decode(video=0)) == 24
+
+
+def test_inspect_writes_into_the_workspace(
+    finished_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = copy_workspace(finished_workspace, tmp_path / "ws")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text = call("inspect", CLIP, "-w", str(root))
+    pictures = root / "pictures" / "tiny"
+    assert sorted(path.name for path in pictures.iterdir()) == [f"{CLIP}.mp4", f"{CLIP}.png", f"{CLIP}_tube.png"]
+    assert all(str(path) in text for path in pictures.iterdir())
+    assert not list(Path.cwd().iterdir())
 
 
 def mask_file(root: Path) -> Path:

@@ -72,6 +72,14 @@ def test_the_front_page_says_what_the_commands_say() -> None:
     assert list(listed) == list(COMMANDS)
 
 
+def test_importing_tubeflow_loads_nothing_and_its_workspace_nothing_that_computes() -> None:
+    script = "import sys, tubeflow; print(*sys.modules); tubeflow.Workspace; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)
+    face, workspace = ({name.partition(".")[0] for name in line.split()} for line in done.stdout.splitlines())
+    assert face & (HEAVY | CATALOG | {"flows"}) == set()
+    assert workspace & HEAVY == set()
+
+
 def test_no_help_loads_what_computes_or_serves() -> None:
     loaded = loaded_by(*([*words, "--help"] for words in all_commands()))
     assert len(loaded) > len(COMMANDS)

@@ -147,8 +147,12 @@ def test_the_command_prints_one_json_object(
     request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
     found = predict_videos(workspace, find_run(workspace, "last"), request, [], tmp_path, preprocess)
     assert shown == json.loads(json.dumps(found.as_json()))
-    result = CliRunner().invoke(app, words)
+    where = words.index("--out")
+    result = CliRunner().invoke(app, [*words[:where], *words[where + 2 :]])
     assert result.exit_code == 0
+    overlay = workspace.root / "predictions" / shown["run_id"] / f"{clip.clip_id}.mp4"
+    assert str(overlay) in result.output.replace("\n", "")
+    assert overlay.is_file()
     assert f"{shown['videos'][0]['score']:.2f}" in result.output
     starts = find_run(workspace, "last").config.masks.starts
     assert all(f"frames {start}–{start + 15}" in result.output for start in starts)

@@ -1,8 +1,10 @@
-"""Run the flow in this process, with progress bars: what `run`, `demo`, `predict` and `experiment` share."""
+"""Run the flow in this process, with its progress shown: what the command line and the Python API share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +20,14 @@ from tasks.engine.plan import Planner
 
 EVERYTHING = Selection()
 AS_USUAL = RunOptions()
+Showing = Callable[[], AbstractContextManager[None]]
+"""Shows the progress of what its block does."""
 IN_PROCESS = ("local", "processes")  # a cluster is asked for by those who want it to be looked at
+
+
+def say(sentence: str) -> None:
+    """On the terminal's error stream."""
+    err.print(sentence, markup=False)
 
 
 def run_pipeline(
@@ -27,8 +36,23 @@ def run_pipeline(
     workspace: Path,
     selection: Selection = EVERYTHING,
     options: RunOptions = AS_USUAL,
+    showing: Showing = stage_bars,
+    waiting: Callable[[str], None] = say,
 ) -> RunSummary:
-    """Run the selected stages on a dataset. Raises CatalogError and ConfigError."""
+    """Run the selected stages on a dataset.
+
+    Args:
+        config: what the stages are configured with.
+        dataset: name of the dataset.
+        workspace: folder of the workspace; made where there is none.
+        selection: which stages.
+        options: which clips, and how strictly.
+        showing: shows the progress; by default bars or lines on the terminal.
+        waiting: called with a sentence where Prefect's temporary server takes long to start.
+
+    Raises:
+        CatalogError, ConfigError: the run can't be begun; the message is for the user.
+    """
     # Prefect takes a second or two, which a mistyped command and --help don't have.
     from flows.execution.temporary_server import server_is_named, temporary_server
 
@@ -37,12 +61,12 @@ def run_pipeline(
         from flows.execution.execute import execute  # as above
         from flows.execution.task_runners import InThisProcess
 
-        with stage_bars():
+        with showing():
             return execute(config, dataset, opened, selection.stages(), options, InThisProcess())
     if options.make_procedural is None:  # a wrong dataset or clip is reported before a server is started
         wanted_clips(opened, dataset, options.where, options.clips)
     declare = partial(import_module, "flows.pipeline")
-    with temporary_server(partial(err.print, markup=False), declare), stage_bars():
+    with showing(), temporary_server(waiting, declare):
         from flows.pipeline import pipeline, stage  # here, as the server starts while they are declared
 
         if selection.only is not None:
@@ -59,7 +83,9 @@ def run_pipeline(
                 until=selection.until,
                 return_state=True,
             )
-    result = state.result(raise_on_failure=False)
+    # In a thread of its own: where a loop is running, as in a notebook, Prefect would return something to be awaited.
+    with ThreadPoolExecutor(1) as beside:
+        result = beside.submit(state.result, raise_on_failure=False).result()
     if isinstance(result, RunSummary):
         return result
     raise result if isinstance(result, BaseException) else RuntimeError(f"the run ended {state.name}: {state.message}")

@@ -1,0 +1,5 @@
+"""`python -m tubeflow`, as the `tubeflow` program."""
+
+from tubeflow import main
+
+main()
