@@ -205,6 +205,7 @@ class DatasetInfo:
         ingested: UTC time, ISO 8601.
         notes: what the adapter recognised.
         warnings: what the adapter warned of.
+        plugin: distribution and version of the package that brought the adapter; empty for Tubeflow's own ones.
     """
 
     name: str
@@ -215,6 +216,7 @@ class DatasetInfo:
     ingested: str = ""
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    plugin: str = ""
 
     @property
     def confined_root(self) -> Path | None:
@@ -222,7 +224,7 @@ class DatasetInfo:
 
         None for datasets whose file names this program makes itself, and for videos named on the command line.
         """
-        return Path(self.root) if self.adapter in ("folder", "features") else None
+        return Path(self.root) if self.plugin or self.adapter in ("folder", "features") else None
 
     @property
     def holds_features(self) -> bool:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from flows.plain_yaml import read_yaml
 from models.backbones import BACKBONES, has_parts
+from models.head_names import HEADS
 from models.trackers import TRACKERS
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.assessment.tube_checks import QualityConfig
@@ -99,12 +100,15 @@ class PipelineConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
-    def _the_backbone_exists(self) -> PipelineConfig:
+    def _backbone_and_head_exist(self) -> PipelineConfig:
         """Reported before hours of tracking, not by the training behind them."""
-        try:
-            BACKBONES.find(self.model.backbone)
-        except ValueError as exc:
-            raise ValueError(f"model.backbone: {exc}") from exc
+        for field, known, name in (
+            ("model.backbone", BACKBONES, self.model.backbone), ("model.head", HEADS, self.model.head)
+        ):  # fmt: skip
+            try:
+                known.check(name)
+            except ValueError as exc:
+                raise ValueError(f"{field}: {exc}") from exc
         return self
 
     @model_validator(mode="after")
@@ -141,12 +145,13 @@ class PipelineConfig(StageConfig):
     @model_validator(mode="after")
     def _masks_need_a_tracker_that_segments(self) -> PipelineConfig:
         """Reported before anything runs, not clip by clip."""
-        tracker = TRACKERS.get(self.track.tracker)  # a name that is unknown is reported by the track stage
-        boxes_only = self.track.tracker == PUBLISHED or (tracker is not None and not tracker.segments)
-        if self.masks.source == "mask" and boxes_only:
+        name = self.track.tracker
+        if self.masks.source != "mask" or name not in (PUBLISHED, *TRACKERS.names()):
+            return self  # a name that is unknown is reported by the track stage
+        if name == PUBLISHED or not TRACKERS.find(name).segments:
             able = " or ".join(name for name, entry in TRACKERS.items() if entry.segments)
             raise ValueError(
-                f"masks.source mask needs a tracker that returns masks, and {self.track.tracker} returns none; "
+                f"masks.source mask needs a tracker that returns masks, and {name} returns none; "
                 f"set track.tracker to {able}, or masks.source to quad"
             )
         return self

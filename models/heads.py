@@ -5,14 +5,14 @@ what people read: a score in the label's own unit, or a probability.  Raw output
 Every score distribution follows USDL/MUSDL (Tang et al. 2020); the perceptron of 256 and 128 units is theirs too.
 """
 
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import torch.nn.functional as F
 from torch import Tensor, linspace, nn, stack, zeros
 
+from models.head_names import HEADS as HEADS
 from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
-from models.registry import Entry, Registry, build_part
+from models.registry import build_part
 
 
 class Head(Protocol):
@@ -269,23 +269,13 @@ class ClassificationHead(nn.Module):
         return output.sigmoid()
 
 
-HEADS: Registry[Entry[Callable[..., Head]]] = Registry("head", {
-    "regression": Entry("models.heads:RegressionHead"),
-    "usdl": Entry("models.heads:UsdlHead"),
-    "musdl": Entry("models.heads:MusdlHead"),
-    "linear": Entry("models.heads:LinearHead"),
-    "likert": Entry("models.heads:LikertHead"),
-    "classification": Entry("models.heads:ClassificationHead"),
-})
-
-
 def build_head(name: str, features: int, **options: object) -> Head:
     """Head by name on features of length F; options are the head's own keyword arguments.
 
     Raises:
         ValueError: an unknown name or option.
     """
-    return build_part(HEADS, name, features, **options)
+    return cast(Head, build_part(HEADS, name, features, **options))
 
 
 def judges_rule(judges: Tensor, difficulty: Tensor) -> Tensor:

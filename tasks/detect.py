@@ -64,11 +64,14 @@ class DetectConfig(StageConfig):
     def key_view(self) -> dict[str, Any]:
         """Without the weights' path: where a file lies on this machine is not part of the key, its digest is.
 
-        Both ways to ask for the labels' boxes lead to the same artifact.
+        Both ways to ask for the labels' boxes lead to the same artifact. With the package that brings the detector,
+        where one does.
         """
         view = self.model_dump(mode="json", exclude={"weights"})
         if self.labels_decide and self.select == ANNOTATION:
             return view | {"detector": ANNOTATION, "select": "score"}
+        if self.needs_model and (origin := DETECTORS.origin(self.detector)) is not None:
+            view["detector_plugin"] = origin
         return view
 
     @model_validator(mode="after")
@@ -149,7 +152,8 @@ def detect_athletes(
         return [_nobody_asked_for() for _ in clips]
     asked = [clip for clip in clips if config.needs_model and not clip.by_person]
     if asked and detector is None:
-        raise ValueError(f"detector '{config.detector}' must be built; it is one of {', '.join(sorted(DETECTORS))}")
+        known = ", ".join(sorted(DETECTORS.names()))
+        raise ValueError(f"detector '{config.detector}' must be built; it is one of {known}")
     found = iter(detector.detect([clip.frame for clip in asked]) if detector and asked else [])
     return [_choose(clip, next(found), config) if clip in asked else _from_annotation(clip) for clip in clips]
 

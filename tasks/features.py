@@ -26,7 +26,7 @@ from data_catalog.features.mapped_features import Version, write_features
 from data_catalog.media.frame_codec import decode_frames
 from data_catalog.pack.file import shifted_times
 from data_catalog.store import Store
-from models.backbones import I3D_SPLITS
+from models.backbones import BACKBONES, I3D_SPLITS
 from tasks.engine.config import StageConfig
 from tasks.engine.errors import BadClip
 from tasks.engine.job import Context, Job, Outcome, Product
@@ -89,6 +89,8 @@ class FeaturesSettings(StageConfig):
             "starts": list(self.masks.starts),
             "segment_length": self.masks.segment_length,
         }
+        if (origin := BACKBONES.origin(model.backbone)) is not None:
+            view["backbone_plugin"] = origin
         return {"features": view}
 
 

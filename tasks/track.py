@@ -52,12 +52,14 @@ class TrackConfig(StageConfig):
     def key_view(self) -> dict[str, Any]:
         """Without the weights' path: where a file lies on this machine is not part of the key, its digest is.
 
-        With the tracker's version, once it has been raised.
+        With the tracker's version, once it has been raised, and the package that brings the tracker, where one does.
         """
         view = self.model_dump(mode="json", exclude={"weights"})
         entry = TRACKERS.get(self.tracker)
         if entry is not None and entry.version != self.added["tracker_version"]:
             view["tracker_version"] = entry.version
+        if (origin := TRACKERS.origin(self.tracker)) is not None:
+            view["tracker_plugin"] = origin
         return view
 
 

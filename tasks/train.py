@@ -28,7 +28,7 @@ from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each
 from tasks.features import FeaturesConfig, feature_files
 from tasks.own_features import feature_clips
-from tasks.training.config import OF_PIXELS, ON_OWN_FEATURES, EpochRow, ModelConfig, TrainConfig
+from tasks.training.config import HEAD_PLUGIN, OF_PIXELS, ON_OWN_FEATURES, EpochRow, ModelConfig, TrainConfig
 from tasks.training.first_weights import model_weights
 from tasks.training.targets import score_spans
 
@@ -155,7 +155,7 @@ class TrainOnOwnFeaturesSettings(TrainSettings):
     def key_view(self) -> dict[str, Any]:
         """Both sections, without what is about a backbone and pixels."""
         view = super().key_view()
-        model = {name: value for name, value in view["model"].items() if name in ON_OWN_FEATURES}
+        model = {name: value for name, value in view["model"].items() if name in {*ON_OWN_FEATURES, HEAD_PLUGIN}}
         return {"model": model, "train": {name: v for name, v in view["train"].items() if name not in OF_PIXELS}}
 
 

@@ -26,6 +26,7 @@ SAME_FILE_NAME: dict[str, str] = {
     "errors.py": "of the engine, and of files that can't be used",
     "labels.py": COMMAND,
     "network.py": "building the network that is trained, and the one of the tracker SiamMask",
+    "plugins.py": COMMAND,
     "registry.py": "of parts that have a name, and of weights files",
     "run.py": COMMAND,
     "scores.py": "metrics of scores, and scores as label files write them",

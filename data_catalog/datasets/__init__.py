@@ -40,20 +40,20 @@ ADAPTERS: Registry[Entry[Callable[[], Adapter]]] = Registry("dataset adapter", {
     "mtl_aqa": Entry("data_catalog.datasets.mtl_aqa:MtlAqaAdapter"),
     "fr_fs": Entry("data_catalog.datasets.fr_fs:FrFsAdapter"),
     "finediving": Entry("data_catalog.datasets.finediving:FineDivingAdapter"),
-})
+}, group="tubeflow.datasets", plain=Entry)
 
 
 def build_adapter(name: str) -> Adapter:
     """The adapter registered as `name`.
 
     Raises:
-        DatasetError: unknown name; names the nearest valid one.
+        DatasetError: unknown name, and which is the nearest valid one; or a plug-in that can't be imported.
     """
     try:
-        entry = ADAPTERS.find(name)
+        part = ADAPTERS.find(name).load()
     except ValueError as exc:
         raise DatasetError(str(exc)) from exc
-    return entry.load()()
+    return part()
 
 
 __all__ = [

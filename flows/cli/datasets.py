@@ -25,7 +25,9 @@ app.add_typer(datasets_app, name="datasets")
 @app.command("ingest")
 @plain_errors
 def ingest_command(
-    adapter: Annotated[str, typer.Argument(help="folder, features, procedural, aqa7, mtl_aqa, fr_fs or finediving.")],
+    adapter: Annotated[
+        str, typer.Argument(help="folder, features, procedural, aqa7, mtl_aqa, fr_fs, finediving, or a plug-in.")
+    ],
     name: Annotated[str, typer.Option("--name", help="What the dataset is called in the workspace.")],
     root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos, or features.")],
     labels: Annotated[Path | None, typer.Option("--labels", help="Label file; by default inside the folder.")] = None,

@@ -67,6 +67,10 @@ COMMANDS = {
     "view": CliEntry(
         "view", "Look at the tubes in a browser: the most suspicious first; compare, correct and run again."
     ),
+    "plugins": CliEntry(
+        "plugins", "List the trackers, detectors, backbones, heads and datasets that other packages bring."
+    ),
+    "plugin": CliEntry("plugins", "Begin a package with a part of your own."),
     "catalog": CliEntry("catalog", "Datasets, clips, stages and sizes; or SQL over all of it.", group=True),
     "labels": CliEntry("labels", "Correct the labels of clips; everything is kept with its history.", group=True),
     "weights": CliEntry("networks.weights", "Weights of detectors, trackers and backbones, by name.", group=True),

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, ValidationError, model_validator
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
-from data_catalog.datasets import DatasetError, build_adapter
+from data_catalog.datasets import ADAPTERS, DatasetError, build_adapter
 from data_catalog.datasets.records import Check, ClipRecord, Listing
 from data_catalog.tables.edits import edit_warnings
 from flows.config import ConfigError
@@ -69,7 +69,8 @@ def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Pa
     warnings = edit_warnings(workspace.datasets.edits(name).read(), listing.annotated)
     listing = replace(listing, warnings=(*listing.warnings, *warnings))
     options = {"labels": str(labels.absolute())} if labels is not None else {}
-    info = DatasetInfo(name, adapter, str(root.absolute()), options, is_procedural(root))
+    brought_by = ADAPTERS.origin(adapter) or ""
+    info = DatasetInfo(name, adapter, str(root.absolute()), options, is_procedural(root), plugin=brought_by)
     workspace.datasets.add(info, listing)
     return listing
 

@@ -17,12 +17,13 @@ from data_catalog.catalog import Workspace
 from data_catalog.errors import os_sentence
 from data_catalog.locks import sentences as lock_sentences
 from data_catalog.store import ArtifactDamaged, Store
-from flows.config import EngineConfig, PipelineConfig, config_text
+from flows.config import PipelineConfig, config_text
 from flows.datasets.clips import left_out, wanted_clips
 from flows.execution.mending import Mending
 from flows.execution.run_options import RunOptions
 from flows.execution.scheduler import make_shards, run_clip_stages
 from flows.execution.task_runners import ShardRunner, local_processors, task_runner, threads_a_worker, worker_count
+from flows.plugins.used import load_plugins, taken_names, used_plugins
 from flows.runs.against_truth import against_truth
 from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
@@ -98,8 +99,10 @@ def execute(
     resolve_sources(planner, lambda done, total: progress.report("digest", done, total), options.verify)
     plans = make_plan(planner, config, selected)
     config = _settled(config, plans, summary)
+    load_plugins(config)
+    summary.notes += taken_names(config)
     _report_damage(workspace.store, plans, selected, summary)
-    context = _context(workspace, dataset, config.engine)
+    context = _context(workspace, dataset, config)
     selected_tubes = {"track", "masks"} & set(selected)
     try:
         with runner or task_runner(config.engine) as started_runner:
@@ -124,13 +127,15 @@ def execute(
     return summary
 
 
-def _context(workspace: Workspace, dataset: str, engine: EngineConfig) -> Context:
+def _context(workspace: Workspace, dataset: str, config: PipelineConfig) -> Context:
     """What the stages of this run use; workers in other processes check that they find the same."""
+    engine = config.engine
     if engine.runner == "local":
         return Context(workspace, engine.device)
     videos = workspace.datasets.info(dataset).root
     server = get_current_settings().api.url
-    site = Site.make(workspace, (videos,) if Path(videos).is_dir() else (), server)
+    brought = {plugin.distribution: plugin.version for plugin in used_plugins(config)}
+    site = Site.make(workspace, (videos,) if Path(videos).is_dir() else (), server, brought)
     return Context(workspace, engine.device, site, threads_a_worker(engine))
 
 

@@ -138,10 +138,10 @@ def parse_candidate(text: str) -> Candidate:
     name, _, weights = named.partition(":")
     if text == TRUTH:
         return Candidate(TRUTH, TRUTH)
-    if name not in TRACKERS:
+    if name not in TRACKERS.names():
         raise ConfigError(
             f"'{text}' is neither a folder of results nor a tracker (NAME or NAME:WEIGHTS) nor {TRUTH}; "
-            f"trackers are {', '.join(sorted(TRACKERS))}."
+            f"trackers are {', '.join(sorted(TRACKERS.names()))}."
         )
     label = f"{name}:{Path(weights).stem}" if weights else name
     return Candidate(label + (f"@{preset}" if preset else ""), name, Path(weights) if weights else None, preset or None)

@@ -49,7 +49,7 @@ BACKBONES: Registry[Entry[Callable[..., SplitBackbone]]] = Registry("backbone", 
     "s3d": BackboneEntry("models.backbones.torchvision:build_s3d"),
     "mvit_v2_s": BackboneEntry("models.backbones.torchvision:build_mvit_v2_s", parts=False),  # has a class token
     "swin3d_t": BackboneEntry("models.backbones.torchvision:build_swin3d_t"),
-})
+}, group="tubeflow.backbones", plain=BackboneEntry)
 
 
 def __getattr__(name: str) -> Any:

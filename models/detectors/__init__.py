@@ -49,7 +49,7 @@ DETECTORS: Registry[DetectorEntry] = Registry("detector", {
         "models.detectors.yolo:YoloDetector",
         "ultralytics' own weights are at github.com/ultralytics/assets/releases, or: tubeflow weights pull yolo11n",
     ),
-}, also=("annotation",))
+}, also=("annotation",), group="tubeflow.detectors", plain=lambda target: DetectorEntry(target, takes_file=False))
 
 
 def detector_weights(name: str, weights: Path | str | None) -> Path | None:

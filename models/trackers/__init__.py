@@ -27,7 +27,8 @@ class TrackerEntry(Entry[Callable[..., Tracker]]):
 
     The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
     `presets` and one is asked for, `preset`. `segments`: it returns masks beside quads. `version`: raised when it makes
-    other tubes for the same weights, frames and boxes, so that its own tubes are made again and nobody else's.
+    other tubes for the same weights, frames and boxes, so that its own tubes are made again and nobody else's; of a
+    plug-in the distribution's version does that.
     """
 
     suffixes: tuple[str, ...] = ()
@@ -64,7 +65,7 @@ TRACKERS: Registry[TrackerEntry] = Registry("tracker", {
         ("",),
         "The ONNX file is object_tracking_vittrack_2023sep.onnx of github.com/opencv/opencv_zoo.",
     ),
-})
+}, group="tubeflow.trackers", plain=TrackerEntry)
 
 
 def weight_suffixes(name: str) -> tuple[str, ...]:

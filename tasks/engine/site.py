@@ -25,6 +25,9 @@ LOOK_SECONDS = 0.1
 LIBRARIES = ("tubeflow", "numpy", "av", "opencv-python", "h5py", "torch", "torchvision", "ultralytics", "prefect")
 
 
+NO_PLUGINS: Mapping[str, str] = {}
+
+
 @dataclass(frozen=True)
 class Site:
     """What every worker of a run has to find.
@@ -44,15 +47,21 @@ class Site:
     versions: tuple[tuple[str, str], ...]
 
     @classmethod
-    def make(cls, workspace: Workspace, folders: tuple[str, ...], server: str | None) -> Site:
-        """The site of a run that begins; its file goes with the store's folder for temporary files."""
+    def make(
+        cls, workspace: Workspace, folders: tuple[str, ...], server: str | None, plugins: Mapping[str, str] = NO_PLUGINS
+    ) -> Site:
+        """The site of a run that begins; its file goes with the store's folder for temporary files.
+
+        `plugins`: version of each package that brings a part which the run asks for.
+        """
         path, token = workspace.store.scratch("site"), secrets.token_hex(16)
         path.write_text(token)
-        return cls(str(path.relative_to(workspace.root)), token, folders, server, tuple(versions().items()))
+        wanted = tuple((versions() | dict(plugins)).items())
+        return cls(str(path.relative_to(workspace.root)), token, folders, server, wanted)
 
 
 @functools.cache
-def versions() -> Mapping[str, str]:
+def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that can change what a stage makes, or how shards travel."""
     found = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {"Python": ".".join(map(str, sys.version_info[:2])), **found}
@@ -66,7 +75,7 @@ def check_in(site: Site, root: Path) -> None:
         EngineError: it isn't; the sentence says what is missing on which machine, and what to do.
     """
     here = f"The worker {os.getpid()} on {socket.gethostname()}"
-    mine = versions()
+    mine = {name: _version(name) for name, _ in site.versions}
     other = [f"{name} {mine[name]} instead of {wanted}" for name, wanted in site.versions if mine[name] != wanted]
     if other:
         raise EngineError(f"{here} has {', '.join(other)}; install the same versions on every machine.")
@@ -79,6 +88,16 @@ def check_in(site: Site, root: Path) -> None:
         raise EngineError(f"{here} doesn't see the videos in {missing[0]}; mount that folder there, at the same path.")
     if site.server is not None:
         _reach(site.server, here)
+
+
+def _version(name: str) -> str:
+    """The version that this process has, also of a plug-in's package, which may not be there at all."""
+    if name in versions():
+        return versions()[name]
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
 
 
 def _read(path: Path) -> str | None:

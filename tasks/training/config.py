@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from data_catalog.weights.registry import load_registry
+from models.backbones import BACKBONES
+from models.head_names import HEADS
 from tasks.engine.config import StageConfig
 
 Option = bool | int | float | str
@@ -22,6 +24,8 @@ WITHOUT_EFFECT = frozenset({"loggers", "workers", "checkpoint_steps", "accelerat
 
 ON_OWN_FEATURES = frozenset({"temporal", "temporal_options", "head", "head_options"})
 """Fields of ModelConfig that a network on features that were made elsewhere has."""
+HEAD_PLUGIN = "head_plugin"
+"""What in the key says which package brings the head."""
 OF_PIXELS = frozenset({"flip", "shift", "eval_shift", "freeze_batchnorm", "freeze"})
 """Fields of TrainConfig that it has no use for."""
 
@@ -94,11 +98,11 @@ class ModelConfig(StageConfig):
     temporal_options: dict[str, Option] = Field(
         {}, description="Further arguments of the temporal module, by name; empty takes its defaults."
     )
-    head: Literal["regression", "linear", "usdl", "musdl", "likert", "classification"] = Field(
+    head: str = Field(
         "usdl",
         description="What is predicted: one score (by a perceptron; linear: by one layer), a distribution of the score "
         "(usdl), one a judge (musdl), one score weighed from levels of quality (likert, with temporal: levels), or "
-        "one of two labels.",
+        "one of two labels (classification); or the head of a plug-in, which predicts a score.",
     )
     head_options: dict[str, Option] = Field(
         {}, description="Further arguments of the head, by name; empty takes its defaults."
@@ -119,10 +123,15 @@ class ModelConfig(StageConfig):
         return self
 
     def key_view(self) -> dict[str, Any]:
-        """Without the weights' path or name, whose digest is in the key; a name that only the backbone knows stays."""
+        """Without the weights' path or name, whose digest is in the key; a name that only the backbone knows stays.
+
+        With the packages that bring backbone and head, where some do.
+        """
         view = super().key_view()
         if names_file(self.weights):
             del view["weights"]
+        origins = {"backbone_plugin": BACKBONES.origin(self.backbone), HEAD_PLUGIN: HEADS.origin(self.head)}
+        view |= {name: origin for name, origin in origins.items() if origin is not None}
         return view
 
     @property

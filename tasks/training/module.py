@@ -59,7 +59,7 @@ def build_module(
     """
     parts = split_clips(reader, config, model.head)
     scale = score_scale(reader.labels, config.score_range, config.difficulty)
-    if isinstance(config.score_range, tuple) and model.head in ("regression", "linear", "likert", "usdl"):
+    if isinstance(config.score_range, tuple) and model.head not in ("musdl", "classification"):
         check_range(reader.labels, scale, config.score_range)
     if isinstance(reader, FeatureClips):
         network = build_network_on_features(model, reader.features, config.seed)

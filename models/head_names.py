@@ -1,0 +1,15 @@
+"""Heads by name. Apart from the heads themselves, so that a config is checked without loading PyTorch."""
+
+from collections.abc import Callable
+from typing import Any
+
+from models.registry import Entry, Registry
+
+HEADS: Registry[Entry[Callable[..., Any]]] = Registry("head", {
+    "regression": Entry("models.heads:RegressionHead"),
+    "usdl": Entry("models.heads:UsdlHead"),
+    "musdl": Entry("models.heads:MusdlHead"),
+    "linear": Entry("models.heads:LinearHead"),
+    "likert": Entry("models.heads:LikertHead"),
+    "classification": Entry("models.heads:ClassificationHead"),
+}, group="tubeflow.heads", plain=Entry)
