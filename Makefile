@@ -13,6 +13,9 @@ LOCKED := -m pip install --quiet --disable-pip-version-check --require-hashes --
 LOCK := $(TOOLS)/uv pip compile --quiet --no-config --universal --python-version 3.11 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --generate-hashes
 
+# What the image has beyond the core: its server works on Redis.
+RUN_EXTRAS := --extra excel --extra redis --extra tensorboard
+
 .PHONY: demo docs test test-slow test-browser lint setup lock sbom audit pin-images clean
 
 demo: .venv/installed  ## the whole pipeline on the embedded procedural dataset
@@ -45,7 +48,7 @@ setup: .venv/installed
 
 lock: .venv-tools/installed  ## requirements/*.txt anew, after a change of pyproject.toml; `LOCK_OPTIONS=--upgrade` takes newer versions
 	$(LOCK) $(LOCK_OPTIONS) pyproject.toml --all-extras --output-file requirements/dev.txt
-	$(LOCK) $(LOCK_OPTIONS) pyproject.toml --constraint requirements/dev.txt --output-file requirements/run.txt
+	$(LOCK) $(LOCK_OPTIONS) pyproject.toml $(RUN_EXTRAS) --constraint requirements/dev.txt --output-file requirements/run.txt
 	$(LOCK) $(LOCK_OPTIONS) requirements/tools.in --output-file requirements/tools.txt
 
 sbom: .venv-tools/installed  ## build/sbom.cdx.json: what an installed Tubeflow is made of, CycloneDX

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 import socket
 import subprocess
@@ -70,6 +71,7 @@ def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], obj
         _check_named_server(str(get_current_settings().api.url))
         yield
         return
+    _require_redis()
     with socket.socket() as listener, tempfile.TemporaryFile() as complaints:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
@@ -86,6 +88,19 @@ def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], obj
             _running.clear()
             _stop_sending()
             _stop(process)
+
+
+def _require_redis() -> None:
+    """Our server takes the user's settings, and those that name `prefect_redis` need it here."""
+    if importlib.util.find_spec("prefect_redis") is not None:
+        return
+    settings = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+    for name, value in settings.items():
+        if name.startswith("PREFECT_") and value.startswith("prefect_redis"):
+            raise CatalogError(
+                f"{name} is {value}, but the package prefect-redis isn't installed; "
+                f"pip install 'tubeflow[redis]', or unset {name}."
+            )
 
 
 def _start(descriptor: int, complaints: IO[bytes]) -> subprocess.Popen[bytes]:

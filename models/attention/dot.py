@@ -151,7 +151,14 @@ def _backward_gathered(
     return [d_x, *d_weights]
 
 
-@torch.library.custom_op("tubeflow::tube_dot", mutates_args=())
+# The schemas are written out, for torch 2.6 makes none from `list[Tensor]`.
+FORWARD = "(Tensor x, Tensor mask, Tensor[] weights, ScalarType compute_dtype, SymInt room) -> (Tensor, Tensor)"
+BACKWARD = (
+    "(Tensor d_z, Tensor x, Tensor mask, Tensor[] weights, Tensor state, ScalarType compute_dtype) -> Tensor[]"
+)
+
+
+@torch.library.custom_op("tubeflow::tube_dot", mutates_args=(), schema=FORWARD)
 def _forward_op(
     x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype, room: int
 ) -> tuple[Tensor, Tensor]:
@@ -168,7 +175,7 @@ def _(x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype
     return torch.empty_like(x), x.new_empty(len(x), room, dtype=weights[0].dtype)
 
 
-@torch.library.custom_op("tubeflow::tube_dot_backward", mutates_args=())
+@torch.library.custom_op("tubeflow::tube_dot_backward", mutates_args=(), schema=BACKWARD)
 def _backward_op(
     d_z: Tensor, x: Tensor, mask: Tensor, weights: list[Tensor], state: Tensor, compute_dtype: torch.dtype
 ) -> list[Tensor]:

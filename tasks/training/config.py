@@ -246,7 +246,9 @@ class TrainConfig(StageConfig):
         description="Refuse operations whose result may differ from run to run; on a CPU there are none here.",
     )
     loggers: tuple[Literal["csv", "tensorboard", "mlflow", "wandb"], ...] = Field(
-        ("csv", "tensorboard"), description="Where the metrics of each epoch are written to, besides the artifact."
+        ("csv",),
+        description="Where the metrics of each epoch are written to, besides the artifact; tensorboard, mlflow and "
+        "wandb are packages of their own.",
     )
 
     @model_validator(mode="after")

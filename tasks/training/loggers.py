@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
-PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
-"""Name of a logger → the package that it imports."""
+EXTRAS = {"tensorboard": "tensorboard", "mlflow": "loggers", "wandb": "loggers"}
+"""Name of a logger, which is also that of the package it imports → the extra of Tubeflow that brings it."""
 PROJECT = "tubeflow"
 
 
 def check_loggers(names: Sequence[str]) -> None:
     """Say before the training begins which logger can't be used. Raises ValueError."""
     for name in names:
-        package = PACKAGES.get(name)
-        if package is not None and importlib.util.find_spec(package) is None:
+        extra = EXTRAS.get(name)
+        if extra is not None and importlib.util.find_spec(name) is None:
             raise ValueError(
-                f"train.loggers has '{name}', but the package {package} isn't installed; pip install "
-                f"'tubeflow[loggers]', or leave it out."
+                f"train.loggers has '{name}', but the package {name} isn't installed; pip install "
+                f"'tubeflow[{extra}]', or leave it out."
             )
 
 

@@ -6,6 +6,7 @@ Workbooks come from strangers: what they may unpack to is bounded, formulas are 
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import io
 import re
 import warnings
@@ -44,13 +45,15 @@ def read_workbook(path: Path) -> list[Sheet]:
     """All sheets of an .xlsx or .xls file.
 
     Raises:
-        DatasetError: the file is damaged, locked by a password, too large, or of another program; says what to do.
+        DatasetError: the file is damaged, locked by a password, too large, of another program, or of a kind whose
+            package isn't installed; says what to do.
     """
     with path.open("rb") as file:
         is_zip = file.read(len(ZIP)) == ZIP
     try:
         if is_zip:
             _require_xlsx(path)
+        _require_package("openpyxl" if is_zip else "xlrd", path)
         return list(_xlsx_sheets(path) if is_zip else _xls_sheets(path))
     except DatasetError:
         raise
@@ -75,6 +78,14 @@ def _require_xlsx(path: Path) -> None:
             raise DatasetError(f"{path.name} is {kind}; open it in the program that wrote it, {SAVE_AS}")
         if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
             raise DatasetError(f"{path.name} unpacks to more than 1 GiB; keep only the label sheet, {SAVE_AS}")
+
+
+def _require_package(package: str, path: Path) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise DatasetError(
+            f"{path.name} is an Excel workbook, and the package that reads it ({package}) isn't installed; "
+            "pip install 'tubeflow[excel]', or save it as 'CSV UTF-8' and ingest again"
+        )
 
 
 def _xlsx_sheets(path: Path) -> Iterator[Sheet]:

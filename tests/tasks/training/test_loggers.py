@@ -59,12 +59,16 @@ def test_weights_and_biases_writes_offline(pack: Path, tmp_path: Path, monkeypat
     assert wandb.run is None  # or the next training of this process would write to it
 
 
+@pytest.mark.parametrize(
+    ("name", "extra"), [("tensorboard", "tensorboard"), ("mlflow", "loggers"), ("wandb", "loggers")]
+)
 def test_a_missing_package_is_one_sentence(
-    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, extra: str
 ) -> None:
-    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr("sys.path", [path for path in sys.path if "site-packages" not in path])
     monkeypatch.setattr("sys.path_importer_cache", {})
-    with pytest.raises(ValueError, match=r"'mlflow', but the package mlflow isn't installed; pip install") as told:
-        train(pack, MODEL, CONFIG.model_copy(update={"loggers": ("csv", "mlflow")}), tmp_path)
+    with pytest.raises(ValueError, match=rf"'{name}', but the package {name} isn't installed; pip install '") as told:
+        train(pack, MODEL, CONFIG.model_copy(update={"loggers": ("csv", name)}), tmp_path)
+    assert f"'tubeflow[{extra}]'" in str(told.value)
     assert "\n" not in str(told.value)
