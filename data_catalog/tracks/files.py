@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data_catalog.atomic import replacing
 from data_catalog.safe_pickle import load_pickle
+from data_catalog.tracks.formats import track_format
 from data_catalog.tracks.text import (
     Shape,
     TextFormat,
@@ -132,7 +133,7 @@ def write_frfs_boxes(path: Path, tubes: Mapping[str, Track]) -> None:
 
 
 def read_tracks(path: Path, style: str) -> TrackFile:
-    """Read any of the formats: ``pysot``, ``otb``, ``vot``, ``frfs`` or ``published``.
+    """Read any of the formats of `data_catalog.tracks.formats.FORMATS` that keep a quad a frame and no video.
 
     Text formats hold one sequence a file: `path` is one file, or a folder of ``NAME.txt`` or of
     ``NAME/NAME_001.txt``. ``published`` takes what boxes of AQA-7 and MTL-AQA are passed around in:
@@ -153,7 +154,8 @@ def read_tracks(path: Path, style: str) -> TrackFile:
         return _read_text_files(path, "pysot")
     if is_text_format(style):
         return _read_text_files(path, style)
-    raise TrackFileError(f"unknown track format '{style}'; use pysot, otb, vot, frfs or published")
+    track_format(style)
+    raise TrackFileError(f"format '{style}' is of whole videos; read it with data_catalog.tracks.formats.read_videos")
 
 
 def write_tracks(path: Path, tubes: Mapping[str, Track], style: str, shape: Shape = "box") -> list[Path]:
@@ -175,7 +177,8 @@ def write_tracks(path: Path, tubes: Mapping[str, Track], style: str, shape: Shap
         write_frfs_boxes(path, tubes)
         return [path]
     if not is_text_format(style):
-        raise TrackFileError(f"unknown track format '{style}'; use pysot, otb, vot or frfs")
+        track_format(style)
+        raise TrackFileError(f"tracks are not written in format '{style}'; choose another")
     files = []
     for name, track in tubes.items():
         if not name or "/" in name or "\\" in name or "\0" in name:

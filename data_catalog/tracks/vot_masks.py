@@ -36,10 +36,11 @@ def read_regions(file: Path) -> list[Region]:
         TrackFileError: a line is none; names file and line.
     """
     lines = file.read_text(encoding="utf-8", errors="replace").split()
-    return [_region(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1)]
+    return [read_region(line, f"{file.name} line {number}") for number, line in enumerate(lines, start=1)]
 
 
-def _region(line: str, place: str) -> Region:
+def read_region(line: str, place: str) -> Region:
+    """One mask: its rectangle's numbers and run lengths, with or without the `m`. Raises TrackFileError."""
     if line == "0":
         return Region(0, 0, np.zeros((0, 0), bool))
     try:

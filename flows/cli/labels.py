@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from data_catalog.catalog import Workspace
-from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
+from flows.cli.options import DatasetOption, JsonOption, WorkspaceOption, plain_errors
+from flows.console import out
+from flows.datasets.label_export import export_labels
 from flows.datasets.labels import label_history, set_labels
 from flows.runs.last import dataset_of
 from flows.tables.label_tables import print_edits, print_history
@@ -48,6 +50,25 @@ def labels_set(
         typer.echo(json.dumps([dataclasses.asdict(edit) for edit in edits]))
         return
     print_edits(name, clip, edits)
+
+
+@app.command("export")
+@plain_errors
+def labels_export(
+    file: Annotated[Path, typer.Argument(help="FILE.csv, .parquet or .xlsx.")],
+    dataset: DatasetOption,
+    workspace: WorkspaceOption = Path("workspace"),
+    as_json: JsonOption = False,
+) -> None:
+    """Write a dataset's labels, corrections included, as a table that `tubeflow ingest folder --labels FILE` reads.
+
+    Example: `tubeflow labels export labels.xlsx --dataset mine`
+    """
+    count = export_labels(Workspace(workspace), dataset, file)
+    if as_json:
+        typer.echo(json.dumps({"clips": count, "file": str(file)}))
+        return
+    out.print(f"Labels of {count} clips in {file}.", markup=False, soft_wrap=True)
 
 
 @app.command("history")

@@ -1,4 +1,4 @@
-"""Reads a label table from CSV or a workbook as columns of text, keeping the line number of every row."""
+"""Reads a label table from CSV, a workbook or Parquet as columns of text, keeping the line number of every row."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_catalog.datasets.label_files.header import find_header, header_names, is_comment, one_line
 from data_catalog.datasets.label_files.numbers import MISSING, Numbers, read_numbers
+from data_catalog.datasets.label_files.parquet import PARQUET, parquet_rows
 from data_catalog.datasets.label_files.text import SAVE_AS_UTF8, decode_label_file
 from data_catalog.datasets.label_files.workbook import is_workbook, read_workbook
 from data_catalog.datasets.records import RejectedRow
@@ -23,7 +24,7 @@ from data_catalog.suggest import nearest
 
 DELIMITERS = (",", ";", "\t", "|")
 HEADER_WITHIN = 40  # rows; a table whose header comes later is taken for one without
-SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls")
+SUFFIXES = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".parquet")
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)[\s"]*', re.IGNORECASE)
 # What a spreadsheet writes that took each line of a CSV file for one cell.
 _WHOLE_LINE_QUOTED = re.compile(r'^"(.*)"[ \t,;]*(?=\r?$)', re.MULTILINE)
@@ -81,7 +82,7 @@ def read_label_table(
     """Read the named columns of a label file; rows with a wrong number of cells are returned as rejected.
 
     Args:
-        path: a CSV file with any of `DELIMITERS`, or an Excel workbook.
+        path: a CSV file with any of `DELIMITERS`, an Excel workbook, or a Parquet file.
         required: columns that the file must have.
         optional: columns that it may have; words such as ``NA`` count as empty in them.
         targets: those of `optional` of which a row must have one; a row that ends before them is not padded.
@@ -120,6 +121,8 @@ def _open_grid(path: Path, known: Sequence[str]) -> _Grid:
             head = file.read(8)
         if is_workbook(head):
             return _workbook_grid(path, known)
+        if head.startswith(PARQUET):
+            return _Grid(path.name, parquet_rows(path))
         text, warnings = decode_label_file(path.read_bytes(), path.name)
     except FileNotFoundError:
         raise DatasetError(_no_such_file(path)) from None

@@ -24,7 +24,6 @@ _EXAMINED_BYTES = 4096
 _NO_TABLE = (
     (rb"\x1f\x8b", "compressed with gzip", "unpack it (gunzip) and ingest again"),
     (rb"%PDF-", "a PDF", "export the table from the program that wrote it, as .xlsx or CSV"),
-    (rb"PAR1", "a Parquet file", "save it with pandas: read_parquet(FILE).to_csv('labels.csv', index=False)"),
     (rb"<[!?a-zA-Z]", "HTML or XML", "open it in Excel or LibreOffice, save it as .xlsx and ingest again"),
     (rb"\{\\rtf", "rich text", "save it as plain text or CSV"),
     (rb'\{\s*"|\[\s*[\[{]', "JSON", "save it with pandas: read_json(FILE).to_csv('labels.csv', index=False)"),

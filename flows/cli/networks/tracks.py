@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +12,13 @@ import typer
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.tracks.files import read_tracks, write_tracks
+from data_catalog.tracks.formats import read_videos, track_format, write_videos
 from data_catalog.tracks.text import Shape, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out
+from flows.datasets.clips import dataset_clips
+from flows.tracking.exchange import take_tracks, tubes_of_videos
 from flows.tracking.export_tubes import read_tubes, write_quads
 from flows.tracking.perturbed_truth import true_tubes
 from models.metrics.tracking import DISTANCES_OF_SIDE, DISTANCES_PX, OVERLAPS
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Evaluate trackers; import and export tracks.")
 
 NO_TRACKERS: list[str] = []
-FORMATS = "pysot, otb, vot or frfs"
+FORMATS = "pysot, otb, vot, frfs, cvat_xml, cvat_json, label_studio, coco_vid, youtube_vis, mot or fiftyone"
 
 
 @app.command("evaluate")
@@ -115,27 +118,43 @@ def tracks_import(
     source: Annotated[Path, typer.Argument(help="File or folder of tracks.")],
     out_file: Annotated[Path, typer.Option("--out", help="Where the JSON file of quads goes.")],
     style: Annotated[str, typer.Option("--format", help=f"{FORMATS}, or published.")] = "pysot",
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", "-d", help="Whose clips the tracks are cut to, by clip_id or video file.")
+    ] = None,
+    athlete: Annotated[int, typer.Option(min=0, help="Which target of videos with several, from 0.")] = 0,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Size of the videos, WxH, where the file doesn't say it.")
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Turn results of other tools into one file that the tracker `published` reads.
+    """Turn tracks of other tools into one file that the tracker `published` reads.
 
-    Example: `tubeflow tracks import results/SiamRPN --format pysot --out siamrpn.json`
+    Example: `tubeflow tracks import results/SiamRPN --format pysot --out siamrpn.json`,
+    `tubeflow tracks import task.xml --format cvat_xml --dataset mine --out workspace/weights/drawn.json`
     """
+    rejected: dict[str, str] = {}
     try:
-        found = read_tracks(source, style)
+        if track_format(style).module:
+            videos = read_videos(source, style, None if size is None else _size(size))
+            clips = None if dataset is None else dataset_clips(Workspace(workspace), dataset)
+            taken = take_tracks(videos, athlete, clips)
+            tubes, notes = taken.tubes, taken.notes
+        else:
+            found = read_tracks(source, style)
+            tubes, notes, rejected = dict(found.tubes), found.notes, dict(found.rejected)
     except TrackFileError as exc:
         raise CatalogError(f"{exc}.") from exc
-    if not found.tubes:
-        raise CatalogError(f"None of the tracks in {source} can be used: {next(iter(found.rejected.values()))}.")
-    write_quads(out_file, found.tubes)
+    if not tubes:
+        raise CatalogError(f"None of the tracks in {source} can be used: {next(iter(rejected.values()))}.")
+    write_quads(out_file, tubes)
     if as_json:
-        rows = {"clips": len(found.tubes), "rejected": dict(found.rejected), "file": str(out_file)}
-        typer.echo(json.dumps(rows))
+        typer.echo(json.dumps({"clips": len(tubes), "rejected": rejected, "file": str(out_file)}))
         return
-    for note in found.notes:
+    for note in notes:
         out.print(note, markup=False, soft_wrap=True)
     out.print(
-        f"{len(found.tubes)} tracks in {out_file}; use them with: tubeflow run … -o track.tracker=published "
+        f"{len(tubes)} tracks in {out_file}; use them with: tubeflow run … -o track.tracker=published "
         f"-o track.weights={out_file}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
@@ -168,30 +187,39 @@ def tracks_truth(
 @app.command("export")
 @plain_errors
 def tracks_export(
-    out_path: Annotated[Path, typer.Argument(help="Folder of the text files, or the frfs file.")],
+    out_path: Annotated[Path, typer.Argument(help="File or folder, as docs/formats.md says of each format.")],
     dataset: DatasetOption,
     style: Annotated[str, typer.Option("--format", help=FORMATS)] = "pysot",
-    shape: Annotated[str, typer.Option(help="box or polygon; frfs has polygons.")] = "box",
+    shape: Annotated[str, typer.Option(help="box: upright. polygon: quads, as exactly as the format can.")] = "box",
     athlete: Annotated[int, typer.Option(min=0, help="Which athlete of clips with several, from 0.")] = 0,
     preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
     overrides: OverrideOption = NO_OVERRIDES,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a dataset's tubes, a quad a normalised frame, in pixels of the source video.
+    """Write a dataset's tubes in pixels of the source video, for other tools.
+
+    pysot, otb, vot and frfs have a quad a normalised frame of one athlete; the others all athletes, by the frames of
+    the source video.
 
     Example: `tubeflow tracks export results/ours --dataset demo --format pysot --shape polygon`
     """
     if shape not in ("box", "polygon"):
         raise ConfigError(f"--shape is box or polygon, not '{shape}'.")
-    found = read_tubes(Workspace(workspace), dataset, preset, overrides, athlete)
-    if not found:
-        raise CatalogError(f"Dataset '{dataset}' has no tracked clips for this config; run it until track first.")
     kind: Shape = "polygon" if shape == "polygon" else "box"
+    opened = Workspace(workspace)
+    found: Sized
     try:
-        files = write_tracks(out_path, found, style, kind)
+        if track_format(style).module:
+            found = videos = tubes_of_videos(opened, dataset, preset, overrides)
+            files = write_videos(out_path, videos, style, kind) if videos else []
+        else:
+            found = tubes = read_tubes(opened, dataset, preset, overrides, athlete)
+            files = write_tracks(out_path, tubes, style, kind) if tubes else []
     except TrackFileError as exc:
         raise CatalogError(f"{exc}.") from exc
+    if not found:
+        raise CatalogError(f"Dataset '{dataset}' has no tracked clips for this config; run it until track first.")
     if as_json:
         typer.echo(json.dumps({"clips": len(found), "files": [str(file) for file in files]}))
         return

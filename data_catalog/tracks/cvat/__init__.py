@@ -1,0 +1,1 @@
+"""CVAT: its XML and its JSON, and what both have in common."""
