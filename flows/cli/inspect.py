@@ -34,6 +34,9 @@ def inspect_command(
     preset: Annotated[str | None, typer.Option("--preset", help="Config; by default the dataset's last run's.")] = None,
     overrides: OverrideOption = NO_OVERRIDES,
     html: Annotated[bool, typer.Option("--html", help="Also one file to open in a browser, without a server.")] = False,
+    recording: Annotated[
+        Path | None, typer.Option("--rerun", help="Also FILE.rrd for Rerun's viewer; needs tubeflow[rerun].")
+    ] = None,
     compare: CompareOption = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of the pictures; by default pictures/DATASET in the workspace.")
@@ -61,7 +64,7 @@ def inspect_command(
         return
     if clip is None:
         raise ConfigError("Say which clip to inspect, or which two trackers to --compare.")
-    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder, html)
+    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder, html, recording)
 
 
 def inspect_clip(
@@ -72,10 +75,12 @@ def inspect_clip(
     overrides: Sequence[str],
     folder: Path | None,
     html: bool = False,
+    recording: Path | None = None,
 ) -> None:
     """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked `<clip_id>.html`.
 
     They go into `folder`, by default the dataset's folder of pictures in the workspace.
+    And `recording`, an .rrd file, where one is named.
     """
     # As above.
     from flows.draw.overlay import overlay_video
@@ -98,6 +103,11 @@ def inspect_clip(
     out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
     if html:
         out.print(f"page   {write_page(workspace, tube, plans, config, folder)}", markup=False, soft_wrap=True)
+    if recording is not None:
+        from flows.draw.rerun_recording import write_recording
+
+        written = write_recording(tube.view, tube.mask, config.masks.starts, recording, length, float(tube.fps))
+        out.print(f"rerun  {written}", markup=False, soft_wrap=True)
 
 
 @app.command("flops")

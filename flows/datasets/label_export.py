@@ -73,7 +73,7 @@ def _write_workbook(table: pa.Table, path: Path) -> None:
         from openpyxl import Workbook  # only workbooks need it
         from openpyxl.cell import WriteOnlyCell
     except ImportError as exc:
-        raise CatalogError("Workbooks need openpyxl: pip install openpyxl, or write .csv or .parquet.") from exc
+        raise CatalogError('Workbooks need openpyxl: pip install "tubeflow[excel]"; or write .csv.') from exc
     book = Workbook(write_only=True)
     sheet = book.create_sheet("labels")
     sheet.append(table.column_names)
