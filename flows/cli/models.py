@@ -89,17 +89,22 @@ def export_command(
     ] = "torch-export",
     weights: WeightsOption = "last",
     action: Annotated[str | None, typer.Option(help="Which action, where the run knows several.")] = None,
-    path: Annotated[Path | None, typer.Option("--out", help="The file; by default RUN-WEIGHTS.onnx or .pt2.")] = None,
+    path: Annotated[
+        Path | None,
+        typer.Option("--out", help="A folder, by default RUN-WEIGHTS; or NAME.onnx, NAME.pt2: the model's file alone."),
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
-    """Write a run's model as one file, whose outputs were compared with the run's and agree to 1e-4.
+    """Write a run's model, whose outputs were compared with the run's and agree to 1e-4, as a folder with its card.
 
-    It takes one clip at a time: frames, tube mask and degree of difficulty; a JSON file beside it says how they are
-    made. Attention with `min_positions` can't be exported. `--format backbone` writes the weights of the run's backbone
-    in the form that `model.weights` takes, for another training to begin with or to freeze.
+    The folder has the model, its config, its metrics, README.md in the form that Hugging Face's hub reads, and
+    predict.py, which scores a video without Tubeflow. The model takes one clip at a time: frames, tube mask and degree
+    of difficulty; model.json says how they are made. Attention with `min_positions` can't be exported. `--format
+    backbone` writes the weights of the run's backbone in the form that `model.weights` takes, for another training to
+    begin with or to freeze.
 
-    Example: `tubeflow export last --format onnx --out dive.onnx`
+    Example: `tubeflow export last --format onnx --out dive-model`
     """
     from flows.inference.export_backbone import BACKBONE, export_backbone  # as above
     from flows.inference.export_model import export_run
@@ -117,6 +122,8 @@ def export_command(
         typer.echo(json.dumps(exported.as_json()))
         return
     out.print(f"model     {exported.path}\nmeaning   {exported.description}", markup=False, soft_wrap=True)
+    if exported.folder is not None:
+        out.print(f"card      {exported.folder / 'README.md'}", markup=False, soft_wrap=True)
     out.print(f"Largest difference on {exported.clips} clips: {exported.difference:.1e} (relative).")
 
 

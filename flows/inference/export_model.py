@@ -1,4 +1,7 @@
-"""`tubeflow export`: a run's model as ONNX or torch.export, checked against the run's own network before it is kept."""
+"""`tubeflow export`: a run's model as ONNX or torch.export, checked against the run's own network before it is kept.
+
+By default as a folder, with a card and a program that scores a video without Tubeflow (`flows.inference.model_card`).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.json_file import write_json
 from data_catalog.pack.file import PackReader
 from flows.config import ConfigError
+from flows.inference.model_card import write_card
 from flows.inference.predict_videos import choose_action
 from flows.runs.finished import FinishedRun, trained_state
 from tasks.trained import action_range, build_scorer, needs_difficulty, read_batch
@@ -43,6 +47,7 @@ class Exported:
         difference: largest difference on the checked clips, of any output, relative to the larger of 1 and the
             output's largest value.
         clips: how many clips of the run's pack were compared.
+        folder: the folder with the model's card; None where a file alone was asked for.
     """
 
     path: Path
@@ -50,16 +55,20 @@ class Exported:
     format: str
     difference: float
     clips: int
+    folder: Path | None
 
     def as_json(self) -> dict[str, object]:
         """What `tubeflow export --json` prints."""
-        return {**self.__dict__, "path": str(self.path), "description": str(self.description)}
+        folder = None if self.folder is None else str(self.folder)
+        return {**self.__dict__, "path": str(self.path), "description": str(self.description), "folder": folder}
 
 
 def export_run(
     workspace: Workspace, run: FinishedRun, form: str, weights: str, action: str | None, path: Path | None
 ) -> Exported:
     """Write the model of a run, and beside it `<name>.json`, which says what goes in and what comes out.
+
+    Where `path` ends like a model's file, these two are all; else it is a folder, to which `write_card` adds the rest.
 
     The file is loaded again and compared with the run's network on clips of its pack; a file whose outputs differ by
     more than `TOLERANCE` is not kept.
@@ -79,7 +88,9 @@ def export_run(
     model, training = run.config.model, run.config.train
     span = action_range(reader.labels, training, chosen)
     scorer = build_scorer(reader, state, model, training, span)
-    target = (path or Path(f"{run.run_id}-{weights}{ENDINGS[form]}")).absolute()
+    target = (path or Path(f"{run.run_id}-{weights}")).absolute()
+    folder = None if target.suffix in ENDINGS.values() else target
+    target = target if folder is None else folder / f"model{ENDINGS[form]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
     try:
@@ -97,8 +108,11 @@ def export_run(
     finally:
         temporary.unlink(missing_ok=True)
     description = target.with_suffix(".json")
-    write_json(description, describe(reader, run, weights, chosen, span, example, difference, clips))
-    return Exported(target, description, form, difference, clips)
+    meaning = describe(reader, run, weights, chosen, span, example, difference, clips)
+    write_json(description, {"file": target.name, **meaning})
+    if folder is not None:
+        write_card(workspace, run, folder, form, weights, chosen, meaning)
+    return Exported(target, description, form, difference, clips, folder)
 
 
 def _check_format(form: str) -> None:
@@ -225,9 +239,12 @@ def describe(
         "score_range": list(span),
         "head": config.model.head,
         "inputs": {
-            name: {"shape": list(array.shape), "dtype": str(array.dtype), "meaning": meaning}
-            for name, array, meaning in zip(INPUTS, example, meanings, strict=True)
+            name: {"shape": list(array.shape), "dtype": str(array.dtype), "meaning": meaning, "used": used}
+            for name, array, meaning, used in zip(
+                INPUTS, example, meanings, (True, True, needs_difficulty(config.model, config.train)), strict=True
+            )
         },
+        "preprocessing": preprocessing(reader, run),
         "outputs": {
             "score": "probability of label 1" if config.model.head == "classification" else "score points",
             "segments": "the same of each segment by itself",
@@ -237,6 +254,28 @@ def describe(
         "first_frame": config.train.eval_shift,
         "largest_relative_difference": difference,
         "compared_clips": clips,
+    }
+
+
+def preprocessing(reader: PackReader, run: FinishedRun) -> dict[str, object]:
+    """The numbers by which a video and a tube become the model's inputs; `standalone_predict` reads them."""
+    normalize, masks, g = run.config.normalize, run.config.masks, reader.geometry
+    tube = "the tracker's pixel masks" if masks.source == "mask" else "cells as the released code fills them"
+    return {
+        "frames": normalize.length,
+        "window": normalize.window,
+        "width": normalize.width,
+        "height": normalize.height,
+        "jpeg_quality": normalize.jpeg_quality,
+        "crop": g.crop,
+        "input_size": g.input_size,
+        "first_frame": run.config.train.eval_shift,
+        "tube": "quads" if (masks.source, masks.geometry) == ("quad", "paper") else tube,
+        "grid": list(g.grid),
+        "tau": g.tau,
+        "starts": list(g.starts),
+        "segment_length": g.segment_length,
+        "stride": g.stride,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +24,9 @@ from flows.report.page import load_picture, render_report
 from flows.runs.attention_form import attention_form
 from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
+from flows.runs.intervals import metric_intervals
 from flows.runs.results import METRICS_FILE, predictions_frame, write_predictions
 from flows.runs.summary import Metrics, RunSummary
-from models.metrics.comparison import METRICS, ActionPredictions, bootstrap
 from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
@@ -250,25 +250,6 @@ def metric_table(
         best_value = _value(best[name], epochs[1]) if name in best else None
         rows.append(page.MetricLine(label, _value(value, epochs[0], found.get(name)), best_value, higher, explanation))
     return tuple(rows)
-
-
-def metric_intervals(
-    predictions: pd.DataFrame, split: str, names: Iterable[str]
-) -> dict[str, tuple[float, float]]:
-    """95 % bootstrap intervals over clips of the last epoch's metrics, as `tubeflow compare` prints them."""
-    kept = (predictions["weights"] == "last") & (predictions["split"] == split) & np.isfinite(predictions["true"])
-    samples = {
-        str(action): ActionPredictions(rows["true"].to_numpy(float), [rows["predicted"].to_numpy(float)[None]])
-        for action, rows in predictions[kept].groupby("action")
-    }
-    found = {}
-    for name in names:
-        if name in METRICS and samples:
-            how = METRICS[name]
-            interval = bootstrap(how.prepare(samples), how.score, how.join).interval(0)
-            if interval.low is not None and interval.high is not None:
-                found[name] = (interval.low, interval.high)
-    return found
 
 
 def _value(value: float | str, epoch: int, interval: tuple[float, float] | None = None) -> page.MetricValue:
