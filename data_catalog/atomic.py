@@ -15,6 +15,7 @@ from typing import IO
 
 from data_catalog.locks import hold_lock, try_lock
 from data_catalog.plain_file import make_room
+from data_catalog.system import sync_folder
 
 
 @contextlib.contextmanager
@@ -58,12 +59,3 @@ def sweep(folder: Path) -> list[Path]:
                 path.unlink()
                 removed.append(path)
     return removed
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from data_catalog import notices
+from data_catalog.system import NoLocks, flock
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +47,11 @@ def try_lock(file: IO[Any]) -> bool | None:
     if device in _lockless:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flock(file)
     except BlockingIOError:
         return False
-    except OSError as exc:
-        if exc.errno not in NO_LOCKS:
+    except (OSError, NoLocks) as exc:
+        if isinstance(exc, OSError) and exc.errno not in NO_LOCKS:
             raise
         _remember(device, Path(os.fsdecode(file.name)).parent)
         return None

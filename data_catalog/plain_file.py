@@ -18,6 +18,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from data_catalog.errors import ArtifactDamaged
+from data_catalog.system import open_no_follow
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
@@ -77,7 +78,7 @@ def open_checked(path: Path | str, check: Callable[[os.stat_result], None]) -> i
     Raises:
         OSError: it is missing, or may not be read; and whatever `check` raises.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = open_no_follow(path)
     try:
         check(os.fstat(descriptor))
     except BaseException:

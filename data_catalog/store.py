@@ -25,11 +25,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_catalog.atomic import sync_folder
 from data_catalog.errors import ArtifactDamaged as ArtifactDamaged
 from data_catalog.locks import hold_lock, try_lock
 from data_catalog.plain_file import clear, is_plain, make_room, open_plain, read_plain, require_plain
 from data_catalog.self_contained import NotSelfContained, open_self_contained
+from data_catalog.system import sync_folder
 
 USERBLOCK = 512
 MAGIC = "tubeflow-artifact 1"

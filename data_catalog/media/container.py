@@ -18,6 +18,7 @@ import av.video.stream
 from data_catalog.errors import BadVideo
 from data_catalog.media.frame_folder import MAX_PIXELS
 from data_catalog.media.regular_file import open_regular
+from data_catalog.system import read_at
 
 COPY_AGAIN = "Copy or download the file again, or convert it with `ffmpeg -i FILE -c:v libx264 NEW.mp4`."
 ACCEPTED_FORMATS = (
@@ -81,7 +82,7 @@ def _check_stream(container: av.container.InputContainer, path: Path) -> None:
 
 
 def _why_unreadable(path: Path, descriptor: int) -> str:
-    head = os.pread(descriptor, 12, 0)
+    head = read_at(descriptor, 12, 0)
     if head[4:8] in (b"ftyp", b"mdat", b"wide", b"free"):
         return f"Video {path} is a truncated MP4: its index (moov) is missing, so no frame can be found in it."
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")) or head[8:12] == b"WEBP":

@@ -8,6 +8,8 @@ capture card dropped).
 import os
 import struct
 
+from data_catalog.system import read_at
+
 # EBML: the identifiers that a Matroska file starts with, and the size that means "until the end of the file".
 EBML_HEADER, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
@@ -33,7 +35,7 @@ def _mp4_bytes(descriptor: int) -> int | None:
     """End of the last box of the top level that holds pictures or their index."""
     size, position, end = os.fstat(descriptor).st_size, 0, None
     while position + 8 <= size:
-        head = os.pread(descriptor, 16, position)
+        head = read_at(descriptor, 16, position)
         length, kind = struct.unpack(">I4s", head[:8])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
@@ -49,7 +51,7 @@ def _avi_bytes(descriptor: int) -> int | None:
     """End of the last RIFF chunk: files over 1 GB have several."""
     size, position, end = os.fstat(descriptor).st_size, 0, None
     while position + 8 <= size:
-        kind, length = struct.unpack("<4sI", os.pread(descriptor, 8, position))
+        kind, length = struct.unpack("<4sI", read_at(descriptor, 8, position))
         if kind != b"RIFF" or length in (0, 0xFFFFFFFF):   # a recorder that never came to fill it in
             return end
         position = end = position + 8 + length + length % 2
@@ -59,7 +61,7 @@ def _avi_bytes(descriptor: int) -> int | None:
 def _matroska_bytes(descriptor: int) -> int | None:
     position = 0
     for identifier in (EBML_HEADER, SEGMENT):
-        head = os.pread(descriptor, 12, position)
+        head = read_at(descriptor, 12, position)
         if head[:4] != identifier:
             return None
         width = 9 - head[4].bit_length() if len(head) > 4 and head[4] else 0

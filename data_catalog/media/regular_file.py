@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data_catalog.errors import BadVideo
 from data_catalog.plain_file import open_checked
+from data_catalog.system import path_of
 
 FILE_REMEDY = "Put the file itself there, not a link, pipe or device."
 
@@ -35,8 +36,8 @@ def open_regular(path: Path, root: Path | None = None) -> int:
     _check_regular(path, os.lstat(real))
     descriptor = open_checked(real, partial(_check_regular, path))
     try:
-        if root is not None and os.path.exists(opened := f"/proc/self/fd/{descriptor}"):
-            _check_inside(os.readlink(opened), path, root)   # a folder on the way may have become a link meanwhile
+        if root is not None and (opened := path_of(descriptor)) is not None:
+            _check_inside(opened, path, root)   # a folder on the way may have become a link meanwhile
     except BaseException:
         os.close(descriptor)
         raise

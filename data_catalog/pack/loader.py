@@ -16,7 +16,7 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import BaseContext
 from typing import NotRequired, TypedDict, cast
 
 import numpy as np
@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import ClipArrays, DamagedPack, PackGeometry, PackLabels, PackReader, shifted_times
+from data_catalog.system import clean_start_method
 
 __all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry", "PackLabels", "PackReader"]
 
@@ -291,10 +292,11 @@ def shifted_mask(coverage: NDArray[np.float32], shift: int, remask: Remask | Non
     return remask(coverage[shifted_times(len(coverage), shift)])
 
 
-def _clean_processes(remask: Remask | None) -> ForkServerContext:
-    """Processes that copy no thread's locks; the server imports once what each of them needs."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *([remask.__module__] if remask is not None else [])])
+def _clean_processes(remask: Remask | None) -> BaseContext:
+    """Processes that copy no thread's locks; a fork server imports once what each of them needs."""
+    context = multiprocessing.get_context(clean_start_method())
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload([__name__, *([remask.__module__] if remask is not None else [])])
     return context
 
 

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_catalog.atomic import replacing, sync_folder
+from data_catalog.atomic import replacing
 from data_catalog.locks import locked
+from data_catalog.system import sync_folder
 from data_catalog.weights.download import ByteProgress, DownloadError, Patience, fetch, forget
 from data_catalog.weights.registry import (
     DIGESTS,

@@ -123,7 +123,7 @@ def execute(
         workspace.store.close()
         workspace.claims.sweep()
         workspace.store.sweep()  # the folders of worker processes, which have ended
-    summary.busy = (_processor_seconds() - used) / summary.seconds / len(os.sched_getaffinity(0))
+    summary.busy = (_processor_seconds() - used) / summary.seconds / local_processors()
     return summary
 
 

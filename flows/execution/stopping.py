@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -28,11 +29,11 @@ _ends_by_itself = threading.Event()
 
 def stop_cleanly() -> None:
     """From now on SIGINT and SIGTERM end this process as the module says. A second signal ends it at once."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    reader, writer = socket.socketpair()  # Windows wakes no pipe
+    writer.setblocking(False)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _left_to_the_thread)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reader,), daemon=True, name="stopping").start()
 
 
@@ -60,8 +61,8 @@ def _left_to_the_thread(number: int, frame: object) -> None:
     """Python writes the signal's number into the pipe that the thread reads; nothing is to do here."""
 
 
-def _watch(reader: int) -> None:
-    while (number := os.read(reader, 1)[0]) not in (signal.SIGINT, signal.SIGTERM):
+def _watch(reader: socket.socket) -> None:
+    while (number := reader.recv(1)[0]) not in (signal.SIGINT, signal.SIGTERM):
         pass
     threading.Thread(target=_end_at_the_next, args=(reader, number), daemon=True).start()
     if _ends_by_itself.is_set():
@@ -71,8 +72,8 @@ def _watch(reader: int) -> None:
     _end(number)
 
 
-def _end_at_the_next(reader: int, number: int) -> None:
-    while os.read(reader, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
+def _end_at_the_next(reader: socket.socket, number: int) -> None:
+    while reader.recv(1)[0] not in (signal.SIGINT, signal.SIGTERM):
         pass
     if _ends_by_itself.is_set():
         _say(SENTENCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
+from data_catalog.system import processors
 from flows.config import ConfigError, EngineConfig
 from flows.execution.by_name import travel_by_name
 from flows.execution.cluster import Cluster
@@ -65,7 +65,7 @@ ShardRunner = TaskRunner[Any] | InThisProcess
 
 def local_processors() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0))
+    return processors()
 
 
 def worker_count(engine: EngineConfig, runner: ShardRunner) -> int:

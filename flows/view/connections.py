@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import resource
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from data_catalog.system import handle_limit, open_handles
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,10 @@ TURNS = 4  # of the loop, from the accepting of a connection until the one that 
 
 def most_connections() -> int:
     """How many connections fit beside the files that are open and those that answers open."""
-    handles, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if handles == resource.RLIM_INFINITY:
+    handles = handle_limit()
+    if handles is None:
         return MOST
-    taken = len(os.listdir("/proc/self/fd"))
-    return max(LEAST, min(MOST, handles - taken - handles // 4 - TURNS * BACKLOG))
+    return max(LEAST, min(MOST, handles - open_handles() - handles // 4 - TURNS * BACKLOG))
 
 
 def bounded_protocol(most: int, seconds: float = REQUEST_SECONDS) -> type[H11Protocol]:

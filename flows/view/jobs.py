@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from data_catalog.catalog import CatalogError
+from data_catalog.system import interrupt_group, kill_group
 from flows.console import PROGRESS, PROGRESS_LINES
 from flows.view.command import shown
 
@@ -159,8 +159,8 @@ class Jobs:
         if process is None:
             raise CatalogError("This run belongs to the Prefect server; stop it on its page there.")
         job.message = STOPPED
-        _stop(process, signal.SIGINT)
-        timer = threading.Timer(PATIENCE_SECONDS, _stop, (process, signal.SIGKILL))
+        _stop(process, interrupt_group)
+        timer = threading.Timer(PATIENCE_SECONDS, _stop, (process, kill_group))
         timer.daemon = True
         timer.start()
         return job
@@ -170,22 +170,21 @@ class Jobs:
         with self._lock:
             processes = list(self._processes.values())
         for process in processes:
-            _stop(process, signal.SIGINT)
+            _stop(process, interrupt_group)
         for process in processes:
             try:
                 process.wait(PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
-                _stop(process, signal.SIGKILL)
+                _stop(process, kill_group)
                 process.wait()  # nothing is left when this returns
 
 
 STOPPED = "Stopped; what it completed is kept."
 
 
-def _stop(process: subprocess.Popen[str], how: signal.Signals) -> None:
+def _stop(process: subprocess.Popen[str], how: Callable[[subprocess.Popen[str]], None]) -> None:
     if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, how)
+        how(process)
 
 
 def _read_line(job: RerunJob, line: str) -> None:

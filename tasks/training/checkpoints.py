@@ -16,9 +16,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from data_catalog.atomic import sync_folder
 from data_catalog.errors import ArtifactDamaged
 from data_catalog.plain_file import clear, file_digest, read_plain
+from data_catalog.system import sync_folder
 
 logger = logging.getLogger(__name__)
 
