@@ -25,7 +25,6 @@ from flows.console import out
 app = typer.Typer()
 
 
-
 @app.command("inspect")
 @plain_errors
 def inspect_command(
@@ -37,6 +36,9 @@ def inspect_command(
     recording: Annotated[
         Path | None, typer.Option("--rerun", help="Also FILE.rrd for Rerun's viewer; needs tubeflow[rerun].")
     ] = None,
+    gif: Annotated[
+        bool, typer.Option("--gif", help="Also how the tube comes about, as a GIF that moves.")
+    ] = False,
     compare: CompareOption = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of the pictures; by default pictures/DATASET in the workspace.")
@@ -64,7 +66,7 @@ def inspect_command(
         return
     if clip is None:
         raise ConfigError("Say which clip to inspect, or which two trackers to --compare.")
-    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder, html, recording)
+    inspect_clip(Workspace(workspace), clip, dataset, preset, overrides, out_folder, html, recording, gif)
 
 
 def inspect_clip(
@@ -76,8 +78,9 @@ def inspect_clip(
     folder: Path | None,
     html: bool = False,
     recording: Path | None = None,
+    gif: bool = False,
 ) -> None:
-    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked `<clip_id>.html`.
+    """Print the tube mask; write `<clip_id>.png`, `<clip_id>_tube.png`, `<clip_id>.mp4`, if asked a page, a GIF.
 
     They go into `folder`, by default the dataset's folder of pictures in the workspace.
     And `recording`, an .rrd file, where one is named.
@@ -87,6 +90,7 @@ def inspect_clip(
     from flows.draw.pipeline_picture import tube_strip
     from flows.draw.sheet import contact_sheet
     from flows.draw.terminal import tube_mask_text
+    from flows.draw.tube_film import tube_film
     from flows.report.clip_page import write_page
     from flows.runs.clip_tube import find_clip
 
@@ -96,11 +100,12 @@ def inspect_clip(
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
     out.print(text, markup=False, soft_wrap=True)
     sheet = contact_sheet(tube.view, folder / f"{clip_id}.png")
-    strip = tube_strip(
-        tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}_tube.png", segment_length=length
-    )
+    strip = tube_strip(tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}_tube.png", segment_length=length)
     video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
     out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
+    if gif:
+        film = tube_film(tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}.gif", segment_length=length)
+        out.print(f"film   {film}", markup=False, soft_wrap=True)
     if html:
         out.print(f"page   {write_page(workspace, tube, plans, config, folder)}", markup=False, soft_wrap=True)
     if recording is not None:
