@@ -9,14 +9,15 @@
 The models are rows of matrices, `flows/experiments/matrices/procedural*.yaml`, run through the pipeline itself, so a
 run that was stopped resumes where it was, and parts that were run are joined. Data: procedural dives of two divers of
 whom one is judged, and nothing in the picture tells who (`pairs`); the same judged by a relation between two moments,
-so that positions have to be compared (`relation`); as `pairs` from so far away that a tube is a few positions
-(`distant`); a judged diver whom the camera keeps in the middle, between two others (`centred`); and `pairs` with other
-tubes (`tubes`).
+so that positions have to be compared, by the form at the end of a frozen network or by the head behind it (`relation`),
+or by the form alone (`relation-linear`); as `pairs` from so far away that a tube is a few positions (`distant`); a
+judged diver whom the camera keeps in the middle, between two others (`centred`); and `pairs` with other tubes
+(`tubes`).
 
 But for a few rows from pixels (`pixels`) all stand on a frozen stage 1, of a PlainNet that was trained once on other
 dives of single divers, whose features are computed once a clip; what stands behind it is trained. Before that each
 row's learning rate is tuned on clips held out of its training (`benchmarks.procedural_rates`), with one budget for all;
-not so in `relation` and `pixels`, whose matrices name one for all rows.
+not so in `pixels`, whose matrix names one for all rows.
 
 Two tables a study. Spearman: mean of the seeds' figures at the last epoch, and in brackets the 95 % interval over
 held-out clips and seeds. Slopes: by how many points predictions follow what the score depends on in the judged diver's
@@ -42,9 +43,17 @@ from benchmarks.procedural_causes import held_out_causes
 from benchmarks.procedural_cells import side_by_side
 from benchmarks.procedural_plot import draw
 from benchmarks.procedural_probe import probe_table, single_positions, tube_features
-from benchmarks.procedural_rates import SUFFIX, best_rates, measured_rates, rates_matrix, tuned, with_rates
+from benchmarks.procedural_rates import (
+    SUFFIX,
+    best_rates,
+    measured_rates,
+    rates_matrix,
+    tuned,
+    tuned_contenders,
+    with_rates,
+)
 from benchmarks.procedural_studies import FEW, STUDIES, Study, prepare, prepare_stage1
-from benchmarks.procedural_tables import TSA, agreeing, findings, rate_table, tables, write_block
+from benchmarks.procedural_tables import TSA, agreeing, findings, rate_table, tables, training_time, write_block
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig
 from flows.execution.temporary_server import temporary_server
@@ -189,8 +198,9 @@ def main() -> int:
         rates = "Learning rates were not tuned."
         if tuned(load_matrix(study.matrix)):
             rates = rate_table(measured_rates(workspace, study.matrix))
-        text = f"{tables(found, causes)}\n\n{known}\n\n{rates}"
-        if study.cause == "agreement":
+        trained = training_time(workspace, [*found.contenders, *tuned_contenders(workspace, study.matrix)])
+        text = f"{tables(found, causes)}\n\n{known}\n\n{rates}\n\n{trained}"
+        if study.probed:
             tube = next(one for one in found.contenders if one.label == TSA)
             probed = probe_table(single_positions(tube_features(workspace, tube)))
             text += f"\n\nWhat linear maps of single positions of the tube say about the score:\n\n{probed}"

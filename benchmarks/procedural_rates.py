@@ -4,11 +4,11 @@ Every row has the same budget: each rate of `RATES` with each seed of `SEEDS`, t
 clips and ranked on the last quarter; the test clips have no say. Seeds differ from those of the rows that are reported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.experiments.contenders import SEED, experiment_records, find_contenders
+from flows.experiments.contenders import SEED, Contender, experiment_records, find_contenders
 from flows.experiments.matrix import Matrix
 from tasks.training.score_table import OVERALL, score_table
 
@@ -43,24 +43,28 @@ def with_rates(matrix: Matrix, chosen: Mapping[str, float]) -> Matrix:
     return matrix.model_copy(update={"variants": variants})
 
 
+def tuned_contenders(workspace: Workspace, study_matrix: str) -> Iterator[Contender]:
+    """What was run to tune a study's rates, oldest first."""
+    for record in experiment_records(workspace):
+        if record["matrix"] == study_matrix + SUFFIX and any(cell["run_id"] for cell in record["cells"]):
+            yield from find_contenders(workspace, record["experiment_id"])
+
+
 def measured_rates(workspace: Workspace, study_matrix: str) -> dict[str, dict[float, float]]:
     """Row → rate → Spearman on the validation clips, mean over seeds; a constant prediction ranks at 0.
 
     All experiments of the study's rates count, the latest run of a cell in the place of an earlier one.
     """
     found: dict[tuple[str, float], dict[int, float]] = {}
-    for record in experiment_records(workspace):
-        if record["matrix"] != study_matrix + SUFFIX or not any(cell["run_id"] for cell in record["cells"]):
-            continue
-        for contender in find_contenders(workspace, record["experiment_id"]):
-            row = contender.label.split(f", {RATE}=")[0]
-            for runs, table in zip(contender.seeds, contender.predictions("last", "validation"), strict=True):
-                training = runs[0].config.train
-                metrics = score_table(
-                    table["true"].to_numpy(float), table["predicted"].to_numpy(float), table["action"].tolist(), False
-                )
-                value = metrics[OVERALL]["spearman"].value
-                found.setdefault((row, training.lr), {})[training.seed] = 0.0 if value is None else value
+    for contender in tuned_contenders(workspace, study_matrix):
+        row = contender.label.split(f", {RATE}=")[0]
+        for runs, table in zip(contender.seeds, contender.predictions("last", "validation"), strict=True):
+            training = runs[0].config.train
+            metrics = score_table(
+                table["true"].to_numpy(float), table["predicted"].to_numpy(float), table["action"].tolist(), False
+            )
+            value = metrics[OVERALL]["spearman"].value
+            found.setdefault((row, training.lr), {})[training.seed] = 0.0 if value is None else value
     means: dict[str, dict[float, float]] = {}
     for (row, rate), values in found.items():
         if set(values) >= set(SEEDS):

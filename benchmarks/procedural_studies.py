@@ -53,6 +53,7 @@ class Study:
         cause: what of a diver the score follows, a fact of dataset.json.
         stage1: what its features are made by; None where it is trained from pixels.
         claims: rows that are run with every seed.
+        probed: whether it is asked what linear maps of single positions tell.
     """
 
     name: str
@@ -63,19 +64,33 @@ class Study:
     cause: str = "splash"
     stage1: Stage1 | None = STAGE1
     claims: tuple[str, ...] = field(default=CLAIMS)
+    probed: bool = False
 
 
 PAIRS = ProceduralSpec(clips=256, held_out=64, size="320x240", distractors=1, camera="group")
+RELATION = PAIRS.model_copy(update={"clips": 512, "seed": 2000, "judged": "agreement"})
 STUDIES = (
     Study("pairs", "pairs", PAIRS, "procedural", {"truth.json": 0.0}),
     Study(
         "relation",
         "relation",
-        PAIRS.model_copy(update={"clips": 512, "judged": "agreement"}),
+        RELATION,
         "procedural_relation",
         {"truth-relation.json": 0.0},
         cause="agreement",
         stage1=STAGE1_LARGE,
+        claims=(*CLAIMS, "NL-Net", "pool"),
+    ),
+    Study(
+        "relation-linear",
+        "relation",
+        RELATION,
+        "procedural_relation_linear",
+        {"truth-relation.json": 0.0},
+        cause="agreement",
+        stage1=STAGE1_LARGE,
+        claims=(*CLAIMS, "NL-Net", "pool"),
+        probed=True,
     ),
     Study(
         "distant",

@@ -1,7 +1,7 @@
 """Tables of the bench `procedural_aqa`: figures, differences and costs of an experiment's rows, as Markdown."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,6 +232,13 @@ def difference_rows(contenders: Sequence[Contender], records: Mapping[str, Mappi
         tubes = [one for one in records[against]["tubes"] if one["contender"] == label and "truth_iou" in one]
         lines.append((*cells, f"{tubes[0]['truth_iou'][1]:.2f}" if tubes else ""))
     return lines
+
+
+def training_time(workspace: Workspace, contenders: Iterable[Contender]) -> str:
+    """How many trainings some rows stand on and how long they took by the clock, added up, as their lineage has it."""
+    keys = {key for one in contenders for runs in one.seeds for run in runs for key in run.keys["train"].values()}
+    seconds = sum(workspace.store.lineage("train", key).seconds for key in keys)
+    return f"{len(keys)} trainings of one thread each, {seconds / 3600:.1f} hours if one were made after the other."
 
 
 def rate_table(measured: Mapping[str, Mapping[float, float]]) -> str:

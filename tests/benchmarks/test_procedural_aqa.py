@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from torch import zeros
 
 from benchmarks.procedural_aqa import GPU, experiments, part_of, wanted
 from benchmarks.procedural_causes import Causes, held_out_causes
@@ -43,6 +45,7 @@ from benchmarks.procedural_tables import (
     spread_of,
     tables,
     tracker_files,
+    training_time,
     write_block,
 )
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
@@ -56,6 +59,7 @@ from flows.experiments.matrix import Matrix, expand, load_matrix, run_matrix
 from flows.runs.finished import FinishedRun, find_run
 from flows.stages import IN_ORDER
 from models.attention.cost import attention_cost
+from models.backbones import build_backbone
 from tests.support import REPO
 from tests.support.tiny_workspace import DATASET, SETTINGS, ThreadRunner, copy_workspace
 
@@ -117,14 +121,21 @@ def test_all_questions_are_asked() -> None:
     assert [rows[f"TSA-Net{times}"].model.stacks for times in ("", " x2", " x3")] == [1, 2, 3]
     assert rows["NL-Net"].model.attention == "nonlocal"
     controls = ("mask", "pointwise", "pool", "channel", "constant")
-    for matrix in ("procedural", "procedural_relation"):
+    for matrix in ("procedural", "procedural_relation", "procedural_relation_linear"):
         asked = rows_of(matrix)
         assert [asked[name].model.attention for name in controls] == list(controls)
         assert [asked[f"TSA-Net{n} with norm"].model.attention_norm for n in ("", " x2", " x3")] == [True] * 3
     for matrix in ("procedural_distant", "procedural_centred"):
         assert {PLAIN, TSA, "NL-Net", "mask", "pointwise"} <= set(rows_of(matrix))
     assert set(rows_of("procedural_pixels")) == {PLAIN, TSA, "mask", "pointwise"}
-    assert len(rows_of("procedural_relation")[TSA].masks.starts) == 2  # no convolution sees both moments
+    for matrix, head in (("procedural_relation", "regression"), ("procedural_relation_linear", "linear")):
+        asked = rows_of(matrix)
+        assert len(asked[TSA].masks.starts) == 2  # no convolution sees both moments
+        assert {row.model.head for row in asked.values()} == {head}
+        assert asked[TSA].model.split == "mixed_5c"  # nothing behind the form but the head is learnt
+        backbone = build_backbone(asked[TSA].model.backbone, asked[TSA].model.split)
+        steps, *grid = backbone.stage1(zeros(1, 3, 16, 112, 112)).shape[2:]
+        assert (16 // steps, tuple(grid)) == (asked[TSA].masks.stride, asked[TSA].masks.grid)
     tubes = rows_of("procedural_tubes")
     assert tubes["TSA-Net, softmax"].model.affinity == "softmax"
     assert tubes["TSA-Net, released geometry"].masks.geometry == "released"
@@ -169,10 +180,9 @@ def test_every_row_has_the_same_budget_and_the_test_clips_no_say() -> None:
     budget = {row: sorted((c.config.train.lr, c.config.train.seed) for c in cells if c.variant == row)
               for row in tuned(matrix)}  # fmt: skip
     assert {tuple(one) for one in budget.values()} == {tuple(sorted((r, s) for r in RATES for s in SEEDS))}
-    for name in ("procedural_pixels", "procedural_relation"):  # one for all rows
-        fixed = load_matrix(name)
-        assert tuned(fixed) == []
-        assert len({fields["train.lr"] for fields in fixed.variants.values()}) == 1
+    fixed = load_matrix("procedural_pixels")  # one for all rows
+    assert tuned(fixed) == []
+    assert len({fields["train.lr"] for fields in fixed.variants.values()}) == 1
     assert {(c.config.train.validation, c.config.evaluate.splits, c.config.train.selecting) for c in cells} == {
         (0.25, ("validation",), "validation")
     }
@@ -313,6 +323,10 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     found = findings(workspace, names, 100)
     text = tables(found)
     assert text.startswith("6 held-out clips, 1 epochs.")
+    hours = sum(row.seconds for row in workspace.index.rows.values() if (row.stage, row.dataset) == ("train", "eight"))
+    trained = training_time(workspace, [*found.contenders, *found.contenders])  # what is named twice was made once
+    assert trained.split()[:2] == ["3", "trainings"]
+    assert float(re.search(r"[\d.]+(?= hours)", trained).group()) == pytest.approx(hours / 3600, abs=0.05)  # type: ignore[union-attr]
     figures, differences = (table_rows(part) for part in text.split("\n\n")[1:3])
     assert list(figures) == [PLAIN, TSA, TAU]
     assert {name: row["less"] for name, row in differences.items()} == {TSA: PLAIN, TAU: TSA}
