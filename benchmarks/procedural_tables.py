@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +239,8 @@ def training_time(workspace: Workspace, contenders: Iterable[Contender]) -> str:
     """How many trainings some rows stand on and how long they took by the clock, added up, as their lineage has it."""
     keys = {key for one in contenders for runs in one.seeds for run in runs for key in run.keys["train"].values()}
     seconds = sum(workspace.store.lineage("train", key).seconds for key in keys)
-    return f"{len(keys)} trainings of one thread each, {seconds / 3600:.1f} hours if one were made after the other."
+    taken = timedelta(seconds=round(seconds))
+    return f"{len(keys)} trainings of one thread each, {taken} hours if one were made after the other."
 
 
 def rate_table(measured: Mapping[str, Mapping[float, float]]) -> str:
