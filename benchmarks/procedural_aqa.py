@@ -9,10 +9,10 @@
 The models are rows of matrices, `flows/experiments/matrices/procedural*.yaml`, run through the pipeline itself, so a
 run that was stopped resumes where it was, and parts that were run are joined. Data: procedural dives of two divers of
 whom one is judged, and nothing in the picture tells who (`pairs`); the same judged by a relation between two moments,
-so that positions have to be compared, by the form at the end of a frozen network or by the head behind it (`relation`),
-or by the form alone (`relation-linear`); as `pairs` from so far away that a tube is a few positions (`distant`); a
-judged diver whom the camera keeps in the middle, between two others (`centred`); and `pairs` with other tubes
-(`tubes`).
+so that positions have to be compared, which behind a frozen network and before a linear head only the form can do
+(`relation`), before a perceptron the head as well (`relation-perceptron`); as `pairs` from so far away that a tube is a
+few positions (`distant`); a judged diver whom the camera keeps in the middle, between two others (`centred`); and
+`pairs` with other tubes (`tubes`).
 
 But for a few rows from pixels (`pixels`) all stand on a frozen stage 1, of a PlainNet that was trained once on other
 dives of single divers, whose features are computed once a clip; what stands behind it is trained. Before that each

@@ -121,14 +121,14 @@ def test_all_questions_are_asked() -> None:
     assert [rows[f"TSA-Net{times}"].model.stacks for times in ("", " x2", " x3")] == [1, 2, 3]
     assert rows["NL-Net"].model.attention == "nonlocal"
     controls = ("mask", "pointwise", "pool", "channel", "constant")
-    for matrix in ("procedural", "procedural_relation", "procedural_relation_linear"):
+    for matrix in ("procedural", "procedural_relation"):
         asked = rows_of(matrix)
         assert [asked[name].model.attention for name in controls] == list(controls)
         assert [asked[f"TSA-Net{n} with norm"].model.attention_norm for n in ("", " x2", " x3")] == [True] * 3
     for matrix in ("procedural_distant", "procedural_centred"):
         assert {PLAIN, TSA, "NL-Net", "mask", "pointwise"} <= set(rows_of(matrix))
     assert set(rows_of("procedural_pixels")) == {PLAIN, TSA, "mask", "pointwise"}
-    for matrix, head in (("procedural_relation", "regression"), ("procedural_relation_linear", "linear")):
+    for matrix, head in (("procedural_relation", "linear"), ("procedural_relation_perceptron", "regression")):
         asked = rows_of(matrix)
         assert len(asked[TSA].masks.starts) == 2  # no convolution sees both moments
         assert {row.model.head for row in asked.values()} == {head}

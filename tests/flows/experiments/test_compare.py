@@ -388,7 +388,7 @@ def test_another_row_as_the_baseline(workspace: Workspace, record: dict[str, Any
 
 
 def test_matrix_files(tmp_path: Path) -> None:
-    parts = ("", "_centred", "_distant", "_pixels", "_relation", "_relation_linear", "_tubes")
+    parts = ("", "_centred", "_distant", "_pixels", "_relation", "_relation_perceptron", "_tubes")
     assert matrix_names() == ["aqa7_six", *(f"procedural{part}" for part in parts)]
     six = expand(load_matrix("aqa7_six"), [], ["diving", "gym_vault"])
     assert [cell.config.train.actions for cell in six] == [("diving",), ("gym_vault",)]
