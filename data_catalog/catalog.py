@@ -353,7 +353,8 @@ class Datasets:
 
 
 def _info(record: Mapping[str, Any]) -> DatasetInfo:
-    return DatasetInfo(**{item.name: record[item.name] for item in fields(DatasetInfo)})
+    known = {"plugin": "", **record}  # versions before knew of no plug-ins
+    return DatasetInfo(**{item.name: known[item.name] for item in fields(DatasetInfo)})
 
 
 def _clip(row: tuple[Any, ...]) -> ClipRecord:
