@@ -8,18 +8,19 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from data_catalog.foreign_text import visible
 from tasks.engine import progress
+from tasks.engine.progress import TimeLeft
 
 
 class VisibleConsole(Console):
@@ -51,56 +52,102 @@ WIDEST = 1000  # characters of a table
 PROGRESS, PROGRESS_LINES = "TUBEFLOW_PROGRESS", "lines"
 """An environment variable, and its value: progress as lines of JSON, for a program that started this one."""
 LINE_SECONDS = 0.2
+ALL = "all"
+"""The bar of a whole run."""
+TIMES = ((5400.0, 3600.0, "hour"), (90.0, 60.0, "minute"), (0.0, 1.0, "second"))
+"""From how many seconds on a unit is used, its seconds, its name."""
 UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
 
 @contextlib.contextmanager
 def progress_lines() -> Iterator[None]:
-    """`{"progress": {"stage": …, "done": …, "total": …}}` on the error stream, a few lines a second."""
+    """`{"progress": {"stage": …, "done": …, "total": …, "left": …}}` on the error stream, a few lines a second.
+
+    `left` are the seconds that all stages of the run still take, or this one where that isn't known; null where
+    neither is.
+    """
     shown: dict[str, float] = {}
+    time_left = TimeLeft()
 
     def listen(message: progress.Progress) -> None:
+        time_left.told(message)
         now = time.monotonic()
         ended = message.total is not None and message.done >= message.total
         if message.stage in shown and not ended and message.done and now - shown[message.stage] < LINE_SECONDS:
             return
         shown[message.stage] = now
+        left = time_left.overall()
+        left = time_left.of(message.stage) if left is None else left
         line = {"stage": message.stage, "done": message.done, "total": message.total, "note": message.note}
+        line["left"] = None if left is None else round(left, 1)
         sys.stderr.write(json.dumps({"progress": line}) + "\n")
         sys.stderr.flush()
 
-    with progress.listening(listen):
+    with progress.listening(listen, time_left.expect):
         yield
+
+
+class _Left(ProgressColumn):
+    """How long a stage still takes, `about 3 minutes left`, or what is noted of it; of `ALL` the run's rest."""
+
+    max_refresh = 0.5
+
+    def __init__(self, time_left: TimeLeft) -> None:
+        super().__init__()
+        self._time_left = time_left
+
+    def render(self, task: Task) -> Text:
+        left = self._time_left.overall() if task.description == ALL else self._time_left.of(task.description)
+        words = [left_text(left), task.fields["note"]]
+        return Text("  ".join(word for word in words if word))
 
 
 @contextlib.contextmanager
 def stage_bars() -> Iterator[None]:
-    """One progress bar a stage, on the terminal's error stream; plain lines where it isn't a terminal."""
+    """One progress bar a stage, on the terminal's error stream; plain lines where it isn't a terminal.
+
+    Where a run says beforehand how long it takes, that is printed, and the last bar is of the whole run.
+    """
     if os.environ.get(PROGRESS) == PROGRESS_LINES:
         with progress_lines():
             yield
         return
+    time_left = TimeLeft()
     columns = (
         TextColumn("[bold]{task.description:>10}"),
         BarColumn(bar_width=32),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        _Left(time_left),
     )
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
 
+        def expect(forecast: progress.Forecast) -> None:
+            time_left.expect(forecast)
+            if not err.is_terminal:
+                tasks.clear()  # each run of several says its stages
+            if forecast.sentence:
+                err.print(forecast.sentence, markup=False, soft_wrap=True)
+
         def listen(message: progress.Progress) -> None:
+            time_left.told(message)
             if message.stage not in tasks:
-                tasks[message.stage] = bars.add_task(message.stage, total=message.total, note="")
+                tasks[message.stage] = bars.add_task(message.stage, total=message.total, note="", count="")
                 if not err.is_terminal:
                     err.print(f"{message.stage} … {message.note}".rstrip(), markup=False, soft_wrap=True)
             task = tasks[message.stage]
             if message.total is not None:
                 bars.update(task, total=message.total)
-            bars.update(task, completed=message.done, note=message.note)
+            total = bars.tasks[bars.task_ids.index(task)].total
+            count = f"{message.done}/{'?' if total is None else int(total)}"
+            bars.update(task, completed=message.done, note=message.note, count=count)
+            if time_left.overall() is not None:
+                if ALL not in tasks:
+                    tasks[ALL] = bars.add_task(ALL, total=1.0, note="", count="")
+                bars.update(tasks[ALL], completed=time_left.share(), count=f"{time_left.share():.0%}")
 
-        with progress.listening(listen):
+        with progress.listening(listen, expect):
             yield
 
 
@@ -122,3 +169,28 @@ def size_text(size: int) -> str:
         if size >= unit:
             return f"{size / unit:.1f} {name}" if unit > 1 else f"{size} B"
     return "0 B"
+
+
+def duration_text(parts: Mapping[str, float]) -> str:
+    """`14 minutes: track 11, train 3` of the seconds of each part; parts that round to nothing are left out."""
+    total = sum(parts.values())
+    size, unit = _unit(total)
+    digits = 1 if unit == "hour" else 0
+    amounts = {name: round(seconds / size, digits) for name, seconds in parts.items()}
+    shown = ", ".join(f"{name} {amount:g}" for name, amount in amounts.items() if amount)
+    return _amount_text(total) + (f": {shown}" if shown else "")
+
+
+def left_text(seconds: float | None) -> str:
+    """`about 3 minutes left`; empty where nobody knows, or nothing is left."""
+    return f"about {_amount_text(seconds)} left" if seconds else ""
+
+
+def _amount_text(seconds: float) -> str:
+    size, unit = _unit(seconds)
+    amount = max(round(seconds / size, 1 if unit == "hour" else 0), 1)
+    return f"{amount:g} {unit}{'' if amount == 1 else 's'}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    return next((size, unit) for least, size, unit in TIMES if seconds >= least)

@@ -22,7 +22,7 @@ from data_catalog.errors import os_sentence
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets.ingest import make_procedural
 from flows.execution.execute import execute
-from flows.execution.prefect_page import show_run
+from flows.execution.prefect_page import progress_on_page, show_run
 from flows.execution.prefect_setup import make_own_gpu_slot
 from flows.execution.run_options import RunOptions
 from flows.execution.stopping import SENTENCE, farewell
@@ -57,7 +57,8 @@ def run_stages(
             make_own_gpu_slot()
             if options.make_procedural is not None and dataset not in opened.datasets.names():
                 make_procedural(opened, dataset, options.make_procedural)
-            summary = execute(config, dataset, opened, selection.stages(), options)
+            with progress_on_page():
+                summary = execute(config, dataset, opened, selection.stages(), options)
         except (CatalogError, ConfigError) as exc:
             return Failed(message=str(exc), data=exc)
         except OSError as exc:

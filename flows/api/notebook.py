@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import Any
 
 from flows.api.html_tables import text_html
-from flows.console import stage_bars
+from flows.console import left_text, stage_bars
 from tasks.engine import progress
+from tasks.engine.progress import TimeLeft
 
 REFRESH_SECONDS = 0.5
 WAITING = "waiting"
@@ -32,15 +33,9 @@ def notebook_bars() -> Iterator[None]:
             yield
         return
     table = _ProgressTable()
-    with progress.listening(table.told):
+    with progress.listening(table.told, table.expect):
         yield
     table.refresh()
-
-
-@contextlib.contextmanager
-def nothing_shown() -> Iterator[None]:
-    """For who wants no progress."""
-    yield
 
 
 def report_waiting(sentence: str) -> None:
@@ -49,16 +44,23 @@ def report_waiting(sentence: str) -> None:
 
 
 class _ProgressTable:
-    """A row a stage: how far it is."""
+    """A row a stage: how far it is, and how long it still takes."""
 
     def __init__(self) -> None:
         ipython = import_module("IPython.display")  # there, as this is a notebook
         self._html: Any = ipython.HTML
+        self._time_left, self._sentence = TimeLeft(), ""
         self._stages: dict[str, progress.Progress] = {}
         self._shown = time.monotonic()
         self._display: Any = ipython.display(self._html(""), display_id=True)
 
+    def expect(self, forecast: progress.Forecast) -> None:
+        self._time_left.expect(forecast)
+        self._sentence = forecast.sentence
+        self.refresh()
+
     def told(self, message: progress.Progress) -> None:
+        self._time_left.told(message)
         before = self._stages.get(message.stage)
         total = message.total if message.total is not None or before is None else before.total
         self._stages.pop(WAITING, None)
@@ -68,12 +70,14 @@ class _ProgressTable:
 
     def refresh(self) -> None:
         self._shown = time.monotonic()
-        rows = "".join(_row(message) for message in self._stages.values())
-        self._display.update(self._html(f"<table>{rows}</table>"))
+        rows = "".join(_row(message, self._time_left.of(name)) for name, message in self._stages.items())
+        said = [self._sentence, left_text(self._time_left.overall())]
+        text = " ".join(text_html(one) for one in said if one)
+        self._display.update(self._html(f"<p>{text}</p><table>{rows}</table>"))
 
 
-def _row(message: progress.Progress) -> str:
+def _row(message: progress.Progress, left: float | None) -> str:
     bounds = "" if message.total is None else f' max="{max(message.total, 1)}" value="{message.done}"'
     count = f"{message.done}" if message.total is None else f"{message.done} of {message.total}"
-    name, note = text_html(message.stage), text_html(message.note)
+    name, note = text_html(message.stage), text_html("  ".join(filter(None, (left_text(left), message.note))))
     return f"<tr><td>{name}</td><td><progress{bounds}></progress></td><td>{count}</td><td>{note}</td></tr>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +12,7 @@ from data_catalog import notices
 from data_catalog.catalog import Workspace as Folders
 from flows.api.clip_arrays import Masks, Tubes
 from flows.api.exceptions import told_in_sentences
-from flows.api.notebook import notebook_bars, nothing_shown, report_waiting
+from flows.api.notebook import notebook_bars, report_waiting
 from flows.api.returned import CompareResult, IngestResult, PlanResult, PredictResult, RunResult
 from flows.config import PipelineConfig, load_config
 from flows.datasets.ingest import procedural_spec
@@ -288,7 +288,7 @@ class Workspace:
             tuple(map(Path, paths)), check_boxes(boxes, len(paths)), action, difficulty, weights
         )
         folder = Path(out) if out is not None else None
-        with said_as(f"tubeflow.Workspace(…).predict(…, run={run!r})"):
+        with said_as(f"tubeflow.Workspace(…).predict(…, run={run!r})"), self._showing():
             found = predict(self._open(), run, request, _words(settings), folder, self._preprocess)
         return PredictResult.of(found)
 
@@ -315,7 +315,8 @@ class Workspace:
         """
         from flows.experiments.compare import Question, compare
 
-        record = compare(self._read(), names, Question(weights, split, repetitions, baseline))
+        with self._showing():
+            record = compare(self._read(), names, Question(weights, split, repetitions, baseline))
         notices.told(record["notes"])
         return CompareResult.of(record)
 
@@ -329,7 +330,7 @@ class Workspace:
         return Folders.open(self.path)
 
     def _showing(self) -> AbstractContextManager[None]:
-        return notebook_bars() if self._progress else nothing_shown()
+        return notebook_bars() if self._progress else nullcontext()
 
     def _clip(
         self, clip: str, dataset: str | None, preset: str | None, settings: Mapping[str, object]
@@ -342,7 +343,7 @@ class Workspace:
     def _preprocess(self, config: PipelineConfig, dataset: str, workspace: Path) -> RunSummary:
         from flows.local_run import run_pipeline
 
-        return run_pipeline(config, dataset, workspace, PREPROCESS, showing=self._showing, waiting=report_waiting)
+        return run_pipeline(config, dataset, workspace, PREPROCESS, showing=nullcontext, waiting=report_waiting)
 
 
 def _configured(preset: str, settings: Mapping[str, object]) -> PipelineConfig:

@@ -60,12 +60,16 @@ class PlanResult:
     Attributes:
         dataset: the dataset.
         stages: a row a stage: stage, clips, hits (done already), to_do, quarantined, why.
-        remarks: what else there is to say, one sentence each.
+        remarks: what else there is to say, one sentence each; first how long it takes.
+        seconds: of wall time that what is missing takes; None where some of it was never run with these settings.
+        bytes: that it takes on the disk; None likewise.
     """
 
     dataset: str
     stages: pd.DataFrame = field(repr=False)
     remarks: tuple[str, ...]
+    seconds: float | None
+    bytes: int | None
 
     @classmethod
     def of(cls, dataset: str, planned: RunPlan) -> PlanResult:
@@ -76,7 +80,8 @@ class PlanResult:
                                "; ".join(plan.summary())), strict=True))
             for name, plan in planned.stages.items()
         ]  # fmt: skip
-        return cls(dataset, _frame(columns, rows), tuple(planned.remarks()))
+        cost = planned.estimate
+        return cls(dataset, _frame(columns, rows), tuple(planned.remarks()), cost.seconds, cost.bytes)
 
     def _repr_html_(self) -> str:
         return table_html(self.stages) + sentences_html(self.remarks)

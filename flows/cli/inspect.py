@@ -20,9 +20,11 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import ConfigError
-from flows.console import out
+from flows.console import out, stage_bars
+from tasks.engine import progress
 
 app = typer.Typer()
+PICTURES = 3
 
 
 @app.command("inspect")
@@ -99,9 +101,16 @@ def inspect_clip(
     length = config.masks.segment_length
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
     out.print(text, markup=False, soft_wrap=True)
-    sheet = contact_sheet(tube.view, folder / f"{clip_id}.png")
-    strip = tube_strip(tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}_tube.png", segment_length=length)
-    video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
+    with stage_bars():
+        progress.report("draw", 0, PICTURES)
+        sheet = contact_sheet(tube.view, folder / f"{clip_id}.png")
+        progress.report("draw", 1, PICTURES)
+        strip = tube_strip(
+            tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}_tube.png", segment_length=length
+        )
+        progress.report("draw", 2, PICTURES)
+        video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
+        progress.report("draw", PICTURES, PICTURES)
     out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
     if gif:
         film = tube_film(tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}.gif", segment_length=length)
@@ -132,7 +141,8 @@ def flops_command(
     from flows.report.attention_cost import count_flops
     from flows.tables.attention_cost_table import print_flops
 
-    rows = count_flops(Workspace(workspace), name, preset, overrides)
+    with stage_bars():
+        rows = count_flops(Workspace(workspace), name, preset, overrides)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(row) for row in rows]))
         return

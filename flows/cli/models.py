@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig
-from flows.console import out
+from flows.console import out, stage_bars
 from flows.execution.run_options import RunOptions
 from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
 from flows.local_run import run_pipeline
@@ -67,7 +68,8 @@ def predict_command(
 
     opened = Workspace.open(workspace)
     request = Request(tuple(videos), parse_boxes(boxes, len(videos)), action, difficulty, weights)
-    found = predict(opened, run, request, overrides, out_folder, _preprocess)
+    with stage_bars():
+        found = predict(opened, run, request, overrides, out_folder, _preprocess)
     if as_json:
         typer.echo(json.dumps(found.as_json()))
     else:
@@ -77,7 +79,7 @@ def predict_command(
 
 
 def _preprocess(config: PipelineConfig, dataset: str, workspace: Path) -> RunSummary:
-    return run_pipeline(config, dataset, workspace, PREPROCESS)
+    return run_pipeline(config, dataset, workspace, PREPROCESS, showing=nullcontext)
 
 
 @app.command("export")
@@ -117,7 +119,8 @@ def export_command(
         else:
             out.print(f"weights   {written}", markup=False, soft_wrap=True)
         return
-    exported = export_run(opened, find_run(opened, run), form, weights, action, path)
+    with stage_bars():
+        exported = export_run(opened, find_run(opened, run), form, weights, action, path)
     if as_json:
         typer.echo(json.dumps(exported.as_json()))
         return
@@ -150,7 +153,8 @@ def experiment_command(
     def run_cell(config: PipelineConfig) -> RunSummary:
         return _run(config, dataset, opened.root, where)
 
-    record = run_matrix(opened, matrix, dataset, cells, run_cell)
+    with stage_bars():
+        record = run_matrix(opened, matrix, dataset, cells, run_cell)
     if as_json:
         typer.echo(json.dumps(record))
     else:
@@ -160,7 +164,7 @@ def experiment_command(
 
 
 def _run(config: PipelineConfig, dataset: str, workspace: Path, where: str | None) -> RunSummary:
-    return run_pipeline(config, dataset, workspace, options=RunOptions(where=where))
+    return run_pipeline(config, dataset, workspace, options=RunOptions(where=where), showing=nullcontext)
 
 
 @app.command("compare")
@@ -186,7 +190,8 @@ def compare_command(
     from flows.experiments.compare import Question, compare
     from flows.tables.comparison_table import print_comparison
 
-    record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
+    with stage_bars():
+        record = compare(Workspace(workspace), names, Question(weights, split, repetitions, baseline))
     if as_json:
         typer.echo(json.dumps(record, allow_nan=False))
         return

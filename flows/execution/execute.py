@@ -25,6 +25,7 @@ from flows.execution.scheduler import make_shards, run_clip_stages
 from flows.execution.task_runners import ShardRunner, local_processors, task_runner, threads_a_worker, worker_count
 from flows.plugins.used import load_plugins, taken_names, used_plugins
 from flows.runs.against_truth import against_truth
+from flows.runs.estimate import estimate
 from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
 from flows.runs.summary import RunSummary, StageCount
@@ -107,6 +108,7 @@ def execute(
     try:
         with runner or task_runner(config.engine) as started_runner:
             workers, shard_clips = worker_count(config.engine, started_runner), config.engine.shard_clips
+            progress.expect(estimate(workspace.index.rows, plans, selected, workers).forecast())
             mending = Mending(plans, context, started_runner, summary)
             run = _Run(planner, plans, context, started_runner, workers, shard_clips, selected, summary, mending)
             _make_again_what_is_not_selected(run, plans.values())

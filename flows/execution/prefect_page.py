@@ -1,4 +1,4 @@
-"""What a run shows on its page of a Prefect server: tables of stages, metrics and tubes, and a picture of the tubes.
+"""What a run shows on its page of a Prefect server: how far it is; then tables, and a picture of the tubes.
 
 The picture is inside the artifact, as a data URI: a server elsewhere can't read the workspace, and a browser won't
 open a file from a page. It is small for that; the file that it was made from is named below it.
@@ -6,25 +6,37 @@ open a file from a page. It is small for that; the file that it was made from is
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from uuid import UUID
 
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from data_catalog.catalog import Workspace
 from data_catalog.errors import os_sentence
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.tube_quality import TubeQuality
+from flows.console import left_text
 from flows.draw.sheet import dataset_sheet
 from flows.execution.prefect_setup import own_server
 from flows.report.page import data_uri, load_picture
 from flows.runs.clip_tube import ClipTube, draw_from
 from flows.runs.summary import RunSummary
+from tasks.engine import progress
+from tasks.engine.progress import TimeLeft
 
 logger = logging.getLogger(__name__)
 
 Row = dict[str, str | int | float]
+UPDATE_SECONDS = 5.0  # a call to the server each
 ROWS = 50
 PICTURE_WIDTH = 1100  # px: as wide as the page shows it
 
@@ -120,3 +132,52 @@ def read_tube(workspace: Workspace, row: TubeQuality, score: float | None) -> Cl
     settings = masks.lineage.config["masks"]
     found = {"normalize": source, "track": track, "masks": masks}
     return draw_from(workspace, row.dataset, row.clip_id, found, (settings["crop"], settings["tau"]), score)
+
+
+@contextlib.contextmanager
+def progress_on_page() -> Iterator[None]:
+    """While the block runs, a flow run's page shows its progress, where somebody can look at a server."""
+    if own_server():
+        yield
+        return
+    page = _PageProgress()
+    with progress.listening(page.told, page.expect):
+        yield
+    page.end()
+
+
+class _PageProgress:
+    """The artifact `progress`: percent, how long the run takes as the store knows it, and how long it still takes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._time_left = TimeLeft(clock)
+        self._artifact: UUID | None = None
+        self._sentence = ""
+        self._stage = ""
+        self._updated = clock()
+
+    def expect(self, forecast: progress.Forecast) -> None:
+        """Make the artifact; called where the run is planned, in its flow's own thread."""
+        self._time_left.expect(forecast)
+        self._sentence = forecast.sentence or "Everything is there already."
+        made = create_progress_artifact(0.0, key="progress", description=self._sentence)
+        self._artifact = made if isinstance(made, UUID) else None  # something to be awaited only in an async flow
+
+    def told(self, message: progress.Progress) -> None:
+        """Bring the artifact up to date every few seconds."""
+        self._time_left.told(message)
+        of = "" if message.total is None else f" of {message.total}"
+        self._stage = f"{message.stage}: {message.done}{of}"
+        if self._clock() - self._updated >= UPDATE_SECONDS:
+            left = left_text(self._time_left.overall())
+            self._update(100 * self._time_left.share(), "; ".join(filter(None, (self._stage, left))))
+
+    def end(self) -> None:
+        """The run has got to its end."""
+        self._update(100.0, "Done.")
+
+    def _update(self, percent: float, now: str) -> None:
+        self._updated = self._clock()
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, percent, description=f"{self._sentence}\n\n{now}")

@@ -33,6 +33,7 @@ from models.metrics.comparison import (
     holm,
     permutation_test,
 )
+from tasks.engine import progress
 from tasks.training.score_table import OVERALL, score_table
 
 SCORE_METRICS, LABEL_METRICS = ("spearman", "r_l2", "mse"), ("accuracy",)
@@ -66,7 +67,11 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> C
     samples, clips = align([c.label for c in contenders], tables)
     names_of = LABEL_METRICS if heads == {True} else SCORE_METRICS
     adapter = workspace.datasets.info(dataset).adapter
-    metrics = {name: _figures(name, contenders, samples, question) for name in names_of}
+    metrics = {}
+    for done, name in enumerate(names_of):
+        progress.report("compare", done, len(names_of), name)
+        metrics[name] = _figures(name, contenders, samples, question)
+    progress.report("compare", len(names_of), len(names_of))
     action_of = tables[0][0].set_index("clip_id")["action"]
     members = {action: [clip for clip in clips if action_of[clip] == action] for action in samples}
     return {

@@ -35,6 +35,7 @@ from flows.experiments.contenders import (
 from flows.plain_yaml import read_yaml
 from flows.runs.record import new_run_id
 from models.metrics.comparison import mean_over_seeds
+from tasks.engine import progress
 from tasks.engine.config import StageConfig
 from tasks.training.score_table import OVERALL, score_table
 
@@ -186,8 +187,10 @@ def run_matrix(
     record: ExperimentRecord = {"experiment_id": experiment_id, "matrix": name, "dataset": dataset, "cells": []}
     for number, cell in enumerate(cells, 1):
         err.print(f"run {number} of {len(cells)}: {cell.shown}", markup=False, soft_wrap=True)
+        progress.report("experiment", number - 1, len(cells))
         record["cells"].append(_run_cell(cell, run_cell))
         _write(workspace, record)
+    progress.report("experiment", len(cells), len(cells))
     record["rows"] = [_row_json(row) for row in summarise(_contenders(workspace, experiment_id))]
     _write(workspace, record)
     write_csv(workspace.runs / experiment_id / "table.csv", record["rows"])

@@ -24,6 +24,7 @@ from flows.config import ConfigError
 from flows.inference.model_card import write_card
 from flows.inference.predict_videos import choose_action
 from flows.runs.finished import FinishedRun, trained_state
+from tasks.engine import progress
 from tasks.trained import action_range, build_scorer, needs_difficulty, read_batch
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4
+EXPORT_STEPS = 3
 CHECKED_CLIPS = 3
 INPUTS, OUTPUTS = ("frames", "mask", "difficulty"), ("score", "segments", "raw")
 
@@ -94,10 +96,13 @@ def export_run(
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
     try:
+        progress.report("export", 0, EXPORT_STEPS, "building the model")
         portable = _portable(scorer, reader, run, span)
         example = clip_inputs(reader, run, 0)
         with _quiet():
+            progress.report("export", 1, EXPORT_STEPS, "writing the file")
             _write(portable, example, form, temporary)
+            progress.report("export", 2, EXPORT_STEPS, "comparing it with the run")
             difference, clips = _compare(scorer, reader, run, _loaded(form, temporary))
         if not difference <= TOLERANCE:
             raise CatalogError(
@@ -105,6 +110,7 @@ def export_run(
                 "it was not kept. Try the other --format."
             )
         os.replace(temporary, target)
+        progress.report("export", EXPORT_STEPS, EXPORT_STEPS)
     finally:
         temporary.unlink(missing_ok=True)
     description = target.with_suffix(".json")

@@ -21,6 +21,7 @@ from flows.runs.finished import FinishedRun, trained_state
 from flows.stages import CLIP_STAGES, section
 from tasks import pack as pack_stage
 from tasks.assessment.published_tubes import PUBLISHED
+from tasks.engine import progress
 from tasks.engine.job import Context
 from tasks.engine.plan import Planner
 from tasks.trained import action_range, needs_difficulty, score_pack, trained_actions
@@ -272,6 +273,7 @@ def predict_videos(
     pack = workspace.store.path("pack", job.key)
     device = Context(workspace, config.engine.device).resolved_device
     span = action_range(reader.labels, config.train, action)
+    progress.report("score", 0, None)
     table = score_pack(pack, state, config.model, config.train, span, device)
     return replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
 
@@ -296,7 +298,8 @@ def _scores(
     videos = {record.clip_id: record.video for record in records}
     segments = [name for name in table.columns if name.startswith("segment_")]
     scores = []
-    for _, row in table.iterrows():
+    for done, (_, row) in enumerate(table.iterrows()):
+        progress.report("draw", done, len(table))
         clip_id, score = str(row["clip_id"]), float(row["predicted"])
         tube = read_clip(workspace, dataset, clip_id, plans)
         view = replace(tube.view, score=round(score, 2))
@@ -304,4 +307,5 @@ def _scores(
         empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())
         values = tuple(float(row[name]) for name in segments)
         scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path)))
+    progress.report("draw", len(table), len(table))
     return tuple(scores)

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_catalog.catalog import Workspace
+from data_catalog.system import processors
 from flows.config import PipelineConfig
 from flows.datasets.clips import left_out, wanted_clips
 from flows.maintenance.features_space import FeaturesSpace, features_space
+from flows.runs.estimate import Estimate, estimate, workers_of
 from flows.stages import Selection, check_kind, make_plan, stages_there
 from tasks.engine.plan import Planner, StagePlan
 
@@ -22,22 +24,28 @@ class RunPlan:
         stages: by name, in order.
         space: what the features take on the disk; None where the config has none.
         left_out: one sentence where clips are marked bad.
+        estimate: how long what is missing takes, and how large it is.
     """
 
     stages: dict[str, StagePlan]
     space: FeaturesSpace | None
     left_out: tuple[str, ...]
+    estimate: Estimate
 
     def remarks(self) -> list[str]:
-        """What is said below the table: the features' space, who is left out, and what was found damaged."""
+        """What is said below the table: time and size, the features' space, who is left out, and what is damaged."""
+        time = [sentence] if (sentence := self.estimate.sentence()) else []
         space = [] if self.space is None else [self.space.sentence()]
         damaged = [str(problem) for plan in self.stages.values() for problem in plan.damaged]
-        return [*space, *self.left_out, *damaged]
+        return [*time, *space, *self.left_out, *damaged]
 
     def as_json(self) -> dict[str, dict[str, object]]:
         """What `tubeflow plan --json` prints."""
         more = {} if self.space is None else {"features": self.space.as_json()}
-        return {name: plan.as_json() | more.get(name, {}) for name, plan in self.stages.items()}
+        costs = {one.stage: {"estimate": {"seconds": one.seconds, "bytes": one.bytes}} for one in self.estimate.stages}
+        return {
+            name: plan.as_json() | more.get(name, {}) | costs.get(name, {}) for name, plan in self.stages.items()
+        }
 
 
 def plan_run(
@@ -71,4 +79,6 @@ def plan_run(
         with contextlib.suppress(OSError):  # a workspace that may only be read
             workspace.index.save()  # so that nobody trusts the stat of what is damaged
     stages: dict[str, StagePlan] = {name: planned[name] for name in selected}
-    return RunPlan(stages, features_space(stages), tuple(left_out(workspace, dataset)))
+    workers = workers_of(config.engine, processors())
+    cost = estimate(workspace.index.rows, planned, selected, workers)
+    return RunPlan(stages, features_space(stages), tuple(left_out(workspace, dataset)), cost)

@@ -12,6 +12,7 @@ from flows.runs.attention_form import AttentionForm, attention_form
 from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, section
 from models.attention.cost import AttentionCost, total_cost
+from tasks.engine import progress
 from tasks.engine.plan import Planner, StagePlan
 
 
@@ -61,7 +62,8 @@ def tube_positions(
 def mask_positions(workspace: Workspace, masks: StagePlan, form: AttentionForm) -> Mapping[str, tuple[str, int, int]]:
     """As `tube_positions`, for the clips of a plan whose masks are in the store."""
     found = {}
-    for clip_id, job in masks.jobs.items():
+    for done, (clip_id, job) in enumerate(masks.jobs.items(), 1):
+        progress.report("count", done, len(masks.jobs))
         if workspace.store.exists("masks", job.key):
             mask = workspace.store.read("masks", job.key, ["mask"]).arrays["mask"]
             found[clip_id] = (job.clip.action if job.clip else "", form.positions(mask), int(mask.size))

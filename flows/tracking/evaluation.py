@@ -29,6 +29,7 @@ from tasks.assessment.one_pass import (
     run_clip,
     true_tube,
 )  # fmt: skip
+from tasks.engine import progress
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ LEGEND = (
     "IoU, rot: mean overlap of upright and of rotated boxes over all frames; grid: cells of quad and true quad; "
     "g/m, m/m: cells against those of the true mask, by quad and by mask (masks.source)."
 )
+
 COMPARED = ("auc", "overlap", "rotated", "grid", "grid_mask", "mask_grid", "precision20", "norm_precision20")
 
 
@@ -176,7 +178,8 @@ def evaluate(
             if one.tracker and one.tracker != TRUTH
         }
         tracks = {one.label: read_tracks(one.results, "pysot") for one in candidates if one.results}
-        for clip in clips:
+        for done, clip in enumerate(clips):
+            progress.report("evaluate", done, len(clips), f"clip '{clip.name}'")
             sample = load_sample(clip, config)
             for one in candidates:
                 look = partial(_picture, pictures / file_name(one.label), sample, one.label) if pictures else _ignore
@@ -188,6 +191,7 @@ def evaluate(
                     result = run_clip(sample, trackers[one.label], config, look)
                 found[one.label].append(result)
                 logger.info("%s on clip '%s': overlap %.3f", one.label, clip.name, result.figures.overlap)
+        progress.report("evaluate", len(clips), len(clips))
     except ValueError as exc:
         raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
     return found

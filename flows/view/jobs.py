@@ -38,6 +38,7 @@ class RerunJob:
     Attributes:
         scope: `clip` for one clip's tube, `all` for everything that follows.
         done, total: of the stage that it is in.
+        left: seconds that the run still takes; None where nobody knows.
         message: why it failed, in one sentence, or what Prefect says.
         url: its page in Prefect's own pages.
     """
@@ -53,6 +54,7 @@ class RerunJob:
     stage: str | None = None
     done: int = 0
     total: int | None = None
+    left: float | None = None
     message: str | None = None
     url: str | None = None
     lines: collections.deque[str] = field(default_factory=lambda: collections.deque(maxlen=LINES))
@@ -61,9 +63,9 @@ class RerunJob:
 
     def as_json(self) -> dict[str, object]:
         """What the pages poll."""
-        names = ("id", "via", "dataset", "clip", "scope", "command", "state", "started", "stage", "done", "total")
+        names = ("id", "via", "dataset", "clip", "scope", "command", "state", "started")
         seconds = (self.ended or time.monotonic()) - self.began
-        told = {name: getattr(self, name) for name in (*names, "message", "url")}
+        told = {name: getattr(self, name) for name in (*names, "stage", "done", "total", "left", "message", "url")}
         return {**told, "seconds": round(seconds, 1), "lines": list(self.lines)}
 
     def end(self, state: State, message: str | None = None) -> None:
@@ -196,5 +198,6 @@ def _read_line(job: RerunJob, line: str) -> None:
                 job.total = None
             job.stage, job.done = str(told["stage"]), int(told["done"])
             job.total = job.total if told["total"] is None else int(told["total"])
+            job.left = None if told.get("left") is None else float(told["left"])
             return
     job.lines.append(line.rstrip("\n"))

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
+from data_catalog.system import processors
 from flows.config import PipelineConfig
 from flows.execution.run_options import RunOptions
+from flows.runs.estimate import estimate, workers_of
 from flows.runs.last import last_whole_run
 from flows.stages import CLIP_STAGES, IN_ORDER, Selection, section, stage_name, stages_of_dataset
 from flows.view.clip_rows import StageState
@@ -32,12 +34,16 @@ class PlannedStage(TypedDict):
 
 
 class CommandRow(TypedDict):
-    """A command that has something to do: for one clip's tube (`clip`), or for everything that follows (`all`)."""
+    """A command that has something to do: for one clip's tube (`clip`), or for everything that follows (`all`).
+
+    `time` is a sentence: how long it takes, from what the store's own artifacts took.
+    """
 
     scope: str
     command: str
     title: str
     about: str
+    time: str
 
 
 class PlanRecord(TypedDict):
@@ -64,20 +70,24 @@ def plan_json(snapshot: Snapshot, dataset: str, clip: str) -> PlanRecord:
     ]
     run = last_whole_run(snapshot.workspace, dataset)
     until = (run.last_stage if run else None) or IN_ORDER[-1]
-    following = dataset_stages(snapshot.workspace, state, until)
+    following, planned = dataset_stages(snapshot.workspace, state, until)
+    of_clip = {name: of_one_clip(plan, clip) for name, plan in state.plans.items()}
+    time = {"clip": _time(snapshot, state, of_clip), "all": _time(snapshot, state, planned)}
     return {
         "stages": stages,
         "dataset": following,
         "commands": [
-            {"scope": scope, "command": shown(words), "title": title, "about": ABOUT[scope]}
+            {"scope": scope, "command": shown(words), "title": title, "about": ABOUT[scope], "time": time[scope]}
             for scope, title, words in _wanted(snapshot, state, clip, following)
         ],
         "note": "This clip is marked bad; runs leave it out." if record.bad else None,
     }
 
 
-def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> list[PlannedStage]:
-    """pack, train and evaluate as they are planned for all clips that aren't marked bad."""
+def dataset_stages(
+    workspace: Workspace, state: DatasetState, until: str
+) -> tuple[list[PlannedStage], dict[str, StagePlan]]:
+    """pack, train and evaluate as they are planned for all clips that aren't marked bad, and every stage's plan."""
     assert state.config is not None
     good = [record for record in state.records.values() if not record.bad]
     planner = Planner(workspace, state.name, good)
@@ -93,7 +103,19 @@ def dataset_stages(workspace: Workspace, state: DatasetState, until: str) -> lis
         plans[stage.name] = plan
         why = ", ".join(plan.summary()) or None
         found.append({"stage": stage.name, "state": stage_state(plan, ""), "why": why})
-    return found
+    return found, plans
+
+
+def of_one_clip(plan: StagePlan, clip: str) -> StagePlan:
+    """A stage's plan of one clip alone."""
+    jobs = {name: job for name, job in plan.jobs.items() if name == clip}
+    return replace(plan, jobs=jobs, reasons={name: why for name, why in plan.reasons.items() if name == clip})
+
+
+def _time(snapshot: Snapshot, state: DatasetState, plans: dict[str, StagePlan]) -> str:
+    assert state.config is not None
+    workers = workers_of(state.config.engine, processors())
+    return estimate(snapshot.workspace.index.rows, plans, set(plans), workers).sentence()
 
 
 def without_bad(state: DatasetState, plan: StagePlan) -> StagePlan:
@@ -101,7 +123,9 @@ def without_bad(state: DatasetState, plan: StagePlan) -> StagePlan:
     bad = {name for name, record in state.records.items() if record.bad}
     if not bad:
         return plan
-    return replace(plan, jobs={name: job for name, job in plan.jobs.items() if name not in bad}, hits=plan.hits - bad)
+    jobs = {name: job for name, job in plan.jobs.items() if name not in bad}
+    reasons = {name: why for name, why in plan.reasons.items() if name not in bad}
+    return replace(plan, jobs=jobs, hits=plan.hits - bad, reasons=reasons)
 
 
 def _wanted(

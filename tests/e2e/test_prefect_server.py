@@ -99,7 +99,11 @@ def test_demo_draws_clips_and_ends_completed(server: PrefectServer, demo: Run) -
 def test_the_run_page_shows_stages_metrics_and_tubes(server: PrefectServer, demo: Run) -> None:
     artifacts = artifacts_of(server, demo)
     kinds = {key: one["type"] for key, one in artifacts.items()}
-    assert kinds == {"stages": "table", "metrics": "table", "tubes": "table", "tube-pictures": "image"}
+    tables = dict.fromkeys(("stages", "metrics", "tubes"), "table")
+    assert kinds == tables | {"tube-pictures": "image", "progress": "progress"}
+    assert float(artifacts["progress"]["data"]) == 100
+    never = "normalize, detect, track, masks, pack, train, evaluate were never run with these settings"
+    assert artifacts["progress"]["description"] == f"How long it takes is not known: {never}.\n\nDone."
     stages = json.loads(artifacts["stages"]["data"])
     assert [(row["stage"], row["clips"]) for row in stages][:4] == [(stage, 4) for stage in CLIP_STAGES]
     tubes = json.loads(artifacts["tubes"]["data"])
@@ -141,7 +145,11 @@ def test_bad_clip_is_a_row_on_the_run_page(server: PrefectServer, demo: Run, tmp
     assert run.record["state_name"] == "Completed"
     assert run.record["state"]["message"].startswith("completed with 1 quarantined")
     artifacts = artifacts_of(server, run)
-    assert {key: one["type"] for key, one in artifacts.items()} == {"quarantined": "table", "stages": "table"}
+    assert {key: one["type"] for key, one in artifacts.items()} == {
+        "quarantined": "table",
+        "stages": "table",
+        "progress": "progress",
+    }
     (row,) = json.loads(artifacts["quarantined"]["data"])
     assert (row["clip"], row["stage"]) == ("torn", "normalize")
     assert "torn.mp4" in row["reason"]

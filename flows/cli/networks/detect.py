@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,9 @@ import typer
 
 from flows.cli.options import JsonOption, plain_errors
 from flows.config import ConfigError
-from flows.console import err
+from flows.console import stage_bars
 from models.detectors import Detector, build_detector
+from tasks.engine import progress
 
 app = typer.Typer(no_args_is_help=True, help="Measure detectors of the first frame's athlete.")
 
@@ -53,8 +55,11 @@ def detect_evaluate(
         clips = find_athlete_clips(root, dict(map(_box, boxes)))[:limit]
         if not clips:
             raise ConfigError(f"No clip in {root} has a first-frame box.")
-        report = (lambda name: err.print(f"{name} …", markup=False)) if err.is_terminal else None
-        found = measure_detectors(clips, built, report)
+        begun = itertools.count()
+        with stage_bars():
+            found = measure_detectors(
+                clips, built, lambda name: progress.report("evaluate", next(begun), len(clips), f"clip '{name}'")
+            )
     except ValueError as exc:
         raise ConfigError(" ".join(str(exc).split()).rstrip(".") + ".") from exc
     if as_json:

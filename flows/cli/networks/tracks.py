@@ -16,7 +16,7 @@ from data_catalog.tracks.formats import read_videos, track_format, write_videos
 from data_catalog.tracks.text import Shape, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
-from flows.console import out
+from flows.console import out, stage_bars
 from flows.datasets.clips import dataset_clips
 from flows.tracking.exchange import take_tracks, tubes_of_videos
 from flows.tracking.export_tubes import read_tubes, write_quads
@@ -75,7 +75,8 @@ def tracks_evaluate(
         raise ConfigError(" ".join(str(exc).split())) from exc
     if not clips:
         raise ConfigError(f"{root} has none of the clips {', '.join(clip_names)}.")
-    found = evaluation.evaluate(candidates, clips, config, device, pictures=plots)
+    with stage_bars():
+        found = evaluation.evaluate(candidates, clips, config, device, pictures=plots)
     if results is not None:
         evaluation.export_results(results, found)
     if plots is not None:

@@ -72,6 +72,19 @@ def test_the_front_page_says_what_the_commands_say() -> None:
     assert list(listed) == list(COMMANDS)
 
 
+def test_the_front_page_is_in_the_order_of_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    words = [sys.executable, "-m", "tubeflow", "--help"]
+    shown = subprocess.run(words, cwd=REPO, capture_output=True, text=True, check=True).stdout.splitlines()
+    first = next(line for line in shown if line.strip() and "Usage" not in line)
+    assert first.split()[:2] == ["Start", "with"]
+    assert all(f"tubeflow {name}" in first for name in ("demo", "ingest", "run"))
+    panels = [line.split()[1] for line in shown if line.startswith("╭─")]
+    assert panels == ["Options", "Data", "Run", "Look", "Models", "Tracking", "Upkeep"]
+    listed = [line.split()[1] for line in shown if line.startswith("│ ") and line[2].islower()]
+    assert listed == list(COMMANDS)
+
+
 def test_importing_tubeflow_loads_nothing_and_its_workspace_nothing_that_computes() -> None:
     script = "import sys, tubeflow; print(*sys.modules); tubeflow.Workspace; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=REPO, capture_output=True, text=True, check=True)

@@ -41,6 +41,8 @@ def test_a_box_is_kept_with_its_history_and_says_what_follows(pages: Pages) -> N
     assert (edit["field"], edit["old"], edit["new"]) == ("boxes", old, [[80, 60, 80, 120]])  # 228x128 in 320x240
     assert [one["state"] for one in answer["plan"]["stages"]] == ["hit", "missing", "missing", "missing"]
     assert [one["scope"] for one in answer["plan"]["commands"]] == ["clip", "all"]
+    for one in answer["plan"]["commands"]:
+        assert one["time"].startswith("About "), "the workspace has run with these settings before"
     clip = pages.clip(1)
     assert clip["label_boxes"] == [[57, 32, 114, 96]]
     assert clip["history"] == answer["edits"]
@@ -253,8 +255,18 @@ def test_progress_is_told_in_lines(capsys: pytest.CaptureFixture[str]) -> None:
         progress.report("track", 5, 5)
     lines = [json.loads(line)["progress"] for line in capsys.readouterr().err.splitlines()]
     assert (lines[0]["stage"], lines[0]["done"], lines[0]["total"]) == ("track", 0, 5)
+    assert lines[0]["left"] is None, "nothing was measured yet"
     assert lines[-1]["done"] == 5
     assert len(lines) < 6  # a few a second
+    assert lines[-1]["left"] == 0
+
+
+def test_a_forecast_is_told_as_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_lines():
+        progress.expect(progress.Forecast({"track": 60.0, "train": 30.0}, "About 90 seconds."))
+        progress.report("track", 0, 5)
+    (line,) = (json.loads(line)["progress"] for line in capsys.readouterr().err.splitlines())
+    assert line["left"] == pytest.approx(90, abs=5)
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ export class RerunPanel extends EventTarget {
     return [el("label", { class: "field" }, el("span", {}, "Run on"), choose)];
   }
 
-  _command({ scope, title, command, about }, number, later) {
+  _command({ scope, title, command, about, time }, number, later) {
     const run = async (element) => {
       element.disabled = true;
       try {
@@ -128,6 +128,7 @@ export class RerunPanel extends EventTarget {
         }),
       ),
       about ? el("p", { class: "faint" }, about) : "",
+      time ? el("p", { class: "faint" }, time) : "",
       commandLine(command),
     );
   }
@@ -143,6 +144,7 @@ export class RerunPanel extends EventTarget {
       job.stage ?? "starting",
       job.total ? `${job.done} of ${job.total}` : "",
       seconds(job.seconds),
+      job.left ? `about ${seconds(job.left)} left` : "",
     ].filter(Boolean);
     return el(
       "div",
