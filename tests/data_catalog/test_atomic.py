@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from data_catalog import locks
+from data_catalog import system
 from data_catalog.atomic import replacing, sweep
 from data_catalog.json_file import read_record, sealed, write_json, write_record
 from data_catalog.store import ArtifactDamaged
@@ -54,14 +54,14 @@ def test_sweep_takes_files_of_the_dead_and_spares_the_living(tmp_path: Path) -> 
 
 
 def test_a_file_swept_before_it_was_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flock, swept = locks.fcntl.flock, []
+    flock, swept = system.fcntl.flock, []
 
     def late(file: object, operation: int) -> None:
         if not swept:
             swept.extend(path.unlink() for path in tmp_path.glob(".*.tmp"))
         flock(file, operation)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(locks.fcntl, "flock", late)
+    monkeypatch.setattr(system.fcntl, "flock", late)
     with replacing(tmp_path / "file") as temporary:
         temporary.write_text("x")
     assert swept == [None]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_catalog import locks, notices
+from data_catalog import locks, notices, system
 from data_catalog.locks import locked, sentences, try_lock
 
 HOLD = (
@@ -71,7 +71,7 @@ def test_without_locks_work_goes_on_and_one_sentence_says_so(
     def refuse(file: object, operation: int) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    monkeypatch.setattr(system.fcntl, "flock", refuse)
     monkeypatch.setattr(locks, "_lockless", set())
     monkeypatch.setattr(locks, "_sentences", [])
     for _ in range(2):
@@ -89,6 +89,6 @@ def test_other_errors_are_not_taken_for_missing_locks(tmp_path: Path, monkeypatc
     def broken(file: object, operation: int) -> None:
         raise OSError(errno.EIO, "input/output error")
 
-    monkeypatch.setattr(locks.fcntl, "flock", broken)
+    monkeypatch.setattr(system.fcntl, "flock", broken)
     with (tmp_path / "lock").open("ab") as file, pytest.raises(OSError, match="input/output"):
         try_lock(file)

@@ -196,7 +196,7 @@ def test_what_another_tracker_did_is_one_table(
     monkeypatch.setattr(console.out, "width", 160)
     first = next(path.parent.name for path in sorted(workspace.runs.glob("2*/run.json")))
     words = ["compare", first, standing, "-w", str(workspace.root), "--repetitions", "100"]
-    record = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    record = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert record == json.loads(json.dumps(compare(workspace, [first, standing], Question(repetitions=100))))
     shown = CliRunner().invoke(app, words).output
     assert f"{standing} against {first}" in shown
@@ -233,7 +233,7 @@ def test_published_figures_stand_beside_a_dataset_of_their_kind(
         assert shown.exit_code == 0, shown.output
         assert "TPT (published)" in shown.output
         assert "0.8476" in shown.output
-        told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+        told = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
         assert {"TSA-Net", "NL-Net", "USDL", "JRG", "CoRe", "TPT"} <= {row["method"] for row in told["published"]}
         assert "not known here" not in shown.output
         assert [table["table"] for table in told["paper"]] == ["Table 1", "Table 2", "Table 3"]

@@ -142,7 +142,7 @@ def test_the_command_prints_one_json_object(
         "--out",
         str(tmp_path),
     ]
-    shown = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
+    shown = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
     assert [video["clip_id"] for video in shown["videos"]] == [clip.clip_id]
     request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
     found = predict_videos(workspace, find_run(workspace, "last"), request, [], tmp_path, preprocess)

@@ -110,7 +110,7 @@ def test_flops_counts_the_blocks_of_the_asked_network(finished_workspace: Path) 
 
     words = ["flops", "tiny", "-w", str(finished_workspace), "--json"]
     once, thrice = (
-        json.loads(CliRunner().invoke(app, [*words, "-o", f"model.stacks={n}"]).output)[0]["tube"] for n in (1, 3)
+        json.loads(CliRunner().invoke(app, [*words, "-o", f"model.stacks={n}"]).stdout)[0]["tube"] for n in (1, 3)
     )
     assert thrice["published"] == 3 * once["published"] > 0
     assert thrice["printed"] == 3 * once["printed"]

@@ -45,7 +45,7 @@ def clips(tmp_path: Path) -> Path:
 def tubeflow(*words: str | Path) -> str:
     result = CliRunner().invoke(app, ["tracks", *map(str, words)], catch_exceptions=False, env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def refused(*words: str | Path) -> str:
@@ -79,7 +79,7 @@ def test_evaluate_tables_and_spread(clips):
         app, ["tracks", "evaluate", str(clips), "-t", "mil", "--length", "4"], env={"COLUMNS": "40"}
     )
     assert narrow.exit_code == 0
-    assert "…" not in narrow.output   # no figure is cut
+    assert "…" not in narrow.stdout   # no figure is cut
     assert "2 moved ones" in said
     table = json.loads(tubeflow("evaluate", clips, "-t", "mil", "--length", "4", "--jitter", "2", "--json"))
     spread, rows = table["trackers"]["mil"]["spread"], table["trackers"]["mil"]["clips"]
