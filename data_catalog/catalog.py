@@ -219,6 +219,12 @@ class DatasetInfo:
     plugin: str = ""
 
     @property
+    def brought_by(self) -> dict[str, str]:
+        """Version by name of the package that brought the adapter; empty for Tubeflow's own ones."""
+        distribution, _, version = self.plugin.rpartition(" ")
+        return {distribution: version} if distribution else {}
+
+    @property
     def confined_root(self) -> Path | None:
         """The folder that no video or feature file may leave through a link, where a label file names them.
 

@@ -1,8 +1,10 @@
 """COCO-VID: a COCO file with `videos`, images that belong to one, and annotations with an `instance_id`.
 
-`frame_id` counts from 0 (TAO's `frame_index` and `track_id` are read as well). A box is x, y, width, height in
-continuous pixels as ours; a `segmentation` may say more: a polygon of four corners is the quad itself, and of other
-polygons and of run lengths the smallest rotated rectangle is taken.
+`frame_id` counts from 0; where it is 1 in the first image of every video, as converters of MOTChallenge write it, it
+counts from 1. TAO's `track_id` is read as well, and its `frame_index`, which counts the video's frames where `frame_id`
+counts those that were labelled. A box is x, y, width, height in continuous pixels
+as ours; a `segmentation` may say more: a polygon of four corners is the quad itself, and of other polygons and of run
+lengths the smallest rotated rectangle is taken.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from data_catalog.atomic import replacing
 from data_catalog.tracks.coco_shapes import box_quad, outline, segmentation_quad
 from data_catalog.tracks.foreign_files import Fields, read_json
 from data_catalog.tracks.text import Shape, TrackFileError
-from data_catalog.tracks.video_tracks import VideoTracks, checked_count, quad_boxes
+from data_catalog.tracks.video_tracks import VideoTracks, bare_name, checked_count, quad_boxes
 
 LABEL = "athlete"
 
@@ -41,12 +43,17 @@ def read_coco_vid(path: Path) -> list[VideoTracks]:
         if image is None:
             raise TrackFileError(f"{one.place} is of an image that the file doesn't have")
         rows[image.whole("video_id")].append(one)
-    frames: dict[int, list[Fields]] = defaultdict(list)
-    for image in images.values():
-        frames[image.whole("video_id")].append(image)
-    return [
-        _video(one, rows[one.whole("id")], frames[one.whole("id")], images, names) for one in each(whole, "videos")
-    ]
+    frames: dict[int, dict[int, int]] = defaultdict(dict)
+    for number, image in images.items():
+        frames[image.whole("video_id")][number] = _frame(image)
+    first = 1 if frames and all(min(ones.values()) == 1 for ones in frames.values()) else 0
+    found = []
+    for video in each(whole, "videos"):
+        number = video.whole("id")
+        places = {image: frame - first for image, frame in frames[number].items()}
+        sized = next((one for one in (video, *map(images.__getitem__, places)) if _has_size(one)), None)
+        found.append(_video(video, rows[number], places, sized, names))
+    return found
 
 
 def each(whole: Fields, name: str) -> list[Fields]:
@@ -55,29 +62,34 @@ def each(whole: Fields, name: str) -> list[Fields]:
 
 
 def _frame(image: Fields) -> int:
-    return image.whole("frame_id" if "frame_id" in image.values else "frame_index")
+    return image.whole("frame_index" if "frame_index" in image.values else "frame_id")
+
+
+def _has_size(one: Fields) -> bool:
+    return None not in (one.values.get("width"), one.values.get("height"))
 
 
 def _video(
     video: Fields,
     rows: Sequence[Fields],
-    frames: Sequence[Fields],
-    images: Mapping[int, Fields],
+    frames: Mapping[int, int],
+    sized: Fields | None,
     names: Mapping[int, str],
 ) -> VideoTracks:
+    """One video: its annotations, the frame of each image, who says its size, and the categories' names."""
     key = "instance_id" if all("instance_id" in row.values for row in rows) else "track_id"
-    targets = list(dict.fromkeys(row.whole(key) for row in rows))
-    last = max((_frame(image) for image in frames), default=-1)
-    count = checked_count(max(last + 1, video.whole("length", 0)), len(targets), video.place)
+    targets = {target: place for place, target in enumerate(dict.fromkeys(row.whole(key) for row in rows))}
+    count = checked_count(max([*frames.values(), video.whole("length", 0) - 1]) + 1, len(targets), video.place)
     quads = np.full((len(targets), count, 4, 2), np.nan)
     labels = [""] * len(targets)
     for row in rows:
-        place = targets.index(row.whole(key))
-        labels[place] = names.get(row.whole("category_id", 0), "")
+        target, frame = targets[row.whole(key)], frames[row.whole("image_id")]
+        if np.isfinite(quads[target, frame]).all():
+            raise TrackFileError(f"{row.place} is a second box of {key} {row.whole(key)} in one frame")
+        labels[target] = names.get(row.whole("category_id", 0), "")
         quad = segmentation_quad(row.values.get("segmentation"), row.place)
-        quads[place, _frame(images[row.whole("image_id")])] = box_quad(row, "bbox") if quad is None else quad
-    name = Path(video.text("name")).stem or f"video_{video.whole('id')}"
-    sized = next((one for one in [video, *frames] if {"width", "height"} <= one.values.keys()), None)
+        quads[target, frame] = box_quad(row, "bbox") if quad is None else quad
+    name = bare_name(video.text("name")) or f"video_{video.whole('id')}"
     size = None if sized is None else (sized.whole("width"), sized.whole("height"))
     fps = video.number("fps", 0.0) or None
     return VideoTracks(name, quads, tuple(labels), frame_wh=size, fps=fps, video=video.text("file_name"))

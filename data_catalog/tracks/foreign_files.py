@@ -29,7 +29,7 @@ class _Target:
         self._start("/".join(self._path), attrs)
 
     def end(self, tag: str) -> None:
-        self._end("/".join(self._path), "".join(self._text).strip())
+        self._end("/".join(self._path), "".join(self._text))
         self._path.pop()
         self._text = []
 
@@ -80,6 +80,8 @@ def check_size(path: Path) -> None:
     """Raises TrackFileError where a file is larger than any of its kind has to be, or is none."""
     if not path.is_file():
         raise TrackFileError(f"{path} is no file")
+    if path.suffix.lower() == ".zip":
+        raise TrackFileError(f"{path.name} is an archive; unpack it and give what is inside")
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise TrackFileError(f"{path.name} has {size} bytes; up to {MOST_BYTES} are read")
@@ -94,8 +96,9 @@ class Fields:
         self.values, self.place = values, place
 
     def number(self, name: str, default: float | None = None) -> float:
-        """A finite number. Raises TrackFileError."""
-        value = self.values.get(name, default)
+        """A finite number; null is as if it weren't there. Raises TrackFileError."""
+        value = self.values.get(name)
+        value = default if value is None else value
         try:
             if value is None or isinstance(value, bool):
                 raise ValueError

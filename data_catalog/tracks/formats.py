@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from data_catalog.foreign_text import has_control
 from data_catalog.suggest import nearest
 from data_catalog.tracks.text import Shape, TrackFileError
 from data_catalog.tracks.video_tracks import VideoTracks
@@ -89,7 +90,7 @@ def write_videos(path: Path, clips: Sequence[VideoTracks], name: str, shape: Sha
     """
     format_ = track_format(name)
     for clip in clips:
-        if not clip.name or clip.name in (".", "..") or set(clip.name) & set("/\\\0"):
+        if not clip.name or clip.name in (".", "..") or set(clip.name) & set("/\\") or has_control(clip.name):
             raise TrackFileError(f"clip name '{clip.name}' cannot be a file name; rename the clip")
     written: list[Path] = _function(format_, f"write_{name}")(path, clips, shape)
     return written

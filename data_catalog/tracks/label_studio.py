@@ -2,17 +2,20 @@
 
 Frames are counted from 1, as the labelling configuration's frame rate cuts the video. x, y, width and height are
 percent of the frame, x and y those of the upper left corner, about which the rectangle is turned clockwise by
-`rotation` degrees. Between keyframes all of it goes linearly. A keyframe with `enabled: false` is the last frame with
-the target, which is hidden from there to the next keyframe; behind the last enabled one it stays to the end.
+`rotation` degrees. Between keyframes all of it goes linearly, angles the shorter way round. A keyframe with `enabled:
+false` is the last frame with the target, which is hidden from there to the next keyframe; behind the last enabled one
+it stays to the end. Exports come as JSON and as JSON-MIN, in which regions are named by their control.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ from data_catalog.tracks.text import Shape, TrackFileError
 from data_catalog.tracks.video_tracks import (
     Quads,
     VideoTracks,
+    bare_name,
     between_keyframes,
     box_quads,
     checked_count,
@@ -34,6 +38,8 @@ FPS = 25.0
 """Where nobody says how many frames a second there are, durations are written as if these were."""
 NUMBERS = ("x", "y", "width", "height", "rotation")
 TYPE = "videorectangle"
+OUTLINE = "videovector"
+"""The other kind of region that says where something is; the rest classify the video or its parts."""
 
 
 def read_label_studio(path: Path, frame_wh: tuple[int, int] | None = None) -> list[VideoTracks]:
@@ -51,29 +57,45 @@ def read_label_studio(path: Path, frame_wh: tuple[int, int] | None = None) -> li
     for number, one in enumerate(content if isinstance(content, list) else [content]):
         task = Fields(one, f"{path.name}, task {number}")
         regions = _regions(task)
-        if regions:
-            found.append(_video(task, regions, frame_wh, fallback=f"{path.stem}-{number}"))
+        boxes = [one for one in regions if one.text("type") == TYPE]
+        if boxes:
+            others = Counter(one.text("type") for one in regions if one.text("type") == OUTLINE)
+            notes = tuple(f"{count} regions of type {kind} were left out" for kind, count in others.items())
+            found.append(replace(_video(task, boxes, frame_wh, fallback=f"{path.stem}-{number}"), notes=notes))
     if not found:
         raise TrackFileError(f"{path.name} has no region of type {TYPE}; it should be a JSON export of video tasks")
     return found
 
 
 def _regions(task: Fields) -> list[Fields]:
+    if not {"annotations", "predictions"} & task.values.keys():
+        return _minimal_regions(task)
     made = [Fields(one, f"{task.place}, annotation") for one in task.listed("annotations")]
     kept = [one for one in made if not one.flag("was_cancelled")] or [
         Fields(one, f"{task.place}, prediction") for one in task.listed("predictions")
     ]
     if not kept:
         return []
-    regions = [Fields(one, f"{task.place}, region {n}") for n, one in enumerate(kept[-1].listed("result"))]
-    return [one for one in regions if one.text("type") == TYPE]
+    return [Fields(one, f"{task.place}, region {n}") for n, one in enumerate(kept[-1].listed("result"))]
+
+
+def _minimal_regions(task: Fields) -> list[Fields]:
+    """The regions of a task of JSON-MIN: lists of what is a region's `value` elsewhere, beside the task's data."""
+    found = []
+    for name, values in task.values.items():
+        for value in values if isinstance(values, list) else []:
+            if isinstance(value, dict) and isinstance(value.get("sequence"), list):
+                boxes = all("x" in row for row in value["sequence"] if isinstance(row, dict))
+                region = {**value, "type": TYPE if boxes else OUTLINE, "value": value}
+                found.append(Fields(region, f"{task.place}, {name}"))
+    return found
 
 
 def _video(task: Fields, regions: Sequence[Fields], frame_wh: tuple[int, int] | None, fallback: str) -> VideoTracks:
     values = [Fields(one.values.get("value"), f"{one.place}, value") for one in regions]
-    data = Fields(task.values.get("data", {}), f"{task.place}, data")
+    data = Fields(task.values.get("data", task.values), f"{task.place}, data")
     video = data.text("video")
-    name = data.text("clip") or PurePosixPath(unquote(urlsplit(video).path)).stem or fallback
+    name = data.text("clip") or bare_name(_path_of(video)) or fallback
     size = frame_wh or _said_size(regions)
     if size is None:
         raise TrackFileError(f"{task.place} doesn't say how large the video is; give it with --size WxH")
@@ -92,6 +114,12 @@ def _video(task: Fields, regions: Sequence[Fields], frame_wh: tuple[int, int] | 
     return VideoTracks(name, quads, labels, drawn, frame_wh=size, fps=fps, video=video)
 
 
+def _path_of(video: str) -> str:
+    """The file's path out of a URL, also of Label Studio's own local files, /data/local-files/?d=PATH."""
+    parts = urlsplit(video)
+    return dict(parse_qsl(parts.query)).get("d") or unquote(parts.path)
+
+
 def _said_size(regions: Sequence[Fields]) -> tuple[int, int] | None:
     for one in regions:
         if {"original_width", "original_height"} <= one.values.keys():
@@ -108,13 +136,16 @@ def _quads(rows: Sequence[Fields], size: tuple[int, int], count: int) -> Quads:
         return np.full((count, 4, 2), np.nan)
     frames = sorted(unique)
     table = [[unique[frame].number(name, 0.0 if name == "rotation" else None) for name in NUMBERS] for frame in frames]
+    turn = np.unwrap([row[-1] for row in table], period=360)
+    table = [[*row[:-1], degrees] for row, degrees in zip(table, turn.tolist(), strict=True)]
     shown = [unique[frame].flag("enabled", True) for frame in frames]
     x, y, width, height, degrees = between_keyframes(
         [frame - 1 for frame in frames], table, shown, count, each_shown=True
     ).T
     corner = np.stack([x, y], axis=1) * size / 100
     side = np.stack([width, height], axis=1) * size / 100
-    return turned(box_quads(np.concatenate([corner, corner + side], axis=1)), degrees, corner)
+    ends = np.stack([corner, corner + side])  # a rectangle that was drawn upwards or to the left has negative sides
+    return turned(box_quads(np.concatenate([ends.min(axis=0), ends.max(axis=0)], axis=1)), degrees, corner)
 
 
 def write_label_studio(path: Path, clips: Sequence[VideoTracks], shape: Shape) -> list[Path]:
@@ -148,7 +179,7 @@ def _results(clip: VideoTracks, shape: Shape) -> list[dict[str, Any]]:
         there = np.append(np.isfinite(target).all(axis=(1, 2)), True)  # behind the last frame nothing has to be hidden
         sequence = [
             {**dict(zip(NUMBERS, row, strict=True)), "frame": frame + 1, "enabled": bool(there[frame + 1]),
-             "time": round(frame / fps, 4)}
+             "time": round((frame + 1) / fps, 4)}
             for frame, row in zip(frames.tolist(), _percent(target[frames], (width, height)).tolist(), strict=True)
         ]  # fmt: skip
         results.append({

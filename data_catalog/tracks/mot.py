@@ -1,7 +1,8 @@
 """MOTChallenge: a line `frame, id, left, top, width, height, confidence, class, visibility` for each target and frame.
 
-Frames, ids and pixels are counted from 1: the upper left pixel is (1, 1), so left = our x + 1. Ground truth (gt.txt,
+Frames, ids and pixels are counted from 1: the upper left pixel is (1, 1), so left = our x + 1. Ground truth (gt.txt, or
 nine columns) has confidence 0 where a target isn't to be considered; results have ten columns. Boxes are upright.
+CVAT and Datumaro write a labels.txt beside gt.txt, with the names of the classes, and leave pixels counted from 0.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from data_catalog.tracks.text import Shape, TrackFileError
 from data_catalog.tracks.video_tracks import VideoTracks, box_quads, checked_count, quad_boxes
 
 ORIGIN = 1.0
+LABELS = "labels.txt"
 TRUTH_COLUMNS = 9
 
 
@@ -31,7 +33,8 @@ def read_mot(path: Path) -> list[VideoTracks]:
     """
     if not path.is_dir():
         return [_read_file(path)]
-    files = [*sorted(path.glob("*/gt/gt.txt")), *sorted(path.glob("*.txt"))] or sorted(path.glob("gt/gt.txt"))
+    texts = [file for file in sorted(path.glob("*.txt")) if file.name != LABELS]
+    files = [*sorted(path.glob("*/gt/gt.txt")), *texts] or sorted(path.glob("gt/gt.txt"))
     if not files:
         raise TrackFileError(f"folder {path} holds no NAME/gt/gt.txt and no NAME.txt")
     return [_read_file(file) for file in files]
@@ -42,16 +45,49 @@ def _read_file(file: Path) -> VideoTracks:
     sequence = file.parents[1] if file.name == "gt.txt" and file.parent.name == "gt" else None
     name = file.stem if sequence is None else sequence.resolve().name
     info = {} if sequence is None else _sequence_info(sequence / "seqinfo.ini")
-    if rows.shape[1] == TRUTH_COLUMNS:
+    if rows.shape[1] == TRUTH_COLUMNS or sequence is not None:
         rows = rows[rows[:, 6] != 0]
-    ids = np.unique(rows[:, 1])
+    classes = _classes(file.with_name(LABELS)) if sequence is not None else None
+    rows, notes = _identified(rows, file.name)
+    ids, first = np.unique(rows[:, 1], return_index=True)
     frames = rows[:, 0].astype(np.int64)
     count = checked_count(int(max(frames.max(initial=0), info.get("seqLength", 0))), len(ids), file.name)
     quads = np.full((len(ids), count, 4, 2), np.nan)
-    corner = rows[:, 2:4] - ORIGIN
+    corner = rows[:, 2:4] - (ORIGIN if classes is None else 0)
     quads[np.searchsorted(ids, rows[:, 1]), frames - 1] = box_quads(np.concatenate([corner, corner + rows[:, 4:6]], 1))
     size = (int(info["imWidth"]), int(info["imHeight"])) if {"imWidth", "imHeight"} <= info.keys() else None
-    return VideoTracks(name, quads, tuple(f"{one:g}" for one in ids), frame_wh=size, fps=info.get("frameRate"))
+    labels = [_label(row, classes or ()) for row in rows[first]]
+    return VideoTracks(name, quads, tuple(labels), frame_wh=size, fps=info.get("frameRate"), notes=notes)
+
+
+def _classes(file: Path) -> list[str] | None:
+    """The names of labels.txt, that of class 1 first; None where there is no such file. Raises TrackFileError."""
+    if not file.is_file():
+        return None
+    check_size(file)
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise TrackFileError(f"{file.name} is not a text file") from None
+
+
+def _label(row: NDArray[np.float64], classes: Sequence[str]) -> str:
+    """The name of a row's class; its target's id where nobody names classes."""
+    number = int(row[7]) if len(row) > 7 and np.isfinite(row[7]) else 0
+    return classes[number - 1] if 0 < number <= len(classes) else f"{row[1]:g}"
+
+
+def _identified(rows: NDArray[np.float64], name: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Without boxes that belong to no target (id -1), and a note of them. Raises TrackFileError."""
+    known = rows[:, 1] >= 0
+    if len(rows) and not known.any():
+        raise TrackFileError(f"{name} has boxes without identity (id -1): detections, not tracks")
+    seen, counts = np.unique(rows[known, :2], axis=0, return_counts=True)
+    if (counts > 1).any():
+        frame, target = seen[counts > 1][0]
+        raise TrackFileError(f"{name} has target {target:g} twice in frame {frame:g}")
+    left = int((~known).sum())
+    return rows[known], (f"{left} boxes of no target (id -1) were left out",) if left else ()
 
 
 def _rows(file: Path) -> NDArray[np.float64]:

@@ -6,8 +6,10 @@ format counts otherwise (from 1, in percent, from a rotated box's corner) is con
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -68,6 +70,13 @@ class VideoTracks:
     def upright(self) -> VideoTracks:
         """The same with the upright boxes around the quads."""
         return replace(self, quads=upright(self.quads))
+
+
+def bare_name(video: str) -> str:
+    """What a video is called, out of a path: without folders, and without a suffix that is one of videos."""
+    path = PurePosixPath(video)
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return path.stem if kind.startswith("video/") else path.name
 
 
 def upright(quads: Quads) -> Quads:

@@ -131,14 +131,14 @@ def execute(
 
 def _context(workspace: Workspace, dataset: str, config: PipelineConfig) -> Context:
     """What the stages of this run use; workers in other processes check that they find the same."""
-    engine = config.engine
+    engine, info = config.engine, workspace.datasets.info(dataset)
     if engine.runner == "local":
-        return Context(workspace, engine.device)
-    videos = workspace.datasets.info(dataset).root
+        return Context(workspace, engine.device, brought_by=info.brought_by)
+    videos = info.root
     server = get_current_settings().api.url
     brought = {plugin.distribution: plugin.version for plugin in used_plugins(config)}
     site = Site.make(workspace, (videos,) if Path(videos).is_dir() else (), server, brought)
-    return Context(workspace, engine.device, site, threads_a_worker(engine))
+    return Context(workspace, engine.device, site, threads_a_worker(engine), info.brought_by)
 
 
 def _write_record(run: _Run, config: PipelineConfig, seconds: float) -> None:

@@ -89,7 +89,16 @@ def take_tracks(
         mine = [clip for clip in clips if video.name == clip.clip_id] or [
             clip for clip in clips if Path(clip.video).stem in {video.name, Path(video.video).stem}
         ]
-        tubes |= {clip.clip_id: quads[clip.start_frame or 0 : clip.end_frame] for clip in mine}
+        for clip in mine:
+            first = clip.start_frame or 0
+            end = clip.end_frame or max(len(quads), first + 1)
+            if end > len(quads):
+                notes.append(
+                    f"{video.name}: clip '{clip.clip_id}' needs frames {first} to {end - 1} of its video and the "
+                    f"tracks have {len(quads)} frames; it was left out"
+                )
+            else:
+                tubes[clip.clip_id] = quads[first:end]
         if not mine:
             notes.append(f"{video.name}: no clip of the dataset is called so, nor its video")
     if not tubes:

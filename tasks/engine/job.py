@@ -66,12 +66,14 @@ class Context:
         device: where networks run: `auto`, `cpu`, `cuda`, `cuda:1`, …
         site: what a worker in another process checks before it begins; None where all is this process.
         threads: on how many threads such a worker computes a clip.
+        brought_by: version by name of the package that brought the dataset's adapter, for the artifacts' lineage.
     """
 
     workspace: Workspace
     device: str = "auto"
     site: Site | None = None
     threads: int | None = None
+    brought_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def resolved_device(self) -> str:

@@ -121,7 +121,7 @@ def _keep(
         key=job.key,
         dataset=job.dataset,
         clip_id=job.clip_id,
-        libraries=library_versions(),
+        libraries=library_versions() | dict(context.brought_by),
         seconds=round(seconds, 6),
         host=socket.gethostname(),
         created=datetime.now(UTC).isoformat(timespec="microseconds"),

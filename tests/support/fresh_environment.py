@@ -37,13 +37,24 @@ class FreshEnvironment:
 
     def run(self, *words: str | Path, cwd: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """`python WORDS` in `cwd`, which ends with `status`."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TUBEFLOW_")}
-        environment |= {"PYTHONPATH": str(REPO), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
         done = subprocess.run(
-            [self.python, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+            [self.python, *words], cwd=cwd, env=_environment(), capture_output=True, text=True, check=False
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done
+
+    def start(self, *words: str | Path, log: Path) -> subprocess.Popen[bytes]:
+        """`python WORDS` in the background, in the log's folder; what it says goes to `log`."""
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                [self.python, *words], cwd=log.parent, env=_environment(), stdout=file, stderr=file,
+                start_new_session=True,
+            )  # fmt: skip
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TUBEFLOW_")}
+    return kept | {"PYTHONPATH": str(REPO), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200"}
 
 
 def site_folders() -> list[str]:

@@ -7,7 +7,6 @@ those are (`start_frame`, `frame_filter`), and without it they are taken to be t
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from data_catalog.atomic import replacing
-from data_catalog.tracks.cvat.cvat_shapes import Keyframe, ShapeTrack, from_video, keyframe_of, left_out, to_video
+from data_catalog.tracks.cvat.cvat_shapes import (
+    Keyframe,
+    ShapeTrack,
+    frame_step,
+    from_video,
+    keyframe_of,
+    left_out,
+    to_video,
+)
 from data_catalog.tracks.foreign_files import Fields, read_json
 from data_catalog.tracks.text import Shape, TrackFileError
 from data_catalog.tracks.video_tracks import VideoTracks
@@ -75,9 +82,9 @@ def _read_file(file: Path) -> VideoTracks:
 
 def _task(said: Fields, name: str) -> tuple[str, _Frames]:
     data = Fields(said.values.get("data", {}), f"{said.place}, data")
-    step = re.fullmatch(r"step=([1-9]\d{0,5})", data.text("frame_filter"))
     count = data.whole("stop_frame") + 1 if "stop_frame" in data.values else None
-    return said.text("name") or name, _Frames(data.whole("start_frame", 0), int(step[1]) if step else 1, count)
+    frames = _Frames(data.whole("start_frame", 0), frame_step(data.text("frame_filter")), count)
+    return said.text("name") or name, frames
 
 
 def _read_track(given: Fields, frames: _Frames, tracks: list[ShapeTrack], others: Counter[str]) -> None:

@@ -7,6 +7,7 @@ a target stays as it is behind its last keyframe, and a keyframe with `outside` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,6 +83,12 @@ def _four_corners(numbers: Sequence[float]) -> Quads:
     return np.asarray(cv2.boxPoints(cv2.minAreaRect(points.astype(np.float32))), np.float64)
 
 
+def frame_step(frame_filter: str) -> int:
+    """Every how many frames of the video a task has one, as its `frame_filter` says it: "step=5", or nothing."""
+    step = re.fullmatch(r"step=([1-9]\d{0,5})", frame_filter)
+    return int(step[1]) if step else 1
+
+
 def to_video(name: str, tracks: Sequence[ShapeTrack], count: int | None, **known: Any) -> VideoTracks:
     """Tracks at keyframes as quads in every frame.
 
@@ -98,7 +105,8 @@ def to_video(name: str, tracks: Sequence[ShapeTrack], count: int | None, **known
     frames = checked_count(last + 1 if count is None else count, len(tracks), f"video '{name}'")
     drawn = np.zeros(frames, bool)
     for track in tracks:
-        drawn[[one.frame for one in track.keyframes if one.drawn and one.frame < frames]] = True
+        made = [one for one in track.keyframes if one.drawn] or track.keyframes  # Datumaro says it of none
+        drawn[[one.frame for one in made if one.frame < frames]] = True
     quads = np.stack([track.quads(frames) for track in tracks]) if tracks else np.zeros((0, frames, 4, 2))
     return VideoTracks(name, quads, tuple(track.label for track in tracks), drawn, **known)
 

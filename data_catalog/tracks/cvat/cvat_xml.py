@@ -1,10 +1,14 @@
-"""CVAT's XML, "CVAT for video 1.1": a task, or a project of several, with tracks of boxes, polygons and masks."""
+"""CVAT's XML, "CVAT for video 1.1": a task, a job, or a project of several, with tracks of boxes, polygons and masks.
+
+Frames are those of the video, as CVAT writes them of a task that begins later or takes every n-th. In a project's file
+the tasks of a subset are numbered one behind the other: a task's frames begin where the one before it has ended.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -14,6 +18,7 @@ from data_catalog.atomic import replacing
 from data_catalog.tracks.cvat.cvat_shapes import (
     Keyframe,
     ShapeTrack,
+    frame_step,
     from_video,
     keyframe_of,
     left_out,
@@ -21,12 +26,14 @@ from data_catalog.tracks.cvat.cvat_shapes import (
 )
 from data_catalog.tracks.foreign_files import Fields, read_xml
 from data_catalog.tracks.text import Shape, TrackFileError
-from data_catalog.tracks.video_tracks import VideoTracks
+from data_catalog.tracks.video_tracks import VideoTracks, bare_name
 from data_catalog.tracks.vot_masks import read_region
 
 KINDS = {"box": "rectangle", "polygon": "polygon", "mask": "polygon"}
 TASKS = ("annotations/meta/task", "annotations/meta/job", "annotations/meta/project/tasks/task")
-SAID = ("id", "name", "size", "source", "start_frame", "stop_frame")
+SAID = ("id", "name", "size", "source", "start_frame", "stop_frame", "frame_filter", "subset")
+# Of a job's file the size, and of files before 2021 the source, stand behind the head's job or task, not in it.
+JOB_SIZE, SOURCE = "annotations/meta/original_size", "annotations/meta/source"
 MOST_PIXELS = 2**27
 OTHERS = ("polyline", "points", "ellipse", "cuboid", "skeleton")
 
@@ -89,7 +96,7 @@ class _Reader:
     def end(self, path: str, text: str) -> None:
         head, _, name = path.rpartition("/")
         of_size = head.endswith("/original_size") and head.rpartition("/")[0] in TASKS
-        if of_size or (head in TASKS and name in SAID):
+        if text.strip() and (of_size or head == JOB_SIZE or path == SOURCE or (head in TASKS and name in SAID)):
             self._task.said[name] = text
         elif path in TASKS:
             self.tasks[self._task.said.get("id", "")] = self._task
@@ -123,12 +130,12 @@ def _mask_corners(given: Fields) -> list[float]:
 
 
 def read_cvat_xml(path: Path) -> list[VideoTracks]:
-    """The videos of a file, or of all the .xml files of a folder.
+    """The videos of a file, or of all the files of a folder: NAME.xml, NAME/annotations.xml.
 
     Raises:
         TrackFileError: no such file, or it can't be used; names it.
     """
-    files = sorted(path.glob("*.xml")) if path.is_dir() else [path]
+    files = sorted([*path.glob("*.xml"), *path.glob("*/annotations.xml")]) if path.is_dir() else [path]
     if not files:
         raise TrackFileError(f"folder {path} holds no .xml file")
     return [clip for file in files for clip in _read_file(file)]
@@ -143,18 +150,39 @@ def _read_file(file: Path) -> list[VideoTracks]:
         )
     if not reader.tasks:
         raise TrackFileError(f"{file.name} has no tracks and no task of CVAT")
-    return [_video(file, task) for task in reader.tasks.values()]
+    found = []
+    offset, subset = 0, ""
+    for task in reader.tasks.values():
+        said = Fields(task.said, f"{file.name}, its head")
+        offset = offset if said.text("subset") == subset else 0
+        found.append(_video(file, task, said, offset))
+        subset = said.text("subset")
+        offset += said.whole("start_frame", 0) + said.whole("size", 0) * frame_step(said.text("frame_filter"))
+    return found
 
 
-def _video(file: Path, task: _CvatTask) -> VideoTracks:
-    said = Fields(task.said, f"{file.name}, its head")
+def _video(file: Path, task: _CvatTask, said: Fields, offset: int) -> VideoTracks:
+    """The video of a task whose first frame is numbered `offset` more than in the video."""
     size = (said.whole("width"), said.whole("height")) if {"width", "height"} <= task.said.keys() else None
     video = task.said.get("source", "")
-    name = task.said.get("name") or Path(video).stem or file.stem
-    # Frames are numbered as in the video, of which a task may take a part, and only every few.
-    count = max(said.whole("stop_frame", 0) + 1, said.whole("size")) if "size" in task.said else None
+    name = task.said.get("name") or bare_name(video) or (file.parent.name if file.stem == "annotations" else file.stem)
     notes = left_out(task.others)
-    return to_video(name, task.tracks, count, frame_wh=size, video=video, notes=notes)
+    tracks = [_from_frame(track, offset, said.place) for track in task.tracks]
+    return to_video(name, tracks, _frames(said), frame_wh=size, video=video, notes=notes)
+
+
+def _frames(said: Fields) -> int | None:
+    """Frames of the video up to the task's last one; None where it isn't said."""
+    if "size" not in said.values:
+        return None
+    last = said.whole("start_frame", 0) + (said.whole("size") - 1) * frame_step(said.text("frame_filter"))
+    return min(last, said.whole("stop_frame", last)) + 1  # Datumaro's stop_frame is one further
+
+
+def _from_frame(track: ShapeTrack, first: int, place: str) -> ShapeTrack:
+    if any(one.frame < first for one in track.keyframes):
+        raise TrackFileError(f"{place} says that a task's frames are numbered from {first} on, a track has one before")
+    return replace(track, keyframes=tuple(replace(one, frame=one.frame - first) for one in track.keyframes))
 
 
 def write_cvat_xml(path: Path, clips: Sequence[VideoTracks], shape: Shape) -> list[Path]:

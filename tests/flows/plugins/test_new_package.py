@@ -135,6 +135,18 @@ def test_every_kind_is_installed_tested_listed_and_run(packages: dict[str, Path]
     fresh.run("-m", "flows.cli", "ingest", "dives", "--name", "own", "--videos", folder, "-w", root, cwd=tmp_path)
     info = Workspace(root).datasets.info("own")
     assert (info.adapter, info.plugin) == ("dives", "tubeflow-dives 0.1.0")
+    words = [*OVERRIDES, "-o", "normalize.length=25", "--until", "normalize", "-w", str(root)]
+    fresh.run("-m", "flows.cli", "run", "demo", "-d", "own", *words, cwd=tmp_path)
+    store = Workspace(root).store
+    made = [store.lineage("normalize", key) for key in store.scan("normalize")]
+    assert {(one.dataset, one.libraries.get("tubeflow-dives")) for one in made} == {(DATASET, None), ("own", "0.1.0")}
+
+    raise_version(packages["dataset"], "0.2.0")  # which reads the same: nothing is made anew
+    fresh.install(packages["dataset"])
+    fresh.run("-m", "flows.cli", "ingest", "dives", "--name", "own", "--videos", folder, "-w", root, cwd=tmp_path)
+    assert Workspace(root).datasets.info("own").plugin == "tubeflow-dives 0.2.0"
+    found = json.loads(fresh.run("-m", "flows.cli", "plan", "demo", "-d", "own", *words, "--json", cwd=tmp_path).stdout)
+    assert (found["normalize"]["hits"], found["normalize"]["misses"]) == (len(made) - 4, 0)
 
 
 @pytest.mark.parametrize(

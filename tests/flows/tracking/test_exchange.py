@@ -98,6 +98,22 @@ def test_one_of_several_targets_is_taken_and_said() -> None:
         take_tracks([tracks("b")], 1)
 
 
+def test_tracks_that_end_before_their_clip_are_left_out_and_said() -> None:
+    clips = [
+        ClipRecord("first", "/v/day.mp4", "train", end_frame=4),
+        ClipRecord("long", "/v/day.mp4", "train", start_frame=6, end_frame=14),
+        ClipRecord("behind", "/v/day.mp4", "train", start_frame=10),
+    ]
+    found = take_tracks([tracks("day")], 0, clips)
+    assert found.tubes.keys() == {"first"}
+    assert found.notes == (
+        "day: clip 'long' needs frames 6 to 13 of its video and the tracks have 10 frames; it was left out",
+        "day: clip 'behind' needs frames 10 to 10 of its video and the tracks have 10 frames; it was left out",
+    )
+    with pytest.raises(CatalogError, match=r"^None of the tracks can be used: day: clip 'long' needs frames 6 to"):
+        take_tracks([tracks("day")], 0, clips[1:])
+
+
 def test_every_format_is_in_the_documentation() -> None:
     page = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
     assert [name for name in FORMATS if f"`{name}`" not in page and name != "published"] == []
