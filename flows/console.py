@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -52,6 +53,8 @@ WIDEST = 1000  # characters of a table
 PROGRESS, PROGRESS_LINES = "TUBEFLOW_PROGRESS", "lines"
 """An environment variable, and its value: progress as lines of JSON, for a program that started this one."""
 LINE_SECONDS = 0.2
+PATIENCE = 1.0
+"""Seconds after which a command that is fast in most workspaces shows what it does."""
 ALL = "all"
 """The bar of a whole run."""
 TIMES = ((5400.0, 3600.0, "hour"), (90.0, 60.0, "minute"), (0.0, 1.0, "second"))
@@ -102,53 +105,118 @@ class _Left(ProgressColumn):
         return Text("  ".join(word for word in words if word))
 
 
+class _StageBars:
+    """One bar a stage on the terminal's error stream, plain lines where it isn't a terminal; nothing before `show`."""
+
+    def __init__(self) -> None:
+        self._time_left = TimeLeft()
+        columns = (
+            TextColumn("[bold]{task.description:>10}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            _Left(self._time_left),
+        )
+        self._bars = Progress(*columns, console=err, disable=not err.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+        self._waiting: list[str] = []
+        self._shown = self._ended = False
+
+    def show(self) -> None:
+        """From now on; what was reported before is there at once."""
+        with self._lock:
+            if self._ended:
+                return
+            self._shown = True
+            self._bars.start()
+            for line in self._waiting:
+                err.print(line, markup=False, soft_wrap=True)
+
+    def end(self) -> None:
+        """The bars stay as they are."""
+        with self._lock:
+            self._ended = True
+            if self._shown:
+                self._bars.stop()
+
+    def expect(self, forecast: progress.Forecast) -> None:
+        """A run begins, and says how long it takes."""
+        self._time_left.expect(forecast)
+        if not err.is_terminal:
+            self._tasks.clear()  # each run of several says its stages
+        if forecast.sentence:
+            self._say(forecast.sentence)
+
+    def listen(self, message: progress.Progress) -> None:
+        """A stage got on."""
+        self._time_left.told(message)
+        if message.stage not in self._tasks:
+            self._tasks[message.stage] = self._bars.add_task(message.stage, total=message.total, note="", count="")
+            if not err.is_terminal:
+                self._say(f"{message.stage} … {message.note}".rstrip())
+        task = self._tasks[message.stage]
+        if message.total is not None:
+            self._bars.update(task, total=message.total)
+        total = self._bars.tasks[self._bars.task_ids.index(task)].total
+        self._bars.update(task, completed=message.done, note=message.note, count=_count_text(message, total))
+        if self._time_left.overall() is not None:
+            if ALL not in self._tasks:
+                self._tasks[ALL] = self._bars.add_task(ALL, total=1.0, note="", count="")
+            share = self._time_left.share()
+            self._bars.update(self._tasks[ALL], completed=share, count=f"{share:.0%}")
+
+    def _say(self, line: str) -> None:
+        with self._lock:
+            if self._shown:
+                err.print(line, markup=False, soft_wrap=True)
+            else:
+                self._waiting.append(line)
+
+
+def _count_text(message: progress.Progress, total: float | None) -> str:
+    """`3/8`, or `1.2 MB/3.4 MB`; empty where nothing is counted."""
+    if total is None and not message.done:
+        return ""
+    shown = size_text if message.in_bytes else str
+    return f"{shown(message.done)}/{'?' if total is None else shown(int(total))}"
+
+
 @contextlib.contextmanager
-def stage_bars() -> Iterator[None]:
+def stage_bars(patience: float = 0.0) -> Iterator[None]:
     """One progress bar a stage, on the terminal's error stream; plain lines where it isn't a terminal.
 
     Where a run says beforehand how long it takes, that is printed, and the last bar is of the whole run.
+
+    Args:
+        patience: seconds in which nothing is shown; what takes no longer leaves no trace.
     """
     if os.environ.get(PROGRESS) == PROGRESS_LINES:
         with progress_lines():
             yield
         return
-    time_left = TimeLeft()
-    columns = (
-        TextColumn("[bold]{task.description:>10}"),
-        BarColumn(bar_width=32),
-        TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(),
-        _Left(time_left),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-
-        def expect(forecast: progress.Forecast) -> None:
-            time_left.expect(forecast)
-            if not err.is_terminal:
-                tasks.clear()  # each run of several says its stages
-            if forecast.sentence:
-                err.print(forecast.sentence, markup=False, soft_wrap=True)
-
-        def listen(message: progress.Progress) -> None:
-            time_left.told(message)
-            if message.stage not in tasks:
-                tasks[message.stage] = bars.add_task(message.stage, total=message.total, note="", count="")
-                if not err.is_terminal:
-                    err.print(f"{message.stage} … {message.note}".rstrip(), markup=False, soft_wrap=True)
-            task = tasks[message.stage]
-            if message.total is not None:
-                bars.update(task, total=message.total)
-            total = bars.tasks[bars.task_ids.index(task)].total
-            count = f"{message.done}/{'?' if total is None else int(total)}"
-            bars.update(task, completed=message.done, note=message.note, count=count)
-            if time_left.overall() is not None:
-                if ALL not in tasks:
-                    tasks[ALL] = bars.add_task(ALL, total=1.0, note="", count="")
-                bars.update(tasks[ALL], completed=time_left.share(), count=f"{time_left.share():.0%}")
-
-        with progress.listening(listen, expect):
+    bars = _StageBars()
+    timer = threading.Timer(patience, bars.show)
+    timer.daemon = True
+    if patience:
+        timer.start()
+    else:
+        bars.show()
+    try:
+        with progress.listening(bars.listen, bars.expect):
             yield
+    finally:
+        timer.cancel()
+        bars.end()
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """As `stage_bars`, for one thing that isn't counted, such as a query, once it has taken `PATIENCE` seconds."""
+    with stage_bars(PATIENCE):
+        progress.report(what, 0, None)
+        yield
+        progress.report(what, 1, 1)
 
 
 def print_whole(table: Table) -> None:

@@ -109,7 +109,11 @@ class ArtifactIndex:
         return {(row.stage, row.key): row for row in rows}
 
     def check(
-        self, stage: str, keys: Iterable[str], verify: bool = False
+        self,
+        stage: str,
+        keys: Iterable[str],
+        verify: bool = False,
+        advance: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[set[str], dict[str, ArtifactDamaged]]:
         """Which artifacts are whole, and which are there but damaged; the others are missing.
 
@@ -117,6 +121,7 @@ class ArtifactIndex:
             stage: the stage.
             keys: the keys asked for.
             verify: read every byte even where the stat says that nothing changed.
+            advance: is called with how many of those that have to be read are, and how many they are.
         """
         there, rows = self._store.scan(stage), self.rows
         whole: set[str] = set()
@@ -132,11 +137,13 @@ class ArtifactIndex:
         damaged: dict[str, ArtifactDamaged] = {}
         if unsure:
             with ThreadPoolExecutor(max_workers=4) as pool:
-                for key, problem in zip(unsure, pool.map(lambda k: self._examine(stage, k), unsure), strict=True):
+                examined = zip(unsure, pool.map(lambda k: self._examine(stage, k), unsure), strict=True)
+                for done, (key, problem) in enumerate(examined, start=1):
                     if problem is None:
                         whole.add(key)
                     else:
                         damaged[key] = problem
+                    advance(done, len(unsure))
         return whole, damaged
 
     def _examine(self, stage: str, key: str) -> ArtifactDamaged | None:

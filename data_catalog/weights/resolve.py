@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,19 +107,29 @@ def add(path: Path, folder: Path, *, file: str | None = None, registry: dict[str
     return folder / target
 
 
-def verify(folder: Path, registry: dict[str, Weights] | None = None) -> list[WeightStatus]:
-    """Read every file in `folder` that is registered or recorded and compare its digest."""
+def verify(
+    folder: Path,
+    registry: dict[str, Weights] | None = None,
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[WeightStatus]:
+    """Read every file in `folder` that is registered or recorded and compare its digest.
+
+    Args:
+        folder: the weights folder.
+        registry: entries by name; by default those of ``models/weights``.
+        advance: is called with how many files are read, and how many there are.
+    """
     recorded = _recorded(folder)
     checked = []
-    for status in list_weights(folder, registry):
-        if status.state == "missing":
-            continue
+    there = [status for status in list_weights(folder, registry) if status.state != "missing"]
+    for done, status in enumerate(there, start=1):
         digest = _digest(status.path)
         file = next((f for f in status.entry.files if f.file == status.file), None) if status.entry else None
         fault = (file.fault(digest) if file else "") or _record_fault(recorded.get(status.file), digest)
         state = "changed" if fault else ("verified" if status.entry else "unregistered")
         note = f"{fault}; delete {status.path} and pull it again" if fault else digest
         checked.append(WeightStatus(status.name, status.file, state, status.path, status.entry, note))
+        advance(done, len(there))
     return checked
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import typer.main
@@ -11,7 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-from flows.cli.main import app
+from flows.cli.main import COMMANDS, app
 
 
 def as_cell(text: str) -> str:
@@ -40,10 +41,19 @@ def command_section(words: tuple[str, ...], command: Any) -> Iterator[str]:
         yield from (f"| `{as_cell(record[0])}` | {as_cell(record[1])} |" for record in records if record)
 
 
+def front_page(program: Any) -> Iterator[str]:
+    """What `tubeflow --help` says: how to start, then a table a panel, each command with a link to its section."""
+    yield inspect.cleandoc(program.help) + "\n"
+    for panel, names in groupby(COMMANDS, lambda name: COMMANDS[name].panel):
+        yield f"\n**{panel}**\n\n| command | what it does |\n|---|---|"
+        yield from (f"| [{name}](#tubeflow-{name}) | {as_cell(COMMANDS[name].help)} |" for name in names)
+
+
 def cli_page() -> Iterator[str]:
     """The page's lines, commands in the order of `tubeflow --help`."""
     program: Any = typer.main.get_command(app)
     program.load_all()
+    yield from front_page(program)
     for words, command in walk(("tubeflow",), program):
         if len(words) > 1:
             yield from command_section(words, command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 50
+NOTHING = "–"
 
 
 def table_html(frame: pd.DataFrame, title: str = "") -> str:
@@ -20,7 +22,7 @@ def table_html(frame: pd.DataFrame, title: str = "") -> str:
 
     shown = frame.head(ROWS).map(_cell)
     with pd.option_context("display.max_colwidth", None):
-        table = str(shown.to_html(index=False, border=0, na_rep="–", justify="left"))
+        table = str(shown.to_html(index=False, border=0, na_rep=NOTHING, justify="left"))
     heading = f"<p><b>{text_html(title)}</b></p>" if title else ""
     more = f"<p>{ROWS} of {len(frame)} rows</p>" if len(frame) > ROWS else ""
     return heading + table + more
@@ -38,5 +40,5 @@ def text_html(text: str) -> str:
 
 def _cell(value: object) -> object:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return NOTHING if math.isnan(value) else f"{value:.4g}"
     return visible(value) if isinstance(value, str) else value

@@ -13,6 +13,7 @@ import typer
 from data_catalog.catalog import Workspace
 from data_catalog.query import query
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
+from flows.console import doing
 from flows.maintenance.catalog_overview import answer_rows, catalog_columns, catalog_overview
 from flows.tables.catalog_tables import print_answer, print_columns, print_overview
 
@@ -55,7 +56,8 @@ def catalog_query(
 
     Example: `tubeflow catalog query "select action, avg(score) from clips group by action"`
     """
-    answer = query(Workspace(workspace), sql)
+    with doing("query"):
+        answer = query(Workspace(workspace), sql)
     if as_json:
         typer.echo(json.dumps(answer_rows(answer), default=str))
         return

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,10 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import ConfigError
-from flows.console import out, stage_bars
+from flows.console import PATIENCE, doing, out, stage_bars
 from tasks.engine import progress
 
 app = typer.Typer()
-PICTURES = 3
 
 
 @app.command("inspect")
@@ -60,7 +60,8 @@ def inspect_command(
         from flows.tables.tracking.pair_table import print_pairs
         from flows.tracking.pairs import compare_trackers
 
-        pairs = compare_trackers(Workspace(workspace), compare, dataset, clip, out_folder)
+        with stage_bars(PATIENCE):
+            pairs = compare_trackers(Workspace(workspace), compare, dataset, clip, out_folder)
         if as_json:
             typer.echo(json.dumps(pairs))
         else:
@@ -96,32 +97,29 @@ def inspect_clip(
     from flows.report.clip_page import write_page
     from flows.runs.clip_tube import find_clip
 
-    tube, plans, config = find_clip(workspace, clip_id, dataset, preset, overrides)
+    with doing("plan"):
+        tube, plans, config = find_clip(workspace, clip_id, dataset, preset, overrides)
     folder = folder or workspace.pictures / tube.view.dataset
     length = config.masks.segment_length
     text = tube_mask_text(tube.mask, config.masks.starts, clip_id=clip_id, segment_length=length)
     out.print(text, markup=False, soft_wrap=True)
-    with stage_bars():
-        progress.report("draw", 0, PICTURES)
-        sheet = contact_sheet(tube.view, folder / f"{clip_id}.png")
-        progress.report("draw", 1, PICTURES)
-        strip = tube_strip(
-            tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}_tube.png", segment_length=length
-        )
-        progress.report("draw", 2, PICTURES)
-        video = overlay_video(tube.view, folder / f"{clip_id}.mp4", fps=tube.fps)
-        progress.report("draw", PICTURES, PICTURES)
-    out.print(f"sheet  {sheet}\ntube   {strip}\nvideo  {video}", markup=False, soft_wrap=True)
+    view, mask, starts = tube.view, tube.mask, config.masks.starts
+    drawn: dict[str, Callable[[], Path]] = {
+        "sheet": lambda: contact_sheet(view, folder / f"{clip_id}.png"),
+        "tube": lambda: tube_strip(view, mask, starts, folder / f"{clip_id}_tube.png", segment_length=length),
+        "video": lambda: overlay_video(view, folder / f"{clip_id}.mp4", fps=tube.fps),
+    }
     if gif:
-        film = tube_film(tube.view, tube.mask, config.masks.starts, folder / f"{clip_id}.gif", segment_length=length)
-        out.print(f"film   {film}", markup=False, soft_wrap=True)
+        drawn["film"] = lambda: tube_film(view, mask, starts, folder / f"{clip_id}.gif", segment_length=length)
     if html:
-        out.print(f"page   {write_page(workspace, tube, plans, config, folder)}", markup=False, soft_wrap=True)
+        drawn["page"] = lambda: write_page(workspace, tube, plans, config, folder)
     if recording is not None:
         from flows.draw.rerun_recording import write_recording
 
-        written = write_recording(tube.view, tube.mask, config.masks.starts, recording, length, float(tube.fps))
-        out.print(f"rerun  {written}", markup=False, soft_wrap=True)
+        drawn["rerun"] = partial(write_recording, view, mask, starts, recording, length, float(tube.fps))
+    with stage_bars():
+        written = [f"{what:<6} {draw()}" for what, draw in progress.each("draw", drawn.items(), lambda one: one[0])]
+    out.print("\n".join(written), markup=False, soft_wrap=True)
 
 
 @app.command("flops")

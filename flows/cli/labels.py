@@ -11,7 +11,7 @@ import typer
 
 from data_catalog.catalog import Workspace
 from flows.cli.options import DatasetOption, JsonOption, WorkspaceOption, plain_errors
-from flows.console import out
+from flows.console import doing, out
 from flows.datasets.labels import label_history, set_labels
 from flows.runs.last import dataset_of
 from flows.tables.label_tables import print_edits, print_history
@@ -66,7 +66,8 @@ def labels_export(
     # Loads what reads label tables, pandas among it, which --help and the other commands of this file don't need.
     from flows.datasets.label_export import export_labels
 
-    count = export_labels(Workspace(workspace), dataset, file)
+    with doing("export"):
+        count = export_labels(Workspace(workspace), dataset, file)
     if as_json:
         typer.echo(json.dumps({"clips": count, "file": str(file)}))
         return

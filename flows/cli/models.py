@@ -20,7 +20,7 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig
-from flows.console import out, stage_bars
+from flows.console import doing, out, stage_bars
 from flows.execution.run_options import RunOptions
 from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
 from flows.local_run import run_pipeline
@@ -113,7 +113,8 @@ def export_command(
 
     opened = Workspace(workspace)
     if form == BACKBONE:
-        written = export_backbone(opened, find_run(opened, run), weights, path)
+        with doing("export"):
+            written = export_backbone(opened, find_run(opened, run), weights, path)
         if as_json:
             typer.echo(json.dumps({"path": str(written)}))
         else:

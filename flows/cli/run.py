@@ -26,6 +26,7 @@ from flows.cli.options import (
     plain_errors,
 )
 from flows.config import PipelineConfig, load_config, preset_names
+from flows.console import PATIENCE, stage_bars
 from flows.datasets.ingest import procedural_spec
 from flows.execution.run_options import RunOptions
 from flows.local_run import run_pipeline
@@ -112,7 +113,9 @@ def plan_command(
     Example: `tubeflow plan demo --dataset demo -o track.tracker=nano -o track.weights=weights/nanotrack_v2`
     """
     config = _configured(preset, overrides, engine)
-    planned = plan_run(Workspace(workspace), dataset, config, Selection.of(only, start, until), where, clips, verify)
+    selection = Selection.of(only, start, until)
+    with stage_bars(PATIENCE):
+        planned = plan_run(Workspace(workspace), dataset, config, selection, where, clips, verify)
     if as_json:
         typer.echo(json.dumps(planned.as_json()))
         return

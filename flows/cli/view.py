@@ -14,7 +14,7 @@ import typer
 from data_catalog.catalog import CatalogError, Workspace
 from flows.cli.options import NO_OVERRIDES, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
-from flows.console import out
+from flows.console import doing, out
 from flows.execution.stopping import ending_by_itself
 
 PORT = 8321
@@ -60,7 +60,8 @@ def view_command(
     listening = listen(host, port)
     number = listening.getsockname()[1]
     access = Access.of(host, number, tuple(name or ()))
-    state.current()  # what can't be read is reported here, not on the page
+    with doing("read"):
+        state.current()  # what can't be read is reported here, not on the page
     server = uvicorn.Server(
         uvicorn.Config(
             make_app(state, access),

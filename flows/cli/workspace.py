@@ -11,7 +11,7 @@ import typer
 
 from data_catalog.catalog import Workspace
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
-from flows.console import out, stage_bars
+from flows.console import PATIENCE, doing, out, stage_bars
 from flows.maintenance.explain import explain
 from flows.maintenance.gc import find_garbage, remove
 from flows.maintenance.status import read_status
@@ -30,7 +30,8 @@ def status_command(workspace: WorkspaceOption = Path("workspace"), as_json: Json
 
     Example: `tubeflow status`
     """
-    status = read_status(Workspace(workspace))
+    with stage_bars(PATIENCE):
+        status = read_status(Workspace(workspace))
     if as_json:
         typer.echo(json.dumps(status))
         return
@@ -49,7 +50,8 @@ def explain_command(
     Example: `tubeflow explain diving_0003`
     """
     opened = Workspace(workspace)
-    chains = explain(opened, name)
+    with stage_bars(PATIENCE):
+        chains = explain(opened, name)
     if as_json:
         typer.echo(json.dumps([[dataclasses.asdict(one) for one in chain] for chain in chains]))
         return
@@ -70,9 +72,10 @@ def gc_command(
     Example: `tubeflow gc --keep 3`, then `tubeflow gc --keep 3 --delete`
     """
     opened = Workspace.open(workspace)
-    garbage = find_garbage(opened, keep, grace)
-    if delete:
-        remove(opened, garbage)
+    with stage_bars(PATIENCE):
+        garbage = find_garbage(opened, keep, grace)
+        if delete:
+            remove(opened, garbage)
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in garbage]))
         return
@@ -109,7 +112,8 @@ def setup_command(
     # Loads Prefect, seconds that no other command of this file needs.
     from flows.execution.prefect_setup import set_up
 
-    result = set_up(gpu_slots, pool)
+    with doing("setup"):
+        result = set_up(gpu_slots, pool)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(result)))
         return

@@ -275,6 +275,7 @@ def predict_videos(
     span = action_range(reader.labels, config.train, action)
     progress.report("score", 0, None)
     table = score_pack(pack, state, config.model, config.train, span, device)
+    progress.report("score", len(table), len(table))
     return replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
 
 

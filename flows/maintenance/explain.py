@@ -11,6 +11,7 @@ from data_catalog.store import ArtifactDamaged, Lineage, read_lineage
 from flows.datasets.clips import dataset_clips
 from flows.runs.last import dataset_of, last_config
 from flows.stages import section, stages_of_clips
+from tasks.engine import progress
 from tasks.engine.plan import Planner
 
 
@@ -30,7 +31,9 @@ def find_artifacts(workspace: Workspace, name: str) -> list[Lineage]:
     clips = [clip for clip in dataset_clips(workspace, dataset) if clip.clip_id == name]
     config = last_config(workspace, dataset)
     stages = [(stage, section(stage, config)) for stage in stages_of_clips(config)]
+    progress.report("plan", 0, None)
     plans = Planner(workspace, dataset, clips).plan(stages, [])
+    progress.report("plan", 1, 1)
     done = [stage for stage, _ in stages if name in plans[stage.name].hits]
     # What another stage that is done was made from shows in that one's chain.
     last = [one for one in done if not any(one.name in other.parents for other in done) or one is done[-1]]
@@ -69,4 +72,5 @@ def chain(workspace: Workspace, lineage: Lineage) -> Iterator[Lineage]:
 
 def explain(workspace: Workspace, name: str) -> list[list[Lineage]]:
     """Every artifact that `name` means, each as its chain; raises as `find_artifacts`."""
-    return [list(chain(workspace, lineage)) for lineage in find_artifacts(workspace, name)]
+    found = find_artifacts(workspace, name)
+    return [list(chain(workspace, lineage)) for lineage in progress.each("read", found)]

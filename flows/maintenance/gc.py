@@ -21,6 +21,7 @@ from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.experiments.contenders import experiment_runs
 from flows.runs.record import RunRecord, read_all_runs
 from flows.stages import IN_ORDER
+from tasks.engine import progress
 
 GRACE_HOURS = 24.0
 
@@ -55,7 +56,7 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
         CatalogError: the record or the list of a run can't be read; its artifacts would be taken for unused ones.
     """
     found = {}
-    for run in read_all_runs(workspace):
+    for run in progress.each("runs", read_all_runs(workspace)):
         folder = workspace.runs / run.run_id
         try:
             table = read_references(folder, run.files.get(REFERENCES_FILE)).to_pydict()
@@ -90,9 +91,8 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
             older[artifact].append(run_id)
     garbage = []
     youngest = time.time() - 3600 * grace_hours
-    for folder in sorted(workspace.artifacts.glob("*")):
-        if not folder.is_dir() or folder.name == "tmp":
-            continue
+    folders = [folder for folder in sorted(workspace.artifacts.glob("*")) if folder.is_dir() and folder.name != "tmp"]
+    for folder in progress.each("artifacts", folders, lambda folder: folder.name):
         for key, stat in sorted(workspace.store.scan(folder.name).items()):
             runs = tuple(older.get((folder.name, key), ()))
             if (folder.name, key) not in needed and (runs or stat.st_mtime < youngest):
@@ -128,7 +128,7 @@ def _folder_size(folder: Path) -> int:
 
 def remove(workspace: Workspace, garbage: list[Garbage]) -> None:
     """Delete artifacts and the work folders of their trainings."""
-    for one in garbage:
+    for one in progress.each("delete", garbage):
         workspace.store.remove(one.stage, one.key)
         shutil.rmtree(one.path.with_suffix(".work"), ignore_errors=True)
         workspace.index.forget(one.stage, one.key)

@@ -13,6 +13,7 @@ from flows.datasets.clips import left_out, wanted_clips
 from flows.maintenance.features_space import FeaturesSpace, features_space
 from flows.runs.estimate import Estimate, estimate, workers_of
 from flows.stages import Selection, check_kind, make_plan, stages_there
+from tasks.engine import progress
 from tasks.engine.plan import Planner, StagePlan
 
 
@@ -73,6 +74,7 @@ def plan_run(
     """
     selected = stages_there(config, selection.stages())
     check_kind(workspace, dataset, config)
+    progress.report("plan", 0, None)
     planner = Planner(workspace, dataset, wanted_clips(workspace, dataset, where, clips), verify=verify)
     planned = make_plan(planner, config, selected)
     if any(plan.damaged for plan in planned.values()):
@@ -81,4 +83,5 @@ def plan_run(
     stages: dict[str, StagePlan] = {name: planned[name] for name in selected}
     workers = workers_of(config.engine, processors())
     cost = estimate(workspace.index.rows, planned, selected, workers)
+    progress.report("plan", 1, 1)
     return RunPlan(stages, features_space(stages), tuple(left_out(workspace, dataset)), cost)

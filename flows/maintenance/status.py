@@ -15,6 +15,7 @@ from flows.runs.quality import judge_tubes
 from flows.runs.record import RunRecord, read_runs
 from flows.runs.results import check_pages
 from flows.stages import make_plan
+from tasks.engine import progress
 from tasks.engine.plan import Planner, StagePlan
 
 LAST_RUNS = 5
@@ -85,9 +86,10 @@ def read_status(workspace: Workspace) -> WorkspaceStatus:
     runs = read_runs(workspace)[-LAST_RUNS:]
     for run in runs:
         _check_files(workspace, run)
+    names = progress.each("datasets", workspace.datasets.names(), str)
     return {
         "workspace": str(workspace.root),
-        "datasets": {name: _dataset_status(workspace, name) for name in workspace.datasets.names()},
+        "datasets": {name: _dataset_status(workspace, name) for name in names},
         "runs": [
             {
                 "run_id": run.run_id,
@@ -160,7 +162,7 @@ SOURCE_WORDS = {
 def count_sources(workspace: Workspace, plan: StagePlan) -> dict[str, int]:
     """How many normalised clips each attribute of `SOURCE_WORDS` is true of; attributes of no clip are left out."""
     counts: Counter[str] = Counter()
-    for clip_id in plan.hits:
+    for clip_id in progress.each("sources", plan.hits):
         try:
             attributes = workspace.store.attributes("normalize", plan.jobs[clip_id].key)
         except (ArtifactDamaged, FileNotFoundError):  # since it was planned; the next run says so

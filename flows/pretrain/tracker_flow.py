@@ -6,13 +6,14 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_catalog.synthetic.materials import MANIFEST, fetch_materials, load_manifest
 from flows.config import ConfigError
+from tasks.engine import progress
 
 if TYPE_CHECKING:
     from data_catalog.synthetic.composites.cutouts import Cast
@@ -27,7 +28,6 @@ PICTURES = (
     "openclipart", "tuxpaint", "wesnoth", "plasma_wallpapers", "gnome_backgrounds", "mate_backgrounds",
     "ukui_wallpapers", "lomiri_wallpapers_1604", "lomiri_wallpapers_2004",
 )  # fmt: skip
-OnProgress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,12 @@ class Made:
     seconds: float
 
 
-def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: OnProgress | None = None) -> Made:
-    """Make the weights, and beside them a note of what they were made with.
+def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe) -> Made:
+    """Make the weights, and beside them a note of what they were made with; reports its progress.
 
     Args:
         order: see there.
         recipe: how long and how hard to train.
-        progress: called with what is being done, how much of it is done, and how much there is.
 
     Raises:
         MaterialsError: a package cannot be had.
@@ -84,16 +83,17 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: OnPro
     from tasks.pretrain.train_tracker import held_out_errors, new_network, save_weights, train_tracker
 
     start = time.perf_counter()
-    report = progress or (lambda what, done, total: None)
-    folders = _fetch(order, report)
+    folders = _fetch(order)
     network = new_network(_classifier(folders), order.seed)
     cast = _cast(folders, order)
-    pool = fill_pool(
-        order.pool, network, cast, order.sequences, order.seed, lambda done: report("sequences", done, order.sequences)
-    )
+
+    def filled(done: int) -> None:
+        progress.report("sequences", done, order.sequences)
 
     def learned(now: TrackerStep) -> None:
-        report(f"training, error {now.errors['all']:.2f}", now.step, recipe.steps)
+        progress.report("training", now.step, recipe.steps, f"error {now.errors['all']:.2f}")
+
+    pool = fill_pool(order.pool, network, cast, order.sequences, order.seed, filled)
 
     trained = train_tracker(network, lambda: pool, recipe, learned)
     save_weights(trained, order.out)
@@ -108,14 +108,15 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe, progress: OnPro
     return made
 
 
-def _fetch(order: TrackerOrder, report: OnProgress) -> dict[str, Path]:
+def _fetch(order: TrackerOrder) -> dict[str, Path]:
     manifest = load_manifest(order.manifest)
     if CLASSIFIER not in manifest:
         raise ConfigError(f"The list of materials {order.manifest} lacks {CLASSIFIER}, which the backbone is from.")
     names = list(order.only or PICTURES)
     if order.people:
         names.append(PEOPLE)
-    return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=report)
+    fetched = partial(progress.report, in_bytes=True)
+    return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=fetched)
 
 
 def _classifier(folders: dict[str, Path]) -> Path:

@@ -20,6 +20,7 @@ from flows.datasets.clips import dataset_clips
 from flows.runs.last import last_config, last_where
 from flows.stages import CLIP_STAGES, section
 from models.geometry import scale_quads
+from tasks.engine import progress
 from tasks.engine.plan import Planner
 
 NEEDED = ("normalize", "detect", "track")
@@ -58,7 +59,7 @@ def tracked_clips(
     clips = dataset_clips(workspace, dataset, None if preset else last_where(workspace, dataset))
     stages = [(stage, section(stage, config)) for stage in CLIP_STAGES if stage.name in NEEDED]
     plans = Planner(workspace, dataset, clips).plan(stages, [])
-    for job in plans["track"].jobs.values():
+    for job in progress.each("read", plans["track"].jobs.values()):
         if job.clip is None or not workspace.store.exists("track", job.key):
             continue
         found = workspace.store.read("track", job.key, ["quads"])

@@ -18,6 +18,7 @@ from flows.runs.clip_tube import ClipTube, draw_from
 from flows.runs.last import dataset_of
 from flows.tracking.variants import TrackVariant, masks_of, tracks_by_clip
 from models.geometry import polygon_iou
+from tasks.engine import progress
 
 
 class PairRow(TypedDict):
@@ -97,7 +98,7 @@ def find_pairs(workspace: Workspace, dataset: str, names: tuple[str, str]) -> tu
     tracks = tracks_by_clip(workspace, dataset)
     _require_both(tracks, names, dataset)
     pairs, other_frames, gone = [], 0, 0
-    for clip, found in tracks.items():
+    for clip, found in progress.each("compare", tracks.items()):
         one, other = (next((track for track in found if _is(track, name)), None) for name in names)
         if one is None or other is None:
             continue

@@ -13,6 +13,7 @@ from data_catalog.datasets.procedural_folder import read_ground_truth
 from data_catalog.errors import DatasetError
 from data_catalog.tracks.text import Track
 from flows.datasets.clips import dataset_clips
+from tasks.engine import progress
 
 MEMORY_FRAMES = 10.0
 """An error of a frame has faded to 1/e after so many: trackers drift, they don't tremble."""
@@ -37,7 +38,7 @@ def true_tubes(
     if not info.procedural:
         raise CatalogError(f"Dataset '{dataset}' has no ground truth; only procedural ones have.")
     tubes: dict[str, Track] = {}
-    for clip in dataset_clips(workspace, dataset):
+    for clip in progress.each("read", dataset_clips(workspace, dataset)):
         try:
             truth = read_ground_truth(Path(info.root), clip.clip_id)
         except DatasetError as exc:

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from data_catalog.datasets.records import ClipRecord
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.index import Record
 from data_catalog.tables.quarantine import QuarantineRow
+from tasks.engine import progress
 from tasks.engine.config import StageConfig
 from tasks.engine.job import UNKNOWN, Job, Member
 from tasks.engine.keys import KeyMaker, make_key
@@ -181,7 +183,8 @@ class Planner:
         """Ask the store which jobs are done, and find the reason for each of the others."""
         name = plan.stage.name
         keys = {job.key: clip_id for clip_id, job in plan.jobs.items()}
-        whole, damaged = self.workspace.index.check(name, keys, self._verify)
+        advance = partial(progress.report, f"verify {name}")
+        whole, damaged = self.workspace.index.check(name, keys, self._verify, advance)
         bad = set() if self._retry else self.workspace.quarantine.keys(name)
         plan.damaged = list(damaged.values())
         for clip_id, job in plan.jobs.items():

@@ -7,21 +7,27 @@ flow registers a listener. Nobody listening costs nothing.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One message: `done` of `total` units of a stage; total is None where nobody knows yet."""
+    """One message: `done` of `total` units of a stage; total is None where nobody knows yet.
+
+    `in_bytes` says that they are bytes, which nobody reads as plain numbers.
+    """
 
     stage: str
     done: int
     total: int | None
     note: str = ""
+    in_bytes: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,16 +62,24 @@ def expect(forecast: Forecast) -> None:
             logger.warning("a progress listener failed at a forecast", exc_info=True)
 
 
-def report(stage: str, done: int, total: int | None, note: str = "") -> None:
+def report(stage: str, done: int, total: int | None, note: str = "", *, in_bytes: bool = False) -> None:
     """Tell every listener. A listener that fails is dropped: a broken progress bar must not stop a computation."""
     with _lock:
         listeners = tuple(_listeners)
     for listener in listeners:
         try:
-            listener(Progress(stage, done, total, note))
+            listener(Progress(stage, done, total, note, in_bytes))
         except Exception:
             logger.warning("a progress listener failed and is not called again", exc_info=True)
             _remove(listener)
+
+
+def each(stage: str, items: Collection[T], note: Callable[[T], str] = lambda item: "") -> Iterator[T]:
+    """The items one after the other, reporting how many of them are done, and what is noted of the next."""
+    for done, item in enumerate(items):
+        report(stage, done, len(items), note(item))
+        yield item
+    report(stage, len(items), len(items))
 
 
 @contextmanager

@@ -56,8 +56,10 @@ def test_compare_puts_two_runs_beside_each_other(tmp_path: Path, monkeypatch: py
     cells = outputs_of("compare.ipynb", tmp_path, monkeypatch)
     planned = output(cells, "PLAIN =")[0].data["text/html"]
     assert planned.count("<td>0</td>") >= 5, "what the two share is not to be done again"
-    (compared,) = output(cells, "compared = ws.compare")
+    shown, compared = output(cells, "compared = ws.compare")
+    assert "<td>compare</td><td><progress" in shown.data["text/html"]
     assert "spearman" in compared.data["text/html"]
+    assert "nan" not in compared.data["text/html"], "the baseline's difference from itself is no number"
     (scored,) = (one for one in output(cells, "clip = ws.clips") if one.output_type == "execute_result")
     assert "diving_0003" in scored.data["text/html"]
     (said,) = output(cells, "try:")

@@ -102,6 +102,21 @@ def test_every_command_with_its_options_is_in_the_reference(docs_site: Path) -> 
         assert {option for option in options if option not in section} == set()
 
 
+def test_the_reference_begins_as_the_program_does(docs_site: Path) -> None:
+    """Its panels with their commands, and how to start, as the front page prints them."""
+    printed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "400", "TERM": "dumb"}).stdout
+    start, _, rest = printed.partition("╭─ Options")
+    rows = re.findall(r"^(?:╭─ (\w+)|│ (\w+) +(.+?) *│$)", rest, re.MULTILINE)
+    commands = [row for row in rows if not row[2].startswith("<")]  # those are options
+    lines = [f"{panel} command what it does" if panel else f"{name} {told}" for panel, name, told in commands]
+    assert len(lines) == len(COMMANDS) + 6
+    text = "".join(read_page(docs_site, "reference/cli.html").text.split())
+    begins = "".join("".join(lines).split())
+    assert begins in text
+    first = next(line for line in start.splitlines() if "Start with" in line)
+    assert text.index("".join(first.split())) < text.index(begins)
+
+
 def fields(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     """Names and descriptions, from pydantic's fields; the page is made from the JSON schema."""
     for section, outer in model.model_fields.items():

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from data_catalog.catalog import Workspace
 from data_catalog.synthetic.materials import MANIFEST, MaterialsError
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
-from flows.console import err, out
+from flows.console import out, stage_bars
 
 app = typer.Typer(no_args_is_help=True, help="Train the small networks that come with Tubeflow, from synthetic data.")
 
@@ -53,8 +50,8 @@ def pretrain_tracker_command(
         root / "materials", root / f"tracker_pool_{seed}", out_file, sequences, people, seed, tuple(only), manifest
     )
     try:
-        with _bars() as report:
-            made = pretrain_tracker(order, TrackerRecipe(steps=steps, batch=batch, rate=rate, seed=seed), report)
+        with stage_bars():
+            made = pretrain_tracker(order, TrackerRecipe(steps=steps, batch=batch, rate=rate, seed=seed))
     except MaterialsError as exc:
         raise ConfigError(str(exc)) from exc
     if as_json:
@@ -93,8 +90,8 @@ def pretrain_detector_command(
     order = DetectorOrder(root, out_file, people, procedural, manifest, device)
     training = DetectorTraining(images=images, minutes=minutes, batch=batch, seed=seed)
     try:
-        with _bars() as report:
-            made = pretrain_detector(order, training, report)
+        with stage_bars():
+            made = pretrain_detector(order, training)
     except (MaterialsError, PeopleError) as exc:
         raise ConfigError(f"{exc}".rstrip(".") + ".") from exc
     if as_json:
@@ -104,19 +101,3 @@ def pretrain_detector_command(
     box, kind, spread = made.losses
     out.print(f"Losses after {made.images} pictures: box {box:.2f}, class {kind:.2f}, spread {spread:.2f}; "
               f"{made.seconds:.0f} s.")  # fmt: skip
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """One bar for each thing that is being done, on the terminal's error stream."""
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=32), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        known: dict[str, int] = {}
-
-        def report(what: str, done: int, total: int | None) -> None:
-            thing = what.split(",")[0]
-            if thing not in known:
-                known[thing] = bars.add_task(what, total=total)
-            bars.update(known[thing], completed=done, total=total, description=what)  # type: ignore[arg-type]
-
-        yield report

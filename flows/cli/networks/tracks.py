@@ -16,7 +16,7 @@ from data_catalog.tracks.formats import read_videos, track_format, write_videos
 from data_catalog.tracks.text import Shape, TrackFileError
 from flows.cli.options import NO_OVERRIDES, DatasetOption, JsonOption, OverrideOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
-from flows.console import out, stage_bars
+from flows.console import PATIENCE, doing, out, stage_bars
 from flows.datasets.clips import dataset_clips
 from flows.tracking.exchange import take_tracks, tubes_of_videos
 from flows.tracking.export_tubes import read_tubes, write_quads
@@ -137,12 +137,14 @@ def tracks_import(
     rejected: dict[str, str] = {}
     try:
         if track_format(style).module:
-            videos = read_videos(source, style, None if size is None else _size(size))
-            clips = None if dataset is None else dataset_clips(Workspace(workspace), dataset)
-            taken = take_tracks(videos, athlete, clips)
+            with doing("read"):
+                videos = read_videos(source, style, None if size is None else _size(size))
+                clips = None if dataset is None else dataset_clips(Workspace(workspace), dataset)
+                taken = take_tracks(videos, athlete, clips)
             tubes, notes = taken.tubes, taken.notes
         else:
-            found = read_tracks(source, style)
+            with doing("read"):
+                found = read_tracks(source, style)
             tubes, notes, rejected = dict(found.tubes), found.notes, dict(found.rejected)
     except TrackFileError as exc:
         raise CatalogError(f"{exc}.") from exc
@@ -176,7 +178,8 @@ def tracks_truth(
 
     Example: `tubeflow tracks truth workspace/weights/truth.json --dataset demo --jitter 0.25`
     """
-    found = true_tubes(Workspace(workspace), dataset, athlete, jitter, seed)
+    with stage_bars(PATIENCE):
+        found = true_tubes(Workspace(workspace), dataset, athlete, jitter, seed)
     write_quads(out_file, found)
     if as_json:
         typer.echo(json.dumps({"clips": len(found), "jitter": jitter, "file": str(out_file)}))
@@ -211,12 +214,13 @@ def tracks_export(
     opened = Workspace(workspace)
     found: Sized
     try:
-        if track_format(style).module:
-            found = videos = tubes_of_videos(opened, dataset, preset, overrides)
-            files = write_videos(out_path, videos, style, kind) if videos else []
-        else:
-            found = tubes = read_tubes(opened, dataset, preset, overrides, athlete)
-            files = write_tracks(out_path, tubes, style, kind) if tubes else []
+        with stage_bars(PATIENCE):
+            if track_format(style).module:
+                found = videos = tubes_of_videos(opened, dataset, preset, overrides)
+                files = write_videos(out_path, videos, style, kind) if videos else []
+            else:
+                found = tubes = read_tubes(opened, dataset, preset, overrides, athlete)
+                files = write_tracks(out_path, tubes, style, kind) if tubes else []
     except TrackFileError as exc:
         raise CatalogError(f"{exc}.") from exc
     if not found:

@@ -6,19 +6,20 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from data_catalog.catalog import Workspace
 from data_catalog.weights.download import ByteProgress
 from data_catalog.weights.resolve import add, list_weights, verify
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
-from flows.console import err, out
+from flows.console import PATIENCE, doing, err, out, stage_bars
 from flows.maintenance.weights_status import WeightRow, pull_all, weight_rows
 from flows.tables.weights_table import print_weights
+from tasks.engine import progress
 
 app = typer.Typer(no_args_is_help=True, help="Weights of detectors, trackers and backbones, by name.")
 
@@ -44,7 +45,8 @@ def weights_pull(
 
     Example: `tubeflow weights pull nanotrack_v2 yolo11n`
     """
-    record = pull_all(names, Workspace.open(workspace).weights, download_bar)
+    with stage_bars():
+        record = pull_all(names, Workspace.open(workspace).weights, download_progress)
     if as_json:
         typer.echo(json.dumps(dataclasses.asdict(record)))
     else:
@@ -68,7 +70,8 @@ def weights_add(
 
     Example: `tubeflow weights add ~/Downloads/rgb_i3d_pretrained.pt`
     """
-    placed = add(file, Workspace.open(workspace).weights, file=name)
+    with doing("add"):
+        placed = add(file, Workspace.open(workspace).weights, file=name)
     if as_json:
         typer.echo(json.dumps({"file": str(placed)}))
         return
@@ -82,7 +85,8 @@ def weights_verify(workspace: WorkspaceOption = Path("workspace"), as_json: Json
 
     Example: `tubeflow weights verify`
     """
-    rows = weight_rows(verify(Workspace(workspace).weights))
+    with stage_bars(PATIENCE):
+        rows = weight_rows(verify(Workspace(workspace).weights, advance=partial(progress.report, "verify")))
     show(rows, as_json)
     if any(row.state == "changed" for row in rows):
         raise typer.Exit(1)
@@ -97,15 +101,6 @@ def show(rows: Sequence[WeightRow], as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def download_bar(name: str) -> Iterator[ByteProgress]:
-    """A bar of bytes on the terminal's error stream."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=32),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, disable=not err.is_terminal) as bars:
-        task = bars.add_task(name, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+def download_progress(name: str) -> Iterator[ByteProgress]:
+    """What reports the bytes of weights that are being fetched."""
+    yield partial(progress.report, name, in_bytes=True)

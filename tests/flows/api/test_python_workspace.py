@@ -182,6 +182,13 @@ def test_what_strangers_wrote_is_text_in_a_notebook() -> None:
     assert "\\u202e" in shown
 
 
+def test_what_has_no_value_is_a_dash_in_a_notebook() -> None:
+    shown = table_html(pd.DataFrame({"p": [float("nan"), 0.25], "why": ["one clip", None]}))
+    assert "nan" not in shown.lower()
+    assert shown.count("<td>–</td>") == 2
+    assert "<td>0.25</td>" in shown
+
+
 def test_an_unknown_name_says_what_there_is() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Tracker'; it has: CompareResult"):
         tubeflow.Tracker  # noqa: B018
