@@ -120,7 +120,7 @@ def test_datasets_check_prints_the_published_counts(
     assert call(app, ["ingest", adapter, *options, *space]).exit_code == 0
     result = call(app, ["datasets", "check", "d", "--json", *space])
     assert result.exit_code == 0
-    found = json.loads(result.output)
+    found = json.loads(result.stdout)
     assert len(found["checks"]) == figures
     assert all(check["ok"] and check["expected"] and check["found"] for check in found["checks"][:3])
     assert found["without_video"] in (1412, 1106)

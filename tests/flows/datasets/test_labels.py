@@ -128,7 +128,7 @@ def test_the_commands(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("pack", "train", "evaluate"), 1
     )
     sql = "select stage, count(*) as n, sum(size) as bytes from artifacts group by stage"
-    rows = json.loads(call(app, ["catalog", "-w", str(root), "query", sql, "--json"]).output)
+    rows = json.loads(call(app, ["catalog", "-w", str(root), "query", sql, "--json"]).stdout)
     assert {row["stage"]: (row["n"], row["bytes"]) for row in rows} == {
         one["stage"]: (one["artifacts"], one["bytes"]) for one in overview["stages"]
     }

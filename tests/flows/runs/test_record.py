@@ -94,7 +94,7 @@ def test_a_damaged_record_is_named_by_every_reader_and_gc_refuses(workspace: Wor
         result = CliRunner().invoke(app, [*command, "-w", str(workspace.root)])
         assert result.exit_code == 2
         assert str(path) in result.output
-        assert len(result.output.splitlines()) == 1
+        assert len([line for line in result.output.splitlines() if not line.endswith(" …")]) == 1  # those are progress
     with pytest.raises(CatalogError, match="delete"):
         find_run(workspace, "last")
 

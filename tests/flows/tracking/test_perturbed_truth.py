@@ -30,7 +30,7 @@ def test_the_file_holds_the_truth(workspace: Workspace, tiny_videos: Path, tmp_p
         app, ["tracks", "truth", str(file), "--dataset", DATASET, "-w", str(workspace.root), "--json"]
     )
     assert done.exit_code == 0, done.output
-    assert json.loads(done.output) == {"clips": 4, "jitter": 0.0, "file": str(file)}
+    assert json.loads(done.stdout) == {"clips": 4, "jitter": 0.0, "file": str(file)}
     tubes = read_tracks(file, "published").tubes
     for clip, track in tubes.items():
         truth = read_ground_truth(tiny_videos / "ground_truth" / f"{clip}.npz")

@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def call(tmp_path: Path, *words: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, ["weights", *words, "-w", str(tmp_path / "ws")])
-    return result.exit_code, result.output
+    return result.exit_code, result.stdout if "--json" in words else result.output
 
 
 def test_list_names_every_registered_file(tmp_path: Path, folder: Path) -> None:
