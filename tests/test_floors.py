@@ -89,3 +89,16 @@ def test_what_laboratories_have_is_admitted() -> None:
         if requirement.name == "torch":
             assert requirement.specifier.contains("2.14.1")
             assert not requirement.specifier.contains("2.15.0")
+
+
+def test_the_page_says_of_every_floor_why_it_is_not_older() -> None:
+    """A row for each package of the core, or one for several, with the floors in the order of the names."""
+    page = (REPO / "docs" / "install.md").read_text()
+    rows = re.findall(r"^\| ([a-z][\w, -]*) \| ([\d., ]+) \| (.+) \|$", page, re.MULTILINE)
+    said = {
+        canonicalize_name(name): (Version(floor), why)
+        for names, floors_of_them, why in rows
+        for name, floor in zip(names.split(", "), floors_of_them.split(", "), strict=True)
+    }
+    assert {name: floor for name, (floor, _) in said.items()} == floors(*PROJECT["dependencies"])
+    assert all(len(why) > 10 for _, why in said.values())
