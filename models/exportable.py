@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from models.attention import NonLocal, TubeSelfAttention
 from models.attention.positionwise import TubePointwise
 from models.attention.tube_norm import TubeNorm, in_evaluation
+from models.contrastive import ContrastiveHead
 from models.score_network import ScoreNetwork
 from models.score_range import to_points
 from models.tsanet import TSANet
@@ -131,6 +132,7 @@ class ScoreModel(ScoreNetwork):
         score_range: what the shares 0 and 1 of the output stand for, in points (of execution with `multiplies`);
             None where the head decodes to its own unit (classification, judges).
         multiplies: the score is the share times the clip's degree of difficulty.
+        action: whose exemplars a head that compares asks; they are in the network.
     """
 
     def __init__(
@@ -139,9 +141,13 @@ class ScoreModel(ScoreNetwork):
         starts: tuple[int, ...],
         score_range: tuple[float, float] | None,
         multiplies: bool = False,
+        action: str = "",
     ) -> None:
         super().__init__(dense_copy(network), starts)
         self.score_range, self.multiplies = score_range, multiplies
+        head = self.network.head
+        number = head.action_numbers([action]) if isinstance(head, ContrastiveHead) else None
+        self.register_buffer("action", number, persistent=False)
 
     def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Score one video.
@@ -155,8 +161,9 @@ class ScoreModel(ScoreNetwork):
             score (1,) and segments (1, N) float32 in points or probabilities, and the head's raw output (1, …).
         """
         result = self.outputs(frames, mask)
-        score = self._points(self.decode(result.output, difficulty), difficulty)
-        decoded = self.decode(cast(Tensor, result.segments), difficulty, per_segment=True)
+        action = cast("Tensor | None", self.action)
+        score = self._points(self.decode(result.output, difficulty, action=action), difficulty)
+        decoded = self.decode(cast(Tensor, result.segments), difficulty, per_segment=True, action=action)
         return score, self._points(decoded, difficulty[:, None]), result.output
 
     def _points(self, decoded: Tensor, difficulty: Tensor) -> Tensor:

@@ -12,4 +12,5 @@ HEADS: Registry[Entry[Callable[..., Any]]] = Registry("head", {
     "linear": Entry("models.heads:LinearHead"),
     "likert": Entry("models.heads:LikertHead"),
     "classification": Entry("models.heads:ClassificationHead"),
+    "contrastive": Entry("models.contrastive:ContrastiveHead"),
 }, group="tubeflow.heads", plain=Entry)

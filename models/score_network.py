@@ -8,6 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from models.contrastive import ContrastiveHead
 from models.heads import Head
 from models.tsanet import TSANet, TSANetOutput
 
@@ -54,20 +55,28 @@ class ScoreNetwork(nn.Module):
         """
         return self.network.features(self.video(frames))
 
-    def decode(self, raw: Tensor, difficulty: Tensor, per_segment: bool = False) -> Tensor:
+    def decode(
+        self, raw: Tensor, difficulty: Tensor, per_segment: bool = False, action: Tensor | None = None
+    ) -> Tensor:
         """The head's raw output → what people read, before the range of scores is applied.
 
         Args:
             raw: (B, …), or of segments (B, N, …).
             difficulty: (B,) float32.
             per_segment: whether `raw` is of segments.
+            action: (B,) int64, of a head that compares with others.
 
         Returns:
             (B,) or (B, N) float32: hundredths of the range, points (judges) or probabilities (classification).
         """
-        return decoded(self.network.head, raw, difficulty, per_segment)
+        return decoded(self.network.head, raw, difficulty, per_segment, action)
 
 
-def decoded(head: Head, raw: Tensor, difficulty: Tensor, per_segment: bool) -> Tensor:
+def decoded(
+    head: Head, raw: Tensor, difficulty: Tensor, per_segment: bool, action: Tensor | None = None
+) -> Tensor:
     """What `ScoreNetwork.decode` says, for a head by itself: raw (B, …) or (B, N, …) float → (B,) or (B, N) float32."""
-    return head.decode(raw.float(), difficulty[:, None] if per_segment else difficulty)
+    factor = difficulty[:, None] if per_segment else difficulty
+    if isinstance(head, ContrastiveHead):
+        return head.decode(raw.float(), factor, action[:, None] if per_segment and action is not None else action)
+    return head.decode(raw.float(), factor)

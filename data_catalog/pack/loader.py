@@ -32,6 +32,8 @@ from data_catalog.system import clean_start_method
 
 __all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry", "PackLabels", "PackReader"]
 
+Partner = Callable[[int, int], int]
+"""(epoch, clip number) → number of the clip that it is compared with."""
 Remask = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 """Coverage (L, Hf, Wf) → tube mask (N, T, Hf, Wf), as the masks stage does it."""
 
@@ -97,6 +99,8 @@ class ClipLoader:
         remask: makes the tube mask of a shifted clip; needed when a shift can occur. With `workers` it must pickle,
             and what its module imports is what a reading process waits for.
         features: read instead of the pack's frames; has the same clips in the same order.
+        partner: whom each clip is compared with; behind the B clips of a batch then stand their B partners, augmented
+            by draws of their own.
         rank: which process of a distributed run this is.
         world_size: how many processes the run has.
         workers: reading processes; 0 reads in this one.
@@ -118,6 +122,7 @@ class ClipLoader:
         eval_shift: int = 0,
         remask: Remask | None = None,
         features: FeatureReader | None = None,
+        partner: Partner | None = None,
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
@@ -138,7 +143,7 @@ class ClipLoader:
             raise ValueError("a temporal shift moves the tube too: give `remask`.")
         self.indices = list(indices)
         self.batch_size = batch_size
-        self._cursor = _Cursor(self.indices, batch_size, seed, shuffle, rank, world_size)
+        self._cursor = _Cursor(self.indices, batch_size, seed, shuffle, rank, world_size, partner)
         drawn = augmentation or Augmentation(shift=(eval_shift, eval_shift))
         dataset = _ClipDataset(reader, seed, drawn, remask, features)
         self._loader = DataLoader(
@@ -187,12 +192,20 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
     """Which clips come next: lists of (epoch, clip number), this process's share of each batch."""
 
     def __init__(
-        self, indices: list[int], batch_size: int, seed: int, shuffle: bool, rank: int, world_size: int
+        self,
+        indices: list[int],
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        rank: int,
+        world_size: int,
+        partner: Partner | None,
     ) -> None:
         self.epoch, self.position = 0, 0
         self.batches = -(-len(indices) // batch_size)
         self._indices, self._batch_size, self._seed, self._shuffle = indices, batch_size, seed, shuffle
         self.rank, self.world_size = rank, world_size
+        self._partner = partner
 
     def __len__(self) -> int:
         return self.batches - self.position
@@ -215,7 +228,9 @@ class _Cursor(Sampler[list[tuple[int, int]]]):
             missing = -len(batch) % self.world_size
             batch = batch + [order[i % len(order)] for i in range(missing)]
             share = len(batch) // self.world_size
-            yield [(epoch, index) for index in batch[self.rank * share : (self.rank + 1) * share]]
+            mine = batch[self.rank * share : (self.rank + 1) * share]
+            beside = [self._partner(epoch, index) for index in mine] if self._partner is not None else []
+            yield [(epoch, index) for index in [*mine, *beside]]
 
 
 class _ClipDataset(Dataset[Batch]):

@@ -97,7 +97,7 @@ def export_run(
     temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
     try:
         progress.report("export", 0, EXPORT_STEPS, "building the model")
-        portable = _portable(scorer, reader, run, span)
+        portable = _portable(scorer, reader, run, chosen, span)
         example = clip_inputs(reader, run, 0)
         with _quiet():
             progress.report("export", 1, EXPORT_STEPS, "writing the file")
@@ -132,13 +132,15 @@ def _check_format(form: str) -> None:
         )
 
 
-def _portable(scorer: ClipScorer, reader: PackReader, run: FinishedRun, span: tuple[float, float]) -> ScoreModel:
+def _portable(
+    scorer: ClipScorer, reader: PackReader, run: FinishedRun, action: str, span: tuple[float, float]
+) -> ScoreModel:
     from models.exportable import ScoreModel
 
     shares = run.config.model.head not in ("musdl", "classification")  # these decode to a unit of their own
     try:
         return ScoreModel(
-            scorer.network, tuple(reader.geometry.starts), span if shares else None, run.config.train.difficulty
+            scorer.network, tuple(reader.geometry.starts), span if shares else None, run.config.train.difficulty, action
         ).eval()
     except ValueError as exc:
         raise CatalogError(f"The model of run '{run.run_id}' can't be exported: {exc}.") from exc

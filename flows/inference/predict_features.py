@@ -22,7 +22,7 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
         CatalogError, ConfigError: nothing can be scored; the message is for the user.
     """
     state = trained_state(workspace, run, request.weights)
-    span = score_span(workspace, run, request.action)
+    action, span = score_span(workspace, run, request.action)
     if needs_difficulty(run.config.model, run.config.train) and request.difficulty is None:
         raise ConfigError(f"Run '{run.run_id}' multiplies by the degree of difficulty; give it with --difficulty.")
     if request.boxes:
@@ -42,7 +42,7 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
         features.append(found)
     scores: tuple[VideoScore, ...] = ()
     if files:
-        labels = [ClipLabels(path.stem, "test", "", None, request.difficulty, (), None) for path in files]
+        labels = [ClipLabels(path.stem, "test", action, None, request.difficulty, (), None) for path in files]
         clips = FeatureClips("the files", labels, HeldFeatures(features))
         scorer = build_feature_scorer(clips, state, run.config.model, run.config.train, span)
         table = score_clips(scorer, clips, list(range(len(clips))), 0)
@@ -55,8 +55,8 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
     return VideoScores(run.run_id, request.weights, classifies, (), scores, tuple(failures))
 
 
-def score_span(workspace: Workspace, run: FinishedRun, wanted: str | None) -> tuple[float, float]:
-    """Lowest and highest score of an action's training, as the run's network learnt it.
+def score_span(workspace: Workspace, run: FinishedRun, wanted: str | None) -> tuple[str, tuple[float, float]]:
+    """The action that is meant, and the lowest and highest score of its training, as the run's network learnt it.
 
     Raises:
         CatalogError, ConfigError: the run isn't there any more, or which action it is must be said.
@@ -65,5 +65,6 @@ def score_span(workspace: Workspace, run: FinishedRun, wanted: str | None) -> tu
     if "score_spans" not in attributes:
         raise CatalogError(f"Run '{run.run_id}' was not trained on features.")
     spans = json.loads(str(attributes["score_spans"]))
-    low, high = spans[choose_known(run, tuple(sorted(spans)), wanted)]
-    return float(low), float(high)
+    action = choose_known(run, tuple(sorted(spans)), wanted)
+    low, high = spans[action]
+    return action, (float(low), float(high))

@@ -21,11 +21,13 @@ from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
 from models.attention.tube_norm import TubeNorm
+from models.contrastive import ContrastiveHead
 from models.feature_network import FeatureNetwork
 from models.tsanet import TSANet
 from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
+from tasks.training.exemplars import TrainingClips
 from tasks.training.network import build_network, build_network_on_features
 from tasks.training.remask import Remask
 from tasks.training.score_table import OVERALL, SELECTION, score_table
@@ -94,6 +96,14 @@ class TubeModule(LightningModule):
         self.history: list[EpochRow] = []
         self._best_epoch, self._best_rank = -1, (-math.inf, -math.inf)
         self._best_weights: dict[str, Tensor] = {}
+        self._comparable: TrainingClips | None = None
+        self._exemplars: list[int] = []
+        head = scorer.network.head
+        if isinstance(head, ContrastiveHead):
+            self._comparable = TrainingClips(reader.labels, parts.train, config.seed)
+            targets = cast(Tensor, scorer.targets).numpy()
+            self._exemplars, known = self._comparable.exemplars(head.exemplars, targets)
+            head.prepare(known)
 
     @property
     def network(self) -> TSANet | FeatureNetwork:
@@ -110,7 +120,8 @@ class TubeModule(LightningModule):
     def train_dataloader(self) -> ClipLoader:
         """The training clips, shuffled and augmented."""
         augmentation = Augmentation(self._config.flip, self._config.shift)
-        self._trained = self._loader(self._parts.train, shuffle=True, augmentation=augmentation)
+        partner = None if self._comparable is None else self._comparable.partner
+        self._trained = self._loader(self._parts.train, shuffle=True, augmentation=augmentation, partner=partner)
         # Lightning restores a loader in the middle of an epoch, but not (2.6) after the end of one.
         if self._place is not None:
             self._trained.load_state_dict(self._place)
@@ -121,7 +132,8 @@ class TubeModule(LightningModule):
         watched = self._parts.test + self._parts.validation
         return self._loader(watched, eval_shift=self._config.eval_shift) if watched else []
 
-    def _loader(self, indices: list[int], **options: Any) -> ClipLoader:
+    def _loader(self, indices: list[int], alone: bool = False, **options: Any) -> ClipLoader:
+        """Reads clips; `alone` in this process whatever the others read."""
         config = self._config
         return ClipLoader(
             self._reader,
@@ -130,9 +142,9 @@ class TubeModule(LightningModule):
             seed=config.seed,
             remask=self._remask,
             features=self._features,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-            workers=config.workers,
+            rank=0 if alone else self.trainer.global_rank,
+            world_size=1 if alone else self.trainer.world_size,
+            workers=0 if alone else config.workers,
             pin_memory=self.device.type == "cuda",
             **options,
         )
@@ -166,11 +178,17 @@ class TubeModule(LightningModule):
 
     def _counting_tubes(self, mask: Tensor, batch_idx: int) -> Tensor:
         """The masks, empty where a clip only fills up the batch and a norm counts the positions of all tubes."""
+        counting = self._counting(len(mask), batch_idx)
+        if all(counting) or not any(isinstance(part, TubeNorm) for part in self.network.modules()):
+            return mask
+        return mask & torch.tensor(counting, device=mask.device).view(-1, *[1] * (mask.dim() - 1))
+
+    def _counting(self, rows: int, batch_idx: int) -> list[bool]:
+        """Which rows of a batch aren't there only to fill it up; an exemplar counts where its clip does."""
         assert self._trained is not None
         mine = self._trained.counting(batch_idx)[0]
-        if mine == len(mask) or not any(isinstance(part, TubeNorm) for part in self.network.modules()):
-            return mask
-        return mask & (torch.arange(len(mask), device=mask.device) < mine).view(-1, *[1] * (mask.dim() - 1))
+        clips = rows if self._comparable is None else rows // 2
+        return [row % clips < mine for row in range(rows)]
 
     def _share_of_loss(self, output: Tensor, batch: Batch, batch_idx: int) -> Tensor:
         """A number of which the mean over all processes is the mean loss of the whole batch.
@@ -179,12 +197,14 @@ class TubeModule(LightningModule):
         """
         assert self._trained is not None
         mine, mean_share = self._trained.counting(batch_idx)
-        if mine == len(output):
+        counting_rows = self._counting(len(output), batch_idx)
+        if all(counting_rows):
             return self.scorer.loss(output, batch) * (mine / mean_share)
         if mine == 0:
             return output.float().sum() * 0.0  # the other processes still wait for our gradients
-        counting = cast(Batch, {name: values[:mine] for name, values in batch.items()})  # type: ignore[index]
-        return self.scorer.loss(output[:mine], counting) * (mine / mean_share)
+        rows = torch.tensor(counting_rows, device=output.device)
+        counting = cast(Batch, {name: values[rows] for name, values in batch.items()})  # type: ignore[index]
+        return self.scorer.loss(output[rows], counting) * (mine / mean_share)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Say how far the training is."""
@@ -199,8 +219,25 @@ class TubeModule(LightningModule):
             report("train", self.current_epoch * batches + batch_idx + 1, epochs * batches, note)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the predictions of the epoch before."""
+        """Forget the predictions of the epoch before, and look at the exemplars with the weights of now."""
         self._seen = {}
+        self._remember_exemplars(self.scorer)
+
+    @torch.no_grad()
+    def _remember_exemplars(self, scorer: ClipScorer | FeatureScorer) -> None:
+        """What the network makes of the exemplars now; every process does it by itself."""
+        head = scorer.network.head
+        if not isinstance(head, ContrastiveHead):
+            return
+        training = scorer.training
+        scorer.eval()
+        loader = self._loader(self._exemplars, eval_shift=self._config.eval_shift, alone=True)
+        made = []
+        for batch in loader:
+            moved = {name: values.to(self.device) for name, values in batch.items()}  # type: ignore[attr-defined]
+            made.append(scorer.run(cast(Batch, moved)).float())
+        head.remember(torch.cat(made))
+        scorer.train(training)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict one batch and remember it."""
@@ -213,6 +250,8 @@ class TubeModule(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Make the epoch's row, and keep the weights if they are the best so far."""
+        if not self._parts.test + self._parts.validation:  # else it was done before they were predicted
+            self._remember_exemplars(cast(TubeModule, self._kept()).scorer)
         losses = torch.stack([loss.to(self.device, torch.float64) for loss in self._common_losses()]).mean()
         self._losses = []
         row: EpochRow = {"epoch": float(self.current_epoch), "train/loss": float(losses)}
@@ -261,9 +300,13 @@ class TubeModule(LightningModule):
         nothing_to_compare = chosen is None and error is None
         if self._best_epoch < 0 or rank > self._best_rank or nothing_to_compare:
             self._best_epoch, self._best_rank = self.current_epoch, rank
-            average = moving_average(self.trainer)
-            kept = self.network if average is None else cast(TubeModule, average.averaged()).network
-            self._best_weights = {k: v.detach().cpu().clone() for k, v in kept.state_dict().items()}
+            weights = cast(TubeModule, self._kept()).network.state_dict()
+            self._best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
+
+    def _kept(self) -> nn.Module:
+        """The module whose weights are kept: this one, or its moving average."""
+        average = moving_average(self.trainer)
+        return self if average is None else average.averaged()
 
     # -- optimiser and checkpoint
 

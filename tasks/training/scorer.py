@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
+from models.contrastive import ContrastiveHead
 from models.feature_network import FeatureNetwork
 from models.score_network import ScoreNetwork, decoded
 from models.tsanet import TSANet, TSANetOutput
@@ -46,6 +47,7 @@ class Scorer(nn.Module):
         targets = labels.label if self.classification else scale.shares(labels.score) * 100
         self.register_buffer("targets", torch.tensor(targets, dtype=torch.float32), persistent=False)
         self.truth = labels.label if self.classification else labels.score
+        self._actions = labels.action
 
     def run(self, batch: Batch, mask: Tensor | None = None) -> Tensor:
         """The network's raw output (B, …) float, of the batch's features where it has them, else of its frames.
@@ -75,11 +77,19 @@ class Scorer(nn.Module):
         Returns:
             (B,) or (B, N) float64.
         """
-        shares = decoded(self.network.head, output, batch["difficulty"], per_segment)
+        action = self._action_numbers(batch["index"])
+        shares = decoded(self.network.head, output, batch["difficulty"], per_segment, action)
         values = cast(NDArray[np.float64], shares.double().cpu().numpy())
         if self.classification or self._judged:
             return values
         return self._scale.points(values / 100, batch["index"].cpu().numpy())
+
+    def _action_numbers(self, index: Tensor) -> Tensor | None:
+        """(B,) int64, for a head that compares clips with others of the same action."""
+        head = self.network.head
+        if not isinstance(head, ContrastiveHead):
+            return None
+        return head.action_numbers([self._actions[one] for one in index.tolist()])
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points of the clips (B,) and of their segments (B, N), float64."""

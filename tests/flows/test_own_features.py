@@ -138,6 +138,7 @@ def test_a_changed_file_is_checked_again_and_only_its_clip_fails(tmp_path: Path)
         ("model.temporal=attention", "model.head=usdl"),
         ("model.temporal=lstm", "model.head=regression", "train.difficulty=true"),
         ("model.temporal=levels", "model.head=likert", "model.temporal_options={hidden: 8, heads: 2}"),
+        ("model.head=contrastive", "model.head_options={exemplars: 2, depth: 2, hidden: 8}"),
     ],
 )
 def test_every_temporal_module_trains_on_clips_of_different_length(trained: Path, model: tuple[str, ...]) -> None:
@@ -182,8 +183,7 @@ def test_predict_on_feature_files_is_what_evaluate_said_and_bad_files_are_named(
     found = find_run(workspace, "last")
     clip = next(clip for clip in dataset_clips(workspace, "mine") if clip.clip_id == "c3")
     np.save(tmp_path / "short.npy", np.ones((2, 5)))
-    by_difficulty = found.config.train.difficulty
-    request = Request((Path(clip.video), tmp_path / "short.npy"), difficulty=clip.difficulty if by_difficulty else None)
+    request = Request((Path(clip.video), tmp_path / "short.npy"), difficulty=clip.difficulty)
     scores = predict_features(workspace, found, request)
     table = found.predictions()
     row = table[(table["clip_id"] == "c3") & (table["weights"] == "last")].iloc[0]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.attention import NonLocal, TubeSelfAttention
+from models.contrastive import ContrastiveHead, Exemplars
 from models.exportable import DenseAttention, ScoreModel, dense_copy
 from models.tsanet import AttentionKind, TSANet, build_tsanet
 
@@ -137,3 +138,31 @@ def test_the_network_itself_is_left_alone() -> None:
     network = small("regression")
     ScoreModel(network, (0, 8), None)
     assert type(network.attention[0]) is TubeSelfAttention
+
+
+def test_what_a_contrastive_head_remembers_leaves_with_it() -> None:
+    """The exported program asks the exemplars of its action, and of the difficulty that it is told."""
+    torch.manual_seed(0)
+    options: dict[str, object] = {"exemplars": 2, "depth": 3, "hidden": 8, "score_scale": 100.0}
+    network = build_tsanet("i3d_small", attention="none", head="contrastive", head_options=options).eval()
+    head, net = network.head, network.backbone
+    assert isinstance(head, ContrastiveHead)
+    head.prepare(
+        Exemplars(
+            actions=("", "dive"), cell_action=(0, 1, 1), cell_difficulty=(None, None, 3.2),
+            members=((0, 1), (0,), (1,)), scores=(10.0, 90.0), relative=torch.linspace(-5, 5, 30),
+        )
+    )  # fmt: skip
+    head.remember(torch.randn(2, net.features))
+    frames = torch.randint(0, 255, (1, net.frames, net.input_size, net.input_size, 3), dtype=torch.uint8)
+    mask = torch.ones(1, 1, net.steps, *net.grid, dtype=torch.bool)
+    model = ScoreModel(network, (0,), (0.0, 50.0), action="dive").eval()
+    program = torch.export.export(model, (frames, mask, torch.tensor([1.0]))).module()
+    with torch.no_grad():
+        raw = model.outputs(frames, mask).output
+        for difficulty, near in ((1.0, 5.0), (3.2, 45.0)):  # within 5 % of half the exemplar's score
+            wanted = head.decode(raw, torch.tensor([difficulty]), torch.tensor([1])) / 2
+            score, segments, _ = program(frames, mask, torch.tensor([difficulty]))
+            torch.testing.assert_close(score, wanted)
+            torch.testing.assert_close(segments, wanted[:, None])
+            assert abs(score.item() - near) <= 2.5
