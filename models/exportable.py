@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.attention import NonLocal, TubeSelfAttention
 from models.attention.positionwise import TubePointwise
 from models.attention.tube_norm import TubeNorm, in_evaluation
-from models.contrastive import ContrastiveHead
+from models.heads.contrastive import ContrastiveHead
 from models.score_network import ScoreNetwork
 from models.score_range import to_points
 from models.tsanet import TSANet

@@ -12,5 +12,5 @@ HEADS: Registry[Entry[Callable[..., Any]]] = Registry("head", {
     "linear": Entry("models.heads:LinearHead"),
     "likert": Entry("models.heads:LikertHead"),
     "classification": Entry("models.heads:ClassificationHead"),
-    "contrastive": Entry("models.contrastive:ContrastiveHead"),
+    "contrastive": Entry("models.heads.contrastive:ContrastiveHead"),
 }, group="tubeflow.heads", plain=Entry)

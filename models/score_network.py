@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.contrastive import ContrastiveHead
 from models.heads import Head
+from models.heads.contrastive import ContrastiveHead
 from models.tsanet import TSANet, TSANetOutput
 
 

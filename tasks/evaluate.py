@@ -152,7 +152,7 @@ def nothing_evaluated(split: str, classification: bool) -> Evaluation:
 def _chosen(
     reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig, config: EvaluateConfig
 ) -> dict[str, list[int]]:
-    parts = split_clips(reader, training, model.head)
+    parts = split_clips(reader, training, model)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     clips = {split: named.get(split) or reader.indices(split, training.actions) for split in config.splits}
     chosen = {split: indices for split, indices in clips.items() if indices}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.media.frame_codec import decode_frames
-from data_catalog.pack.file import JUDGES, SPLIT_NAMES, ClipArrays, ClipLabels, PackGeometry, PackWriter
+from data_catalog.pack.file import SPLIT_NAMES, ClipArrays, ClipLabels, PackGeometry, PackWriter
 from data_catalog.store import Store
 from models.geometry import crop_origin
 from tasks.engine.config import StageConfig
@@ -133,8 +133,6 @@ def write_pack(path: Path, clips: Iterable[PackClip], config: PackConfig, masks:
             if clip.clip_id in names:
                 raise ValueError(f"clip '{clip.clip_id}' comes twice; give every clip its own clip_id.")
             names.add(clip.clip_id)
-            if len(clip.judges) > JUDGES:
-                raise ValueError(f"clip '{clip.clip_id}' has {len(clip.judges)} judges, at most {JUDGES} fit.")
             frames = network_frames(clip.frames(), masks.crop, config.input_size)
             if writer is None:
                 compression = None if config.compression == "none" else config.compression

@@ -37,7 +37,7 @@ BATCH = 4
 
 def needs_difficulty(model: ModelConfig, training: TrainConfig) -> bool:
     """Whether a score can't be computed without the clip's degree of difficulty."""
-    return training.difficulty or model.head == "musdl"
+    return training.difficulty or model.panel_by_difficulty
 
 
 def trained_actions(labels: PackLabels, training: TrainConfig) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Clips whose features were made elsewhere, with a labels.csv: every row is checked by itself, the good ones go on.
 
 Columns: ``clip_id, split, score``; optional ``features`` (the clip's file, below the root), ``entry`` (the array's name
-in a file of several), ``row`` (its row in an array of several clips, from 0), ``action, difficulty, judge_1..judge_7,
+in a file of several), ``row`` (its row in an array of several clips, from 0), ``action, difficulty, judge_1..judge_20,
 label``. Without a column ``features`` a clip's file is the one that is called as the clip is, or else the only feature
 file of the folder. What files may hold: `feature_files/clip_features.py`.
 """

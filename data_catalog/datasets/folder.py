@@ -1,6 +1,6 @@
 """A folder of the user's own clips with a labels.csv: every row is checked by itself, the good ones go on.
 
-Columns: ``clip_id, video, split, score``; optional ``action, difficulty, judge_1..judge_7, label``, the
+Columns: ``clip_id, video, split, score``; optional ``action, difficulty, judge_1..judge_20, label``, the
 first-frame box ``x, y, w, h`` in pixels of the source video, ``athlete``, ``start_frame, end_frame``.
 Several rows of one clip_id are several athletes when their boxes or their ``athlete`` differ; cells
 that such a later row leaves empty are those of the clip's first row.

@@ -16,7 +16,8 @@ from data_catalog.datasets.records import SPLITS, ClipRecord, RejectedRow
 from data_catalog.datasets.split_words import read_splits, why_no_split
 from data_catalog.foreign_text import has_control, visible
 
-JUDGES = tuple(f"judge_{i}" for i in range(1, 8))
+MOST_JUDGES = 20
+JUDGES = tuple(f"judge_{i}" for i in range(1, MOST_JUDGES + 1))
 BOX = ("x", "y", "w", "h")
 BOX_ABOVE = (None, None, 0.0, 0.0)
 FRAMES = ("start_frame", "end_frame")

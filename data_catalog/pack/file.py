@@ -7,7 +7,7 @@
 | `/mask` | (n, N, T, Hf, Wf) bool | tube mask of the N segments |
 | `/labels/clip_id`, `split`, `action` | (n,) UTF-8 | |
 | `/labels/score`, `difficulty`, `label` | (n,) float64 | nan where the dataset has none |
-| `/labels/judges` | (n, 7) float64 | nan where absent |
+| `/labels/judges` | (n, J) float64 | nan where absent; J is 7, or the number of the largest panel |
 
 One chunk holds one clip, so that reading a clip is one contiguous read; every dataset carries a fletcher32
 checksum, so that a flipped bit is noticed while reading; the store's digest of the file covers the rest.
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 PACK_FORMAT = "tubeflow-pack 1"
 JUDGES = 7
+"""Places for judges' marks that every clip has; all clips have more where one has."""
 SPLIT_NAMES = {"val": "validation"}
 """Splits whose name in the labels is short; packs and metrics spell it out."""
 _CHECKSUM_BYTES = 4  # fletcher32, stored behind the data of a chunk
@@ -88,7 +89,7 @@ class ClipLabels:
 
 @dataclass(frozen=True, eq=False)
 class PackLabels:
-    """The labels of all n clips; numbers (n,) float64, judges (n, 7) float64, nan where absent."""
+    """The labels of all n clips; numbers (n,) float64, judges (n, J) float64, nan where absent."""
 
     clip_id: tuple[str, ...]
     split: tuple[str, ...]
@@ -108,12 +109,12 @@ class PackLabels:
 
 
 def labels_table(rows: Sequence[ClipLabels]) -> PackLabels:
-    """The labels of many clips as columns. Raises ValueError where a clip has more than `JUDGES` judges."""
+    """The labels of many clips as columns, for judges as many as the largest panel needs and `JUDGES` at least."""
     numbers = {
         name: np.array([np.nan if getattr(row, name) is None else getattr(row, name) for row in rows], np.float64)
         for name in _NUMBER_LABELS
     }
-    judges = np.full((len(rows), JUDGES), np.nan)
+    judges = np.full((len(rows), max([JUDGES, *(len(row.judges) for row in rows)])), np.nan)
     for place, row in zip(judges, rows, strict=True):
         place[: len(row.judges)] = row.judges
     return PackLabels(

@@ -45,7 +45,7 @@ class Batch(TypedDict):
     (B, N, T, Hf, Wf, C) or pooled (B, N, F). Features that were made elsewhere are float32, and mask is (B, N) bool,
     the steps that are there: a clip of fewer steps than another one of the batch ends in zeros.
 
-    `index` int64 is the clip's number in the pack; score, difficulty, label float32 and judges (B, 7)
+    `index` int64 is the clip's number in the pack; score, difficulty, label float32 and judges (B, J)
     float32 are nan where absent.
     """
 

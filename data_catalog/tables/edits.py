@@ -37,7 +37,7 @@ from data_catalog.tables.schemas import CLIPS, EDITED_CLIPS
 logger = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
-JUDGES, MAX_MARK, MAX_WORDS = 7, 10.0, 500
+JUDGES, MAX_MARK, MAX_WORDS = 20, 10.0, 500
 
 
 class EditError(ValueError):

@@ -16,12 +16,8 @@ from data_catalog.datasets.records import ClipRecord
 from flows.config import ConfigError
 from flows.datasets.clips import every_clip
 
-TABLE = pa.schema([
-    ("clip_id", pa.string()), ("video", pa.string()), ("split", pa.string()), ("action", pa.string()),
-    ("score", pa.float64()), ("difficulty", pa.float64()), *((name, pa.float64()) for name in JUDGES),
-    ("label", pa.int64()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("athlete", pa.int64()),
-    *((name, pa.float64()) for name in ("x", "y", "w", "h")),
-])  # fmt: skip
+JUDGES_ALWAYS = 7
+"""Columns for judges that every table has; it has more where a clip has more."""
 SUFFIXES = (".csv", ".parquet", ".xlsx")
 
 
@@ -65,7 +61,16 @@ def label_table(clips: Sequence[ClipRecord], root: Path) -> pa.Table:
         }  # fmt: skip
         boxes = [dict(zip("xywh", box, strict=True)) for box in clip.boxes] or [{}]
         rows += [{**common, "athlete": number if len(boxes) > 1 else None, **box} for number, box in enumerate(boxes)]
-    return pa.Table.from_pylist(rows, schema=TABLE)
+    return pa.Table.from_pylist(rows, schema=_schema(max(JUDGES_ALWAYS, *(len(clip.judges) for clip in clips))))
+
+
+def _schema(judges: int) -> pa.Schema:
+    return pa.schema([
+        ("clip_id", pa.string()), ("video", pa.string()), ("split", pa.string()), ("action", pa.string()),
+        ("score", pa.float64()), ("difficulty", pa.float64()), *((name, pa.float64()) for name in JUDGES[:judges]),
+        ("label", pa.int64()), ("start_frame", pa.int64()), ("end_frame", pa.int64()), ("athlete", pa.int64()),
+        *((name, pa.float64()) for name in ("x", "y", "w", "h")),
+    ])  # fmt: skip
 
 
 def _write_workbook(table: pa.Table, path: Path) -> None:

@@ -114,7 +114,7 @@ def export_run(
     finally:
         temporary.unlink(missing_ok=True)
     description = target.with_suffix(".json")
-    meaning = describe(reader, run, weights, chosen, span, example, difference, clips)
+    meaning = describe(reader, run, weights, chosen, _told_range(scorer, span), example, difference, clips)
     write_json(description, {"file": target.name, **meaning})
     if folder is not None:
         write_card(workspace, run, folder, form, weights, chosen, meaning)
@@ -144,6 +144,14 @@ def _portable(
         ).eval()
     except ValueError as exc:
         raise CatalogError(f"The model of run '{run.run_id}' can't be exported: {exc}.") from exc
+
+
+def _told_range(scorer: ClipScorer, span: tuple[float, float]) -> tuple[float, float]:
+    """Lowest and highest score (of execution where it is multiplied): of judges, what their rule allows."""
+    from models.heads import MusdlHead
+
+    head = scorer.network.head
+    return (0.0, head.highest()) if isinstance(head, MusdlHead) else span
 
 
 def clip_inputs(reader: PackReader, run: FinishedRun, index: int) -> Arrays:

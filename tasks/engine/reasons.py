@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_catalog.pack.file import JUDGES, SPLIT_NAMES, DamagedPack, PackLabels, PackReader
+from data_catalog.pack.file import SPLIT_NAMES, DamagedPack, PackLabels, PackReader
 from data_catalog.store import Store
 from data_catalog.tables.index import Record
 from tasks.engine.config import StageConfig
@@ -100,7 +100,7 @@ def _by_clip(labels: PackLabels) -> MemberLabels:
     numbers = zip(labels.score.tolist(), labels.difficulty.tolist(), labels.label.tolist(), strict=True)
     judges = labels.judges.tolist()
     return {
-        clip: (split, action, *_present([*row, *marks]))
+        clip: (split, action, *_present(row), *_given(marks))
         for clip, split, action, row, marks in zip(
             labels.clip_id, labels.split, labels.action, numbers, judges, strict=True
         )
@@ -112,11 +112,19 @@ def _member_labels(job: Job) -> MemberLabels:
         clip.clip_id: (
             SPLIT_NAMES.get(clip.split, clip.split),
             clip.action,
-            *_present([clip.score, clip.difficulty, clip.label, *clip.judges]),
-            *[None] * (JUDGES - len(clip.judges)),
+            *_present([clip.score, clip.difficulty, clip.label]),
+            *_given(clip.judges),
         )
         for clip in (member.clip for member in job.members)
     }
+
+
+def _given(marks: Sequence[float]) -> list[float | None]:
+    """Without the empty places behind them, of which a pack has as many as its largest panel."""
+    found = _present(marks)
+    while found and found[-1] is None:
+        found.pop()
+    return found
 
 
 def _present(values: Sequence[float | None]) -> list[float | None]:

@@ -24,6 +24,8 @@ WITHOUT_EFFECT = frozenset({"loggers", "workers", "checkpoint_steps", "accelerat
 
 ON_OWN_FEATURES = frozenset({"temporal", "temporal_options", "head", "head_options"})
 """Fields of ModelConfig that a network on features that were made elsewhere has."""
+PANEL = 7
+"""Judges of the head `musdl` where its options say nothing."""
 HEAD_PLUGIN = "head_plugin"
 """What in the key says which package brings the head."""
 OF_PIXELS = frozenset({"flip", "shift", "eval_shift", "freeze_batchnorm", "freeze"})
@@ -142,6 +144,16 @@ class ModelConfig(StageConfig):
         if self.attention_norm is not None:
             words += " with norm" if self.attention_norm else " without norm"
         return words if self.attention_gain is None else f"{words}, gain {self.attention_gain:g}"
+
+    @property
+    def panel(self) -> int | None:
+        """How many judges' marks the head learns; None where it learns the score."""
+        return int(self.head_options.get("judges", PANEL)) if self.head == "musdl" else None
+
+    @property
+    def panel_by_difficulty(self) -> bool:
+        """Whether what the judges' marks make is multiplied by the difficulty."""
+        return self.head == "musdl" and bool(self.head_options.get("with_difficulty", True))
 
     def block_options(self) -> dict[str, Option]:
         """Arguments of the attention block, by name."""

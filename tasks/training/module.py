@@ -21,18 +21,17 @@ from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
 from models.attention.tube_norm import TubeNorm
-from models.contrastive import ContrastiveHead
 from models.feature_network import FeatureNetwork
+from models.heads.contrastive import ContrastiveHead
 from models.tsanet import TSANet
 from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
-from tasks.training.exemplars import TrainingClips
 from tasks.training.network import build_network, build_network_on_features
 from tasks.training.remask import Remask
 from tasks.training.score_table import OVERALL, SELECTION, score_table
 from tasks.training.scorer import ClipScorer, FeatureScorer
-from tasks.training.splits import ClipSplits, split_clips
+from tasks.training.splits import ClipSplits, TrainingClips, split_clips
 from tasks.training.targets import check_range, score_scale
 
 STATE = "tubeflow"
@@ -59,7 +58,7 @@ def build_module(
     Raises:
         ValueError: the pack doesn't fit the network, or nothing to train on.
     """
-    parts = split_clips(reader, config, model.head)
+    parts = split_clips(reader, config, model)
     scale = score_scale(reader.labels, config.score_range, config.difficulty)
     if isinstance(config.score_range, tuple) and model.head not in ("musdl", "classification"):
         check_range(reader.labels, scale, config.score_range)

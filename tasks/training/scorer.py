@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
-from models.contrastive import ContrastiveHead
 from models.feature_network import FeatureNetwork
+from models.heads.contrastive import ContrastiveHead
 from models.score_network import ScoreNetwork, decoded
 from models.tsanet import TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.contrastive import ContrastiveHead, Exemplars, ScoreTree, equal_shares
+from models.heads.contrastive import ContrastiveHead, Exemplars, ScoreTree, equal_shares
 
 KNOWN = Exemplars(
     actions=("", "dive", "vault"),

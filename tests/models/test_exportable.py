@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from models.attention import NonLocal, TubeSelfAttention
-from models.contrastive import ContrastiveHead, Exemplars
 from models.exportable import DenseAttention, ScoreModel, dense_copy
+from models.heads.contrastive import ContrastiveHead, Exemplars
 from models.tsanet import AttentionKind, TSANet, build_tsanet
 
 BLOCKS = {

@@ -126,7 +126,6 @@ def test_actions_without_scores_have_no_range(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"clip_id": "c0"}, "clip 'c0' comes twice"),
-        ({"judges": (1.0,) * 8}, "clip 'c1' has 8 judges, at most 7 fit"),
         ({"mask": np.zeros((2, 3, 4, 4), bool)}, "mask of clip 'c1' has shape"),
         ({"coverage": np.zeros((23, 4, 4), np.float32)}, "coverage of clip 'c1' has shape"),
         ({"frames": lambda: np.zeros((23, 32, 40, 3), np.uint8)}, "frames of clip 'c1' has shape"),

@@ -166,7 +166,7 @@ def test_all_checkpoints_damaged_starts_from_the_beginning(pack: Path, tmp_path:
 
 def test_validation_clips_come_from_training_and_choose_the_epoch(pack: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"validation": 0.3, "select_on": "validation"})
-    parts = split_clips(PackReader(pack), config, "regression")
+    parts = split_clips(PackReader(pack), config, MODEL)
     assert len(parts.validation) == 4
     assert sorted(parts.train + parts.validation) == list(range(14))
     assert parts.test == list(range(14, 20))
@@ -177,7 +177,7 @@ def test_validation_clips_come_from_training_and_choose_the_epoch(pack: Path, tm
 
 def test_clips_without_a_score_do_not_train_but_are_no_error(tmp_path: Path) -> None:
     pack = tiny_pack(tmp_path / "p.h5", score=lambda n: None if n in (3, 16) else float(n))
-    parts = split_clips(PackReader(pack), CONFIG, "regression")
+    parts = split_clips(PackReader(pack), CONFIG, MODEL)
     assert 3 not in parts.train
     assert len(parts.train) == 13
     result = train(pack, MODEL, CONFIG.model_copy(update={"epochs": 1}), tmp_path)

@@ -15,10 +15,11 @@ from data_catalog.pack.loader import ClipLoader
 from tasks.evaluate import EvaluateConfig, evaluate
 from tasks.train import train
 from tasks.training.config import ModelConfig, TrainConfig
-from tasks.training.exemplars import TrainingClips
 from tasks.training.module import build_module
+from tasks.training.splits import TrainingClips
 from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 HEAD = {"head": "contrastive", "head_options": {"exemplars": 3, "depth": 3, "hidden": 16}}
 PIXELS = MODEL.model_copy(update=HEAD)
 HELD_OUT = CONFIG.model_copy(update={"validation": 0.3, "epochs": 2})

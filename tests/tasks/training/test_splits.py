@@ -13,12 +13,14 @@ from data_catalog.pack.file import PackReader
 from tasks.masks import MasksConfig
 from tasks.pack import PackConfig, write_pack
 from tasks.train import TrainResult, train
-from tasks.training.config import TrainConfig
+from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.splits import ClipSplits, held_out, split_clips
 from tests.support.tiny_training import CONFIG, MODEL, tiny_clips, tiny_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ACTIONS = {0: "vault", 1: "diving", 2: "diving", 3: "diving"}  # of every four clips
+
+REGRESSION = ModelConfig(head="regression")
 
 
 def config(**changes: Any) -> TrainConfig:
@@ -42,7 +44,7 @@ def names(reader: PackReader, indices: list[int]) -> set[str]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 def test_parts_are_apart_and_every_action_gives_its_share(many: PackReader, share: float, seed: int) -> None:
-    parts = split_clips(many, config(validation=share, seed=seed), "regression")
+    parts = split_clips(many, config(validation=share, seed=seed), REGRESSION)
     everyone = parts.train + parts.validation + parts.test
     assert sorted(everyone) == list(range(80))
     assert parts.test == list(range(74, 80))
@@ -52,17 +54,17 @@ def test_parts_are_apart_and_every_action_gives_its_share(many: PackReader, shar
 
 
 def test_the_seed_and_the_name_decide_and_nothing_else(many: PackReader, tmp_path: Path) -> None:
-    chosen = names(many, split_clips(many, config(validation=0.2), "regression").validation)
-    other = names(many, split_clips(many, config(validation=0.2, seed=1), "regression").validation)
+    chosen = names(many, split_clips(many, config(validation=0.2), REGRESSION).validation)
+    other = names(many, split_clips(many, config(validation=0.2, seed=1), REGRESSION).validation)
     assert chosen != other
     # The same clips in another order, with other scores.
     clips = list(tiny_clips(80, action=lambda n: ACTIONS[n % 4], score=lambda n: float(n)))[::-1]
     write_pack(tmp_path / "p.h5", iter(clips), PackConfig(input_size=16), _masks())
     reversed_pack = PackReader(tmp_path / "p.h5")
-    assert names(reversed_pack, split_clips(reversed_pack, config(validation=0.2), "regression").validation) == chosen
+    assert names(reversed_pack, split_clips(reversed_pack, config(validation=0.2), REGRESSION).validation) == chosen
     # One action alone: the same of its clips.
-    divers = split_clips(many, config(validation=0.2, actions=["diving"]), "regression").validation
-    everywhere = split_clips(many, config(validation=0.2), "regression").validation
+    divers = split_clips(many, config(validation=0.2, actions=["diving"]), REGRESSION).validation
+    everywhere = split_clips(many, config(validation=0.2), REGRESSION).validation
     assert divers == [index for index in everywhere if many.labels.action[index] == "diving"]
 
 
@@ -81,10 +83,10 @@ def test_an_action_gives_at_least_one_and_keeps_at_least_one(many: PackReader) -
 def test_a_split_by_name(tmp_path: Path) -> None:
     split = {0: "holdout", 1: "holdout", 2: "test", 3: "test"}
     reader = many_clips(tmp_path / "p.h5", split=lambda n: split.get(n, "train"))
-    parts = split_clips(reader, config(validation="holdout"), "regression")
+    parts = split_clips(reader, config(validation="holdout"), REGRESSION)
     assert parts == ClipSplits(list(range(4, 80)), [0, 1], [2, 3])
     with pytest.raises(ValueError, match=r"no clip has the split 'dev' that train\.validation names; the labels"):
-        split_clips(reader, config(validation="dev"), "regression")
+        split_clips(reader, config(validation="dev"), REGRESSION)
     for name in ("train", "test"):
         with pytest.raises(ValidationError, match=f"validation clips may be no {name} clips"):
             config(validation=name)
@@ -129,7 +131,7 @@ def test_validation_labels_choose_and_do_not_teach(
     pack: Path, selected: TrainResult, settings: TrainConfig, tmp_path: Path
 ) -> None:
     reader = PackReader(pack)
-    parts = split_clips(reader, settings, "regression")
+    parts = split_clips(reader, settings, REGRESSION)
     labels = reader.labels
     upside_down = {labels.clip_id[i]: 150.0 - float(labels.score[i]) for i in parts.validation}
     result = train(_with_scores(tmp_path / "p.h5", upside_down), MODEL, settings, tmp_path / "w")

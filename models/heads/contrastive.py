@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.heads import ScoreMlp
+from models.heads.score_heads import ScoreMlp
 
 SAME_DIFFICULTY = 1e-3
 """Degrees of difficulty that differ by less are one; float32 rounds them."""
@@ -81,7 +81,7 @@ class ScoreTree(nn.Module):
 
 
 class NodeLinear(nn.Module):
-    """A linear layer of its own for each node: (..., nodes, inputs) float to (..., nodes, outputs)."""
+    """A linear layer of its own for each node."""
 
     def __init__(self, nodes: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class NodeLinear(nn.Module):
         self.bias = nn.Parameter(torch.stack([layer.bias.detach() for layer in layers]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """(..., nodes, inputs) float to (..., nodes, outputs)."""
         # Not a broadcast matmul, which would copy the weights for every row.
         return torch.einsum("...ni,nio->...no", x, self.weight) + self.bias
 
@@ -110,7 +110,8 @@ class ContrastiveHead(nn.Module):
         features: F.
         exemplars: V, how many vote for a clip at most.
         regressor: `tree` or `number`.
-        depth, hidden: as of `ScoreTree`.
+        depth: as of `ScoreTree`.
+        hidden: as of `ScoreTree`.
         score_scale: unit of scores within the network; an exemplar's score is an input, and should be near 0 to 1.
     """
 

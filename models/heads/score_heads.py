@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import torch.nn.functional as F
 from torch import Tensor, linspace, nn, stack, zeros
 
-from models.head_names import HEADS as HEADS
+from models.head_names import HEADS
 from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
 from models.registry import build_part
 
@@ -160,11 +160,24 @@ class UsdlHead(nn.Module):
 
 
 class MusdlHead(nn.Module):
-    """Seven judges' score distributions (MUSDL), one perceptron a judge, bins 0..20 for 0 to 10 in half points.
+    """Judges' score distributions (MUSDL), one perceptron a judge, bins 0..20 for 0 to 10 in half points.
 
     Training sorts each clip's judge scores, because the seats of a panel have no identity across events: head k
-    learns the k-th lowest score.  Decoding follows diving's rule: the middle three judges count, their sum times
-    the difficulty is the score.
+    learns the k-th lowest score. Decoding follows the panel's rule (`panel_score`); the usual one is diving's, the sum
+    of the middle three times the difficulty.
+
+    Args:
+        features: F.
+        judges: J, the size of the panel.
+        bins: number of bins of a mark.
+        judge_max: the highest mark, which the last bin stands for.
+        sigma: width of the soft label, in bins.
+        decode_by: as of `UsdlHead`.
+        kl_scale: as of `UsdlHead`.
+        dropout: within the perceptrons.
+        rule: what the marks that count make: their `sum`, `mean`, or `median`.
+        drop: how many marks at each end don't count; None leaves the middle three.
+        with_difficulty: whether that is multiplied by the difficulty.
     """
 
     def __init__(
@@ -177,13 +190,15 @@ class MusdlHead(nn.Module):
         decode_by: str = "argmax",
         kl_scale: KlScale = "elements",
         dropout: float = 0.0,
+        rule: str = "sum",
+        drop: int | None = None,
+        with_difficulty: bool = True,
     ) -> None:
         super().__init__()
         _check_decoding(decode_by)
-        if judges % 2 == 0 or judges < 3:
-            raise ValueError(
-                f"the rule of the middle three needs an odd panel of at least 3 judges, got {judges}"
-            )
+        self.drop = middle_three(judges) if drop is None else drop
+        self.rule, self.with_difficulty = rule, with_difficulty
+        panel_score(zeros(judges), rule, self.drop)  # says what is wrong with them
         self.mlps = nn.ModuleList([ScoreMlp(features, bins, dropout) for _ in range(judges)])
         self.bins, self.judge_max, self.sigma = bins, judge_max, sigma
         self.decode_by, self.kl_scale = decode_by, kl_scale
@@ -195,9 +210,10 @@ class MusdlHead(nn.Module):
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """Sum over judges of their KL, (B, judges, bins) float logits against (B, judges) scores in [0, judge_max].
 
-        The difficulty plays no part: judges mark the execution.
+        Columns of the target behind the panel's are those of larger panels, and not looked at. The difficulty plays no
+        part: judges mark the execution.
         """
-        ordered = target.to(output.dtype).sort(dim=-1).values
+        ordered = target[:, : len(self.mlps)].to(output.dtype).sort(dim=-1).values
         labels = gaussian_soft_labels(ordered * ((self.bins - 1) / self.judge_max), self.bins, self.sigma)
         return distribution_kl(output, labels, self.kl_scale) * len(self.mlps)
 
@@ -209,9 +225,14 @@ class MusdlHead(nn.Module):
         """(..., judges, bins) float logits and (...) difficulty to (...) final score.
 
         Raises:
-            ValueError: no difficulty, without which judges' scores do not make a final score.
+            ValueError: no difficulty where the rule multiplies by it.
         """
-        return judges_rule(self.decode_judges(output), _required(difficulty))
+        score = panel_score(self.decode_judges(output), self.rule, self.drop)
+        return _with_difficulty(score, difficulty, self.with_difficulty)
+
+    def highest(self) -> float:
+        """The score of a panel that is of one mind that it can't be better, before the difficulty; the lowest is 0."""
+        return float(panel_score(zeros(len(self.mlps)) + self.judge_max, self.rule, self.drop))
 
 
 class LikertHead(ScoreHead):
@@ -284,9 +305,47 @@ def judges_rule(judges: Tensor, difficulty: Tensor) -> Tensor:
     Args:
         judges: (..., J) float, J odd and at least 3, points.
         difficulty: (...) float.
+
+    Raises:
+        ValueError: a panel without a middle three.
     """
-    middle = judges.shape[-1] // 2
-    return judges.sort(dim=-1).values[..., middle - 1 : middle + 2].sum(dim=-1) * difficulty.to(judges.dtype)
+    return panel_score(judges, "sum", middle_three(judges.shape[-1])) * difficulty.to(judges.dtype)
+
+
+def middle_three(judges: int) -> int:
+    """How many marks at each end of a panel aren't of the middle three. Raises ValueError where there are no such."""
+    if judges % 2 == 0 or judges < 3:
+        raise ValueError(
+            f"the rule of the middle three needs an odd panel of at least 3 judges, got {judges}; say with drop how "
+            "many marks at each end don't count"
+        )
+    return (judges - 3) // 2
+
+
+def panel_score(judges: Tensor, rule: str, drop: int) -> Tensor:
+    """What a panel's marks make, before the difficulty.
+
+    Args:
+        judges: (..., J) float, points.
+        rule: `sum`, `mean` or `median` of the marks that count; of an even number, the median is the mean of the middle
+            two.
+        drop: how many of the lowest and how many of the highest marks don't count.
+
+    Returns:
+        (...) float.
+
+    Raises:
+        ValueError: an unknown rule, or no mark counts.
+    """
+    panel = judges.shape[-1]
+    if rule not in ("sum", "mean", "median"):
+        raise ValueError(f"a panel's rule is 'sum', 'mean' or 'median', not {rule!r}")
+    if not 0 <= 2 * drop < panel:
+        raise ValueError(f"of {panel} judges none is left with drop={drop} at each end")
+    if rule == "median":
+        drop = (panel - 1) // 2
+    counting = judges.sort(dim=-1).values[..., drop : panel - drop]
+    return counting.sum(dim=-1) if rule == "sum" else counting.mean(dim=-1)
 
 
 def _decoded_bin(logits: Tensor, decode_by: str) -> Tensor:
