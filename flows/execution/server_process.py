@@ -1,12 +1,16 @@
-"""The temporary Prefect server's own process: `python -m flows.execution.server_process PARENT_PID SOCKET_FD`.
+"""The temporary Prefect server's own process: `python -m flows.execution.server_process PARENT_PID`.
 
-Nothing heavy may be imported above `end_with`: until then a killed parent would leave this process behind.
+It listens on a port that the system chooses and says it in the first line of its standard output, which is all that
+is written there. Nothing heavy may be imported above `end_with`: until then a killed parent would leave this process
+behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import socket
 import sys
 import threading
 import time
@@ -34,9 +38,12 @@ def end_with(parent: int) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def main(parent: int, descriptor: int) -> None:
-    """Serve Prefect's API on a socket that is bound and listening already."""
+def main(parent: int) -> None:
+    """Serve Prefect's API on this machine alone, from the first moment: who asks before it is ready waits."""
     end_with(parent)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    print(listener.getsockname()[1], flush=True)  # noqa: T201 (the parent reads it)
+    os.dup2(2, 1)  # what anything prints from here on is a complaint; nobody reads the pipe any longer
     gc.disable()  # importing makes objects that all stay: collecting among them takes a good part of the time
     # After `end_with` on purpose: these two take seconds to import.
     import uvicorn
@@ -45,8 +52,10 @@ def main(parent: int, descriptor: int) -> None:
     gc.freeze()
     gc.enable()
 
-    uvicorn.run(create_app, factory=True, fd=descriptor, log_level="error", lifespan="on")
+    config = uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -1,8 +1,9 @@
 """A Prefect server for one command, where none is configured; it ends with the command, also when that is killed.
 
-Prefect can start one by itself, but ties its life to ours only by `atexit`, which SIGKILL skips. Ours listens on a
-socket that we opened, so no port can be taken in between, and its process watches us from its first line on
-(`flows.execution.server_process`). Who calls a flow from Python without it gets Prefect's; a guard ends that one.
+Prefect can start one by itself, but ties its life to ours only by `atexit`, which SIGKILL skips. Ours listens before it
+loads anything, on a port that the system chooses and it tells us, so none can be taken in between, and its process
+watches us from its first line on (`flows.execution.server_process`). Who calls a flow from Python without it gets
+Prefect's; a guard ends that one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import functools
 import importlib.util
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -72,13 +72,10 @@ def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], obj
         yield
         return
     _require_redis()
-    with socket.socket() as listener, tempfile.TemporaryFile() as complaints:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        process = _start(listener.fileno(), complaints)
-        listener.close()  # the server's copy alone keeps it open, so that a server that ended refuses connections
+    with tempfile.TemporaryFile() as complaints:
+        process = _start(complaints)
         try:
+            url = f"http://127.0.0.1:{_port(process, complaints)}/api"
             meanwhile()
             _wait_until_ready(url, process, complaints, waiting)
             _running.append(url)
@@ -103,14 +100,31 @@ def _require_redis() -> None:
             )
 
 
-def _start(descriptor: int, complaints: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     environment = {**os.environ, **settings, **SERVER_SETTINGS}
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "flows.execution.server_process", str(os.getpid()), str(descriptor)]
+    command = [sys.executable, "-m", "flows.execution.server_process", str(os.getpid())]
     return subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stderr=complaints, pass_fds=[descriptor]
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
     )
+
+
+def _port(process: subprocess.Popen[bytes], complaints: IO[bytes]) -> int:
+    """Where the server listens, as it says before it loads anything. Raises CatalogError where it ended before."""
+    assert process.stdout is not None
+    with process.stdout as said:
+        line = said.readline()
+    if line.strip().isdigit():
+        return int(line)
+    process.wait(STOP_SECONDS)
+    raise _ended_at_once(complaints)
+
+
+def _ended_at_once(complaints: IO[bytes]) -> CatalogError:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"]
+    return CatalogError(f"Prefect's temporary server ended at once: {lines[-1]}")
 
 
 def _wait_until_ready(
@@ -123,9 +137,7 @@ def _wait_until_ready(
                 if client.get(f"{url}/health").is_success:
                     return
             if process.poll() is not None:
-                complaints.seek(0)
-                lines = complaints.read().decode(errors="replace").strip().splitlines() or ["it printed nothing"]
-                raise CatalogError(f"Prefect's temporary server ended at once: {lines[-1]}")
+                raise _ended_at_once(complaints)
             if silent and time.monotonic() - started > SILENT_SECONDS:
                 silent = False
                 waiting("Waiting for Prefect's temporary server to start …")

@@ -26,6 +26,8 @@ from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 
 _OF_ANOTHER_RUN = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 LOG = "processes.log"
+RECORD = "\x1e"
+"""Begins each line of the pipe that says how far a training is; other lines were printed by a library."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,6 @@ class TrainJob:
         workdir: as for `tasks.train.train`.
         checkpoint: where to resume.
         backbones: the registry of the process that asks, which may know more than ours.
-        events: file descriptor to which the first process writes how far it is.
         features: as for `tasks.train.train`.
     """
 
@@ -47,7 +48,6 @@ class TrainJob:
     workdir: Path
     checkpoint: Path | None
     backbones: Mapping[str, str]
-    events: int
     features: Mapping[str, Path] | None = None
 
     def write(self, path: Path) -> None:
@@ -61,7 +61,6 @@ class TrainJob:
                 "workdir": str(self.workdir.resolve()),
                 "checkpoint": None if self.checkpoint is None else str(self.checkpoint.resolve()),
                 "backbones": dict(self.backbones),
-                "events": self.events,
                 "features": self.features and {clip: str(file.resolve()) for clip, file in self.features.items()},
             },
         )
@@ -77,7 +76,6 @@ class TrainJob:
             Path(values["workdir"]),
             Path(values["checkpoint"]) if values["checkpoint"] else None,
             values["backbones"],
-            values["events"],
             values["features"] and {clip: Path(file) for clip, file in values["features"].items()},
         )
 
@@ -97,33 +95,35 @@ def fit_in_processes(
         OSError, ValueError: as the processes met them.
         RuntimeError: they ended without a word (killed, out of memory); names the log file.
     """
-    receive, send = os.pipe()
     description = workdir / "processes.json"
-    job = TrainJob(pack, model, config, workdir, checkpoint, BACKBONES.targets(), send, features)
+    job = TrainJob(pack, model, config, workdir, checkpoint, BACKBONES.targets(), features)
     job.write(description)
     # As multiprocessing does: what this process can import, the others can.
     environment = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_RUN}
     environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    with (workdir / LOG).open("wb") as log, open(receive) as events:
+    with (workdir / LOG).open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tasks.training.worker", str(description)],
             stdin=subprocess.PIPE,  # never written to; its end tells them that this process has ended
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            pass_fds=(send,),
+            stdout=subprocess.PIPE,  # how far the first process is
+            stderr=log,
             env=environment,
             start_new_session=True,
         )
-        os.close(send)
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             problem = None
-            for line in events:
-                problem = _pass_on(json.loads(line), on_epoch) or problem
+            for line in process.stdout:
+                if line.startswith(RECORD.encode()):
+                    problem = _pass_on(json.loads(line[1:]), on_epoch) or problem
+                else:
+                    log.write(line)
             process.wait()
         finally:
-            assert process.stdin is not None
             process.stdin.close()
             process.wait()
+            process.stdout.close()
     if problem is not None:
         raise problem
     if process.returncode:

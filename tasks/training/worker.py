@@ -1,6 +1,7 @@
 """One process of a training on several devices: `python -m tasks.training.worker JOB.json`.
 
-Started by `tasks.training.distributed`, and by Lightning once more for each further device.
+Started by `tasks.training.distributed`, and by Lightning once more for each further device. The first one's standard
+output is the pipe in which it says how far it is, a line of JSON each time; what else is printed goes where errors go.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from data_catalog.pack.file import PackReader
 from models.backbones import BACKBONES
 from models.registry import Entry
 from tasks.engine.progress import Progress, listening
-from tasks.training.distributed import TrainJob
+from tasks.training.distributed import RECORD, TrainJob
 from tasks.training.module import build_module
 from tasks.training.trainer import fit, is_first_process
 
@@ -32,10 +33,11 @@ def main(path: str) -> int:
     if not is_first_process():
         _fit(job, None)
         return 0
-    with os.fdopen(job.events, "w", buffering=1) as events:
+    with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as events:
+        os.dup2(2, 1)  # for everything below, and for the further processes
 
         def send(**event: Any) -> None:
-            events.write(json.dumps(event) + "\n")
+            events.write(RECORD + json.dumps(event) + "\n")
 
         def progress(message: Progress) -> None:
             send(progress=[message.stage, message.done, message.total, message.note])

@@ -16,7 +16,7 @@ from flows.plugins.new_package import new_package
 from tests.support.fresh_environment import FreshEnvironment
 from tests.support.tiny_workspace import DATASET, SETTINGS, new_workspace
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 WAIT_SECONDS = 120
 
 

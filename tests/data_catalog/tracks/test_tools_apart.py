@@ -25,7 +25,7 @@ from tests.support import REPO
 PACKAGES = ("datumaro>=1.13,<2", "label-studio-sdk>=2.1,<3", "fiftyone>=1.22,<2")
 SCRIPT = REPO / "tests" / "data" / "tracks" / "with_other_tools.py"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def call(*words: str | Path) -> None:
