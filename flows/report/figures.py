@@ -1,6 +1,6 @@
 """The report's plots: matplotlib figures without any window, returned as inline SVG text.
 
-The ink of every plot is `currentColor`, so that a page in light or dark colours shows it in its own.
+The ink of every plot is `currentColor` and its other colours are the page's, so that they hold in light and in dark.
 """
 
 import io
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
-# A grey that nothing else uses: it stands for the page's text colour until the SVG is written.
-_INK = "#123456"
-_BLUE, _PINK, _GREY = "#3b82d6", "#e0447f", "#8a94a0"
-_LINES = (_BLUE, _PINK, "#2f9e6e", "#c98a12", "#7a5bd0")
+# What matplotlib draws with, and what stands for it in the page: its text colour, and colours that report.css has for
+# light and for dark.
+_INK, _BLUE, _PINK, _GREY = "#123456", "#3b82d6", "#e0447f", "#8a94a0"
+_GREEN, _AMBER, _VIOLET = "#2f9e6e", "#c98a12", "#7a5bd0"
+_LINES = (_BLUE, _PINK, _GREEN, _AMBER, _VIOLET)
+_IN_PAGE = {
+    _INK: "currentColor", _BLUE: "var(--blue)", _PINK: "var(--pink)", _GREY: "var(--grey)", _GREEN: "var(--green)",
+    _AMBER: "var(--amber)", _VIOLET: "var(--violet)",
+}  # fmt: skip
 _MOST_TITLED_POINTS = 1000
 
 
@@ -226,4 +231,6 @@ def _settle(name: str, value: str, prefix: str) -> str:
     if name == "style":
         # Letters come from the page, not from a font that the reader may not have.
         value = value.replace("'DejaVu Sans', ", "")
-    return value.replace("url(#", f"url(#{prefix}-").replace(_INK, "currentColor")
+        for drawn, shown in _IN_PAGE.items():
+            value = value.replace(drawn, shown)
+    return value.replace("url(#", f"url(#{prefix}-")

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.support.axe import findings
+from tests.support.looks import LOOKS, looking
+
 PHONE = {"width": 390, "height": 844}
 ASIDE = "() => document.documentElement.scrollWidth > window.innerWidth"
 SECONDS = 1000
+# The theme's own script has made its bars and boxes.
+READY = "() => document.readyState === 'complete' && document.documentElement.classList.contains('js')"
 
 
 @pytest.fixture
@@ -59,3 +64,18 @@ def test_dark_colours_are_remembered(docs_site: Path, reader: Any) -> None:
     assert shade() < light / 3
     reader.goto((docs_site / "reference" / "cli.html").as_uri())
     assert shade() < light / 3
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_objects_to_no_page(docs_site: Path, browser: Any, look: str) -> None:
+    found = {}
+    with looking(browser, look) as page:
+        for path in sorted(docs_site.rglob("*.html")):
+            if path.name == "404.html":
+                continue
+            page.goto(path.as_uri())
+            page.wait_for_function(READY)
+            objections = findings(page)
+            if objections:
+                found[path.relative_to(docs_site).as_posix()] = objections[:3]
+    assert found == {}

@@ -175,3 +175,18 @@ def test_the_search_knows_commands_fields_and_docstrings(docs_site: Path) -> Non
     assert json.loads(inlined.removeprefix("var __index = ")) == json.loads(
         (docs_site / "search" / "search_index.json").read_text()
     )
+
+
+def test_pages_say_to_screen_readers_what_they_are(docs_site: Path) -> None:
+    """What can be seen without a browser; tests/browser/test_docs_site.py asks axe-core in one."""
+    for path in docs_site.rglob("*.html"):
+        html, name = path.read_text(encoding="utf-8"), path.relative_to(docs_site).as_posix()
+        assert '<html lang="en"' in html, name
+        assert re.search(r"<title>[^<]+</title>", html), name
+        assert (html.count("<main "), len(re.findall(r"<h1[ >]", html))) == (1, 1), name
+        assert [one for one in re.findall(r"<img [^>]*>", html) if not re.search(r' alt="[^"]+"', one)] == [], name
+        assert re.findall(r"<th[^>]*></th>", html) == [], name
+        assert [one for one in re.findall(r'<[^>]*role="dialog"[^>]*>', html) if "aria-label" not in one] == [], name
+        for label in re.findall(r'aria-labelledby="([^"]+)"', html):
+            (words,) = re.findall(rf'id="{label}"[^>]*>(.*?)</(?:label|h2)>', html, re.DOTALL)
+            assert re.sub(r"<[^>]*>", "", words).strip(), f"{name}: {label}"

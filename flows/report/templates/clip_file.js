@@ -173,7 +173,7 @@
     clearInterval(timer);
     timer = 0;
     if (on) timer = setInterval(() => (current < length - 1 ? go(current + 1) : playing(false)), 1000 / data.fps);
-    play.setAttribute("aria-pressed", String(Boolean(on)));
+    for (const told of [where, state]) told.setAttribute("aria-live", on ? "off" : "polite"); // not 25 times a second
     play.textContent = on ? "Pause" : "Play";
   }
 
@@ -186,10 +186,13 @@
     return node;
   }
 
-  function shade(plot, frames, colour) {
+  // Pale over the whole height, and strong at the foot: a pale ground alone is hard to see.
+  function shade(plot, frames, kind) {
     const half = (position(1) - position(0)) / 2;
     for (const t of frames || []) {
-      svg("rect", { x: position(t) - half, y: TOP, width: 2 * half, height: HEIGHT - TOP - BOTTOM, fill: colour }, plot);
+      const place = { x: position(t) - half, width: 2 * half };
+      svg("rect", { ...place, class: `shade ${kind}`, y: TOP, height: HEIGHT - TOP - BOTTOM }, plot);
+      svg("rect", { ...place, class: kind, y: HEIGHT - BOTTOM - 4, height: 4 }, plot);
     }
   }
 
@@ -197,8 +200,8 @@
     const box = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": title + " over frames" },
       document.getElementById("plots"));
     const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (value - low)) / (high - low || 1);
-    shade(box, marks.drift_frames, "#e0447f22");
-    shade(box, marks.lost_frames, "#b3261e2e");
+    shade(box, marks.drift_frames, "drift");
+    shade(box, marks.lost_frames, "lost");
     for (const value of [low, high]) {
       svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }, box);
       svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, box).textContent = +value.toPrecision(3);
@@ -208,7 +211,7 @@
     for (const t of marks.cuts || []) svg("line", { class: "cut", x1: position(t), x2: position(t), y1: TOP, y2: HEIGHT - BOTTOM }, box);
     lines.forEach((values, a) => {
       const points = values.map((v, t) => (v === null ? "" : `${position(t).toFixed(1)},${y(Math.min(high, Math.max(low, v))).toFixed(1)}`));
-      svg("polyline", { points: points.join(" "), fill: "none", stroke: ["#c98a12", "#3b82d6", "#e0447f", "#2f9e6e"][a % 4], "stroke-width": 2 }, box);
+      svg("polyline", { points: points.join(" "), fill: "none", class: `athlete${a % 4}`, "stroke-width": 2 }, box);
     });
     svg("line", { class: "cursor", x1: LEFT, x2: LEFT, y1: TOP, y2: HEIGHT - BOTTOM }, box);
     const seek = (event) => {
@@ -225,15 +228,16 @@
     if (data.likeness) plot("likeness to the first frame", data.likeness, 0, 1);
     plot("tube area in px²", tube.area, 0, Math.max(...tube.area.flat()));
     const legend = document.getElementById("legend");
-    const key = (colour, text) => {
-      const entry = document.createElement("span");
+    const key = (kind, text) => {
+      const entry = document.createElement("span"), mark = document.createElement("span");
       entry.className = "key";
-      entry.append(swatch(colour, true), text);
+      mark.className = `swatch fill ${kind}`;
+      entry.append(mark, text);
       legend.append(entry);
     };
-    if ((marks.drift_frames || []).length) key("#e0447f55", "holds something else");
-    if ((marks.lost_frames || []).length) key("#b3261e77", "lost");
-    if ((marks.cuts || []).length) key("#b3261e", "cut");
+    if ((marks.drift_frames || []).length) key("drift", "holds something else");
+    if ((marks.lost_frames || []).length) key("lost", "lost");
+    if ((marks.cuts || []).length) key("cut", "cut");
     legend.append("Click or drag in a plot to go there.");
   }
 
@@ -244,7 +248,7 @@
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const step = event.shiftKey ? 10 : 1, own = ["BUTTON", "INPUT", "SUMMARY"].includes(event.target.tagName);
+    const step = event.shiftKey ? 10 : 1, own = ["BUTTON", "INPUT", "SUMMARY", "A"].includes(event.target.tagName);
     const moves = { ArrowLeft: current - step, ArrowRight: current + step, Home: 0, End: length - 1 };
     const chosen = Object.values(layers).filter((layer) => !layer.absent)[Number(event.key) - 1];
     if (event.key in moves) { playing(false); go(moves[event.key]); }

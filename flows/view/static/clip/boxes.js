@@ -3,9 +3,13 @@
 import { svg } from "../shared/svg.js";
 
 const LEAST_PX = 4; // what the trackers need
+const GROWING = { "+": 1, "=": 1, "-": -1, _: -1 }; // with and without Shift
 const HANDLES = { nw: [0, 1], ne: [2, 1], sw: [0, 3], se: [2, 3] }; // which of x0, y0, x1, y1 a corner moves
 
-/** Tells with the event `change` that boxes or the selection changed, with `say` (detail: sentence) what to speak. */
+/**
+ * Tells with the event `change` that boxes or the selection changed, with `accept` that they are as they should be, and
+ * with `say` (detail: sentence) what to speak.
+ */
 export class BoxEditor extends EventTarget {
   constructor(host, { width, height }) {
     super();
@@ -103,7 +107,7 @@ export class BoxEditor extends EventTarget {
       tabindex: 0,
       role: "application",
       "aria-roledescription": "box",
-      "aria-label": `${this.describe(index)}. Arrow keys move, with Shift by ten; Alt and arrow keys resize; Delete removes.`,
+      "aria-label": `${this.describe(index)}. Arrow keys move, with Shift by ten; plus and minus grow and shrink; Alt and arrow keys resize; Delete removes; Enter saves.`,
     });
     group.append(rectangle(box, "box-under", scale), rectangle(box, "box-line", scale));
     const label = svg(
@@ -140,6 +144,13 @@ export class BoxEditor extends EventTarget {
     if (event.key === "Delete" || event.key === "Backspace") {
       event.preventDefault();
       this.remove(index);
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      this.dispatchEvent(new Event("accept"));
+    } else if (event.key in GROWING && !event.ctrlKey && !event.metaKey) {
+      event.preventDefault();
+      this.place(index, this._grown(this.boxes[index], GROWING[event.key]));
+      this._say(this.describe(index));
     } else if (move && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       const [x0, y0, x1, y1] = this.boxes[index];
@@ -199,6 +210,13 @@ export class BoxEditor extends EventTarget {
     const across = Math.min(Math.max(dx, -x0), this.width - x1);
     const down = Math.min(Math.max(dy, -y0), this.height - y1);
     return [x0 + across, y0 + down, x1 + across, y1 + down];
+  }
+
+  /** One pixel more, or less, on each side, whose middle stays. */
+  _grown([x0, y0, x1, y1], by) {
+    const across = Math.max(by, (LEAST_PX - (x1 - x0)) / 2);
+    const down = Math.max(by, (LEAST_PX - (y1 - y0)) / 2);
+    return [x0 - across, y0 - down, x1 + across, y1 + down];
   }
 
   /** Cut to the frame, and at least as large as a tracker needs. */

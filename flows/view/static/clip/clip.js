@@ -34,6 +34,7 @@ class ClipPage {
     this.score.addEventListener("score", () => this._scored());
     this.score.addEventListener("heat", () => this.stage?.draw());
     this.rerun.addEventListener("done", () => this._ranAgain().catch(tell));
+    this.rerun.addEventListener("say", (event) => say(event.detail));
     this.rerun.addEventListener("ended", () => this.reload().catch(tell));
     document.addEventListener("keydown", (event) => this._key(event));
     this.rerun.resume().catch(tell);
@@ -56,9 +57,7 @@ class ClipPage {
     this.transport = new Transport(byId("transport"), this.player);
     this.plot = new Plot(byId("plot"), this.player, (segment) => this._chooseSegment(segment));
     this.edit = new EditPanel({ panel: byId("edit-panel"), bar: byId("edit-bar") }, this.boxes, this.player, names);
-    this.boxes.addEventListener("say", (event) => {
-      byId("announce").textContent = event.detail;
-    });
+    this.boxes.addEventListener("say", (event) => say(event.detail));
     this.edit.addEventListener("editing", () => this._editing());
     this.edit.addEventListener("saved", (event) => this._saved(event.detail));
     this._framesKey = data.frames?.key ?? null;
@@ -75,7 +74,7 @@ class ClipPage {
     showTitle(data);
     showQuality(byId("quality-panel"), data, (frame) => this._seek(frame));
     this.edit.show(data);
-    this.rerun.show(data.plan);
+    const planned = this.rerun.show(data.plan);
     showVariants(byId("variants-panel"), data);
     showHistory(byId("history-panel"), data.history, names, (answer) => this._saved(answer));
     showLineage(byId("lineage-panel"), data);
@@ -89,7 +88,7 @@ class ClipPage {
     this.plot.show(this.tube ?? this.before, this.tube ? this.before : null);
     this._offerLayers();
     byId("main").setAttribute("aria-busy", "false");
-    return this.score.show(data);
+    return Promise.all([planned, this.score.show(data)]);
   }
 
   async reload() {
@@ -198,7 +197,8 @@ class ClipPage {
       old.tube && data.tube && old.tube.track_key !== data.tube.track_key && old.tube.count === data.tube.count;
     this.before = comparable ? old.tube : null;
     await ((data.frames?.key ?? null) === this._framesKey ? this.show(data) : this._begin(data));
-    this.rerun.showResult(await resultOf(names, old, this.tube, this.score.score));
+    await this.rerun.showResult(await resultOf(names, old, this.tube, this.score.score));
+    say(byId("rerun-panel").querySelector(".result").firstElementChild.textContent);
   }
 
   _key(event) {
@@ -229,6 +229,11 @@ class ClipPage {
     const next = way > 0 ? frames.find((frame) => frame > now) : frames.findLast((frame) => frame < now);
     if (next !== undefined) this._seek(next);
   }
+}
+
+/** For screen readers: the element was there before, which is what makes them read it. */
+function say(sentence) {
+  byId("announce").textContent = visible(sentence);
 }
 
 function follow(which) {
@@ -285,6 +290,7 @@ async function start() {
     window.addEventListener("pagehide", () => page.player.pause());
     if (query.has("edit")) page.edit.begin();
   } catch (error) {
+    byId("main").setAttribute("aria-busy", "false");
     byId("main").replaceChildren(
       el(
         "div",

@@ -1,7 +1,7 @@
 // The panel that corrects a clip: first-frame boxes, where the clip begins and ends, and whether it is used at all.
 
 import { el, post, toast } from "../shared/base.js";
-import { badge, button, heading, numberField } from "../shared/dom.js";
+import { badge, button, heading, numberField, refill } from "../shared/dom.js";
 
 /** Tells with the event `saved` (detail: {edits, plan}) what changed, and with `editing` that drawing began or ended. */
 export class EditPanel extends EventTarget {
@@ -15,6 +15,7 @@ export class EditPanel extends EventTarget {
     super();
     Object.assign(this, { ...places, boxes, player, names, editing: false, cut: null });
     boxes.addEventListener("change", () => this._showBoxes());
+    boxes.addEventListener("accept", () => this.bar.querySelector("#save-boxes").click());
   }
 
   /** Show a clip as /api/clip returns it. */
@@ -37,7 +38,7 @@ export class EditPanel extends EventTarget {
     this._draw();
     this.boxes.begin(startBoxes(this.data), people);
     this.dispatchEvent(new Event("editing"));
-    this.boxes.focusSelected();
+    this._focusBox();
   }
 
   end() {
@@ -48,12 +49,19 @@ export class EditPanel extends EventTarget {
     this.panel.querySelector("#edit-box")?.focus();
   }
 
+  /** Put the keyboard on the box that is edited, or, without one, on what makes one. */
+  _focusBox() {
+    if (this.boxes.boxes.length) this.boxes.focusSelected();
+    else this.bar.querySelector("#add-athlete").focus();
+  }
+
   _draw() {
     const parts = [heading("edit-title", "Correct")];
     if (this.data.frames) parts.push(this.editing ? this._boxForm() : this._boxSummary());
     if (!this.editing) parts.push(this._cutForm(), this._badForm());
-    this.panel.replaceChildren(...parts);
+    refill(this.panel, ...parts);
     this._drawBar();
+    this._showBoxes();
   }
 
   _boxSummary() {
@@ -94,7 +102,8 @@ export class EditPanel extends EventTarget {
       el(
         "p",
         { class: "faint" },
-        "Drag on the picture to draw a box round the athlete. Drag a box to move it, a corner to resize it.",
+        "Drag on the picture to draw a box round the athlete. Drag a box to move it, a corner to resize it. " +
+          "Arrow keys move it, + and − grow and shrink it, Enter saves, Esc leaves it as it was.",
       ),
       button(
         "Add athlete",
@@ -112,6 +121,7 @@ export class EditPanel extends EventTarget {
   _showBoxes() {
     if (!this.editing) return;
     const typing = this.list.contains(document.activeElement);
+    const lost = typing || document.activeElement === document.body;
     const { boxes } = this.boxes;
     if (typing && this._rows === boxes.length) this._refill();
     else {
@@ -120,6 +130,7 @@ export class EditPanel extends EventTarget {
       this._rows = boxes.length;
     }
     this.bar.querySelector("#save-boxes").disabled = boxes.length === 0;
+    if (lost && document.activeElement === document.body) this._focusBox(); // what had the keyboard was removed
   }
 
   _refill() {

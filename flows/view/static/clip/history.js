@@ -1,7 +1,7 @@
 // Who corrected a clip, when, from what to what; each correction can be taken back.
 
 import { el, post } from "../shared/base.js";
-import { button, heading, when } from "../shared/dom.js";
+import { button, heading, refill, when } from "../shared/dom.js";
 
 /** Fill the panel with who changed what, newest first; each row can be taken back by setting the old value again. */
 export function showHistory(panel, history, names, saved) {
@@ -28,7 +28,8 @@ export function showHistory(panel, history, names, saved) {
     }
     return row;
   });
-  panel.replaceChildren(
+  refill(
+    panel,
     heading("history-title", "History"),
     rows.length
       ? el("ol", { class: "history" }, ...rows)

@@ -1,14 +1,14 @@
 // Where a clip's files come from: one row a stage with its path, and what determined its key.
 
 import { el } from "../shared/base.js";
-import { copyButton, heading, seconds, when } from "../shared/dom.js";
+import { copyButton, heading, refill, seconds, when } from "../shared/dom.js";
 
 /** Fill the panel with the clip's artifacts, in the order of the stages. */
 export function showLineage(panel, data) {
-  const rows = data.lineage.map((item, n) =>
+  const rows = data.lineage.map((item) =>
     el(
       "details",
-      { class: "lineage", name: "lineage", open: n === 0 ? null : null },
+      { class: "lineage", name: "lineage" },
       el(
         "summary",
         {},
@@ -33,7 +33,8 @@ export function showLineage(panel, data) {
         `Video: ${data.video.path}, ${data.video.width}×${data.video.height}, ${data.video.frames} frames used`,
       )
     : "";
-  panel.replaceChildren(
+  refill(
+    panel,
     heading("lineage-title", "Where it comes from"),
     rows.length ? el("div", {}, ...rows) : el("p", { class: "faint" }, "Nothing has been computed for this clip yet."),
     video,

@@ -43,6 +43,10 @@ export class Plot extends PlotFrame {
     return Boolean(this.tube);
   }
 
+  usable() {
+    return this.tube.segments > 0;
+  }
+
   lanes(picture, top) {
     const { tube } = this;
     const share = (areas) => areas?.map((one) => one.map((area) => (100 * area) / (tube.width * tube.height)));
@@ -94,7 +98,15 @@ export class Plot extends PlotFrame {
       const top = y + (n % 2) * row;
       const group = svg(
         "g",
-        { class: classes, "data-segment": n },
+        {
+          class: classes,
+          "data-segment": n,
+          "data-own-keys": "",
+          role: "button",
+          tabindex: n === (this.segment ?? 0) ? 0 : -1, // one stop for all; arrow keys go from one to the next
+          "aria-pressed": String(this.segment === n),
+          "aria-label": label,
+        },
         svg("title", {}, label),
         svg("rect", { class: "plot-bar", x, y: top + 1, width: Math.max(2, wide), height: row - 3, rx: 3 }),
       );
@@ -116,9 +128,23 @@ export class Plot extends PlotFrame {
         event.stopPropagation();
         this.choose(this.segment === n ? null : n);
       });
+      group.addEventListener("keydown", (event) => this._key(event, n));
       picture.append(group);
     });
     return y + LANE.segments;
+  }
+
+  _key(event, n) {
+    const last = this.tube.segments - 1;
+    const others = { ArrowLeft: n - 1, ArrowRight: n + 1, Home: 0, End: last };
+    if (event.key === "Enter" || event.key === " ") this.choose(this.segment === n ? null : n);
+    else if (event.key in others) {
+      const next = Math.min(last, Math.max(0, others[event.key]));
+      for (const one of this.host.querySelectorAll("[data-segment]"))
+        one.setAttribute("tabindex", one.dataset.segment === String(next) ? 0 : -1);
+      this.host.querySelector(`[data-segment="${next}"]`).focus();
+    } else return;
+    event.preventDefault();
   }
 
   summary() {

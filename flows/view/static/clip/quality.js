@@ -1,7 +1,7 @@
 // What looks wrong with a tube, in words, with buttons that go to the moment; and the clip's other tubes.
 
 import { el } from "../shared/base.js";
-import { badge, button, heading, when } from "../shared/dom.js";
+import { badge, button, heading, refill, when } from "../shared/dom.js";
 import { moments } from "../player/tube.js";
 
 const SHOWN_MOMENTS = 6;
@@ -33,7 +33,7 @@ export function showQuality(panel, data, seek) {
   else if (tube) parts.push(el("p", { class: "faint" }, "The quality of this tube has not been measured."));
   const odd = moments(tube?.quality).filter(({ tone }) => tone !== "faint");
   if (odd.length) parts.push(momentButtons(odd, seek));
-  panel.replaceChildren(...parts);
+  refill(panel, ...parts);
 }
 
 function momentButtons(odd, seek) {
@@ -58,6 +58,7 @@ function momentButtons(odd, seek) {
       `${buttons.length - SHOWN_MOMENTS} more`,
       () => {
         more.replaceWith(...buttons.slice(SHOWN_MOMENTS));
+        buttons[SHOWN_MOMENTS].focus();
       },
       { class: "button small quiet" },
     );
@@ -86,7 +87,8 @@ export function showVariants(panel, data) {
       data.tube ? el("a", { class: "button small", href: address }, "Compare") : "",
     );
   });
-  panel.replaceChildren(
+  refill(
+    panel,
     heading("variants-title", "Other tubes of this clip"),
     el("ul", { class: "variants" }, ...rows),
   );

@@ -1,7 +1,8 @@
 // What a correction invalidates: the stages that run again, the command for it, a button that runs it, and its progress.
 
 import { el, get, post, session } from "../shared/base.js";
-import { badge, button, commandLine, heading, seconds } from "../shared/dom.js";
+import { badge, button, commandLine, heading, refill } from "../shared/dom.js";
+import { progressWords, RunProgress } from "./progress.js";
 
 const POLL_MS = 400;
 const STATES = {
@@ -11,7 +12,7 @@ const STATES = {
   quarantined: ["set aside", "alarm"],
 };
 
-/** Tells with the event `done` (detail: the job) that a run ended well. */
+/** Tells with the event `done` (detail: the job) that a run ended well, with `say` (detail: sentence) what to speak. */
 export class RerunPanel extends EventTarget {
   constructor(panel, names) {
     super();
@@ -25,13 +26,13 @@ export class RerunPanel extends EventTarget {
   /** Show a plan; nothing is shown where nothing is to be done and no run was watched. */
   show(plan) {
     this.plan = plan;
-    if (this.job?.state !== "running") this._draw();
+    return this.job?.state === "running" ? null : this._draw();
   }
 
   /** Show what a finished run changed: an element. */
   showResult(element) {
     this.result = element;
-    this._draw();
+    return this._draw();
   }
 
   /** Watch a run that was started before this page was opened. */
@@ -53,7 +54,7 @@ export class RerunPanel extends EventTarget {
     const later = !running && !this.result && !this.job && !commands.some(({ scope }) => scope === "clip");
     this.panel.classList.toggle("later", later);
     const parts = later ? [] : [heading("rerun-title", running ? "Running" : this.result ? "Done" : "To run again")];
-    if (running) parts.push(this._progress());
+    if (running) parts.push(this.progress.element);
     else {
       if (this.job && this.job.state !== "done") parts.push(this._trouble());
       if (this.result) parts.push(this.result);
@@ -72,7 +73,7 @@ export class RerunPanel extends EventTarget {
         );
       else parts.push(...rows);
     }
-    this.panel.replaceChildren(...parts);
+    refill(this.panel, ...parts);
   }
 
   _stages() {
@@ -133,34 +134,6 @@ export class RerunPanel extends EventTarget {
     );
   }
 
-  _progress() {
-    const { job } = this;
-    const bar = el("progress", { "aria-label": "Progress of the run" });
-    if (job.total) {
-      bar.max = job.total;
-      bar.value = job.done ?? 0;
-    }
-    const words = [
-      job.stage ?? "starting",
-      job.total ? `${job.done} of ${job.total}` : "",
-      seconds(job.seconds),
-      job.left ? `about ${seconds(job.left)} left` : "",
-    ].filter(Boolean);
-    return el(
-      "div",
-      { class: "progress", role: "status" },
-      bar,
-      el("p", {}, words.join(" · ")),
-      el("pre", { class: "lines mono", tabindex: "0", "aria-label": "Output" }, (job.lines ?? []).slice(-6).join("\n")),
-      el(
-        "div",
-        { class: "row" },
-        button("Cancel", () => post(`/api/jobs/${job.id}/cancel`, {}), { class: "button small" }),
-        job.url ? el("a", { href: job.url, rel: "noreferrer" }, "Flow run in Prefect") : "",
-      ),
-    );
-  }
-
   _trouble() {
     const words =
       this.job.state === "cancelled"
@@ -176,7 +149,7 @@ export class RerunPanel extends EventTarget {
             "details",
             {},
             el("summary", {}, "Its last lines"),
-            el("pre", { class: "lines mono", tabindex: "0" }, lines),
+            el("pre", { class: "lines mono", tabindex: "0", role: "region", "aria-label": "Last lines of the run" }, lines),
           )
         : "",
     );
@@ -184,22 +157,27 @@ export class RerunPanel extends EventTarget {
 
   async _watch(job) {
     this.job = job;
+    this.progress = new RunProgress(job);
     await this._draw();
+    this._say(job);
     this.panel.scrollIntoView({ block: "nearest" });
     while (this.job.state === "running") {
       await new Promise((resolve) => {
         setTimeout(resolve, POLL_MS);
       });
       const next = await get(`/api/jobs/${job.id}`);
-      const changed =
-        ["state", "stage", "done"].some((name) => next[name] !== this.job[name]) ||
-        next.seconds - this.job.seconds >= 0.9 ||
-        next.lines?.length !== this.job.lines?.length;
-      if (!changed) continue;
+      const another = next.stage !== this.job.stage;
       this.job = next;
-      if (next.state === "running") await this._draw();
+      if (next.state !== "running") break;
+      this.progress.show(next);
+      if (another) this._say(next);
     }
     if (this.job.state === "done") this.dispatchEvent(new CustomEvent("done", { detail: this.job }));
     else this.dispatchEvent(new CustomEvent("ended", { detail: this.job }));
+  }
+
+  /** A stage began: more often would drown out everything else. */
+  _say(job) {
+    this.dispatchEvent(new CustomEvent("say", { detail: `Running: ${progressWords(job).join(", ")}.` }));
   }
 }

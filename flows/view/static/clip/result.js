@@ -33,7 +33,7 @@ export async function resultOf(names, old, tube, score) {
     const words = overlap
       ? ` It overlaps the one before by ${percent(overlap.mean)} on average (dashed in the picture).`
       : "";
-    parts.unshift(el("p", { class: "good-text", role: "status" }, `The clip has a new tube.${words}`));
+    parts.unshift(el("p", { class: "good-text" }, `The clip has a new tube.${words}`));
     const address = `/compare?${new URLSearchParams({ ...names, a: old.tube.track_key, b: tube.track_key })}`;
     parts.push(el("a", { class: "button", href: address }, "Compare before and after"));
   }

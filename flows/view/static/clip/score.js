@@ -1,7 +1,7 @@
 // The score panel: what a run's network says of the clip's present tube, per segment, and attention from a cell.
 
 import { bytes, el, get } from "../shared/base.js";
-import { heading } from "../shared/dom.js";
+import { heading, numberField, refill } from "../shared/dom.js";
 import { short } from "../shared/svg.js";
 
 /** Tells with the event `score` that another score is shown, with `heat` that another attention map is. */
@@ -70,7 +70,7 @@ export class ScorePanel extends EventTarget {
       parts.push(
         el("p", { class: "faint", role: "status" }, this.state === "busy" ? "Asking the network …" : this.state),
       );
-    this.panel.replaceChildren(...parts);
+    refill(this.panel, ...parts);
   }
 
   _choices() {
@@ -144,7 +144,24 @@ export class ScorePanel extends EventTarget {
         this.dispatchEvent(new Event("heat"));
       });
     }
-    return el("div", { class: "row" }, this.attentionNote, blocks);
+    return el("div", { class: "row" }, this.attentionNote, ...this._cellFields(), blocks);
+  }
+
+  /** The cell as two numbers: what a click on the grid says, without a pointer. */
+  _cellFields() {
+    if (!this.cell || !this.data.tube?.grid) return [];
+    const [rows, columns] = this.data.tube.grid;
+    const field = (label, name, count) =>
+      numberField(
+        label,
+        this.cell[name],
+        (value) => {
+          const inside = Math.min(count - 1, Math.max(0, Math.round(value ?? 0)));
+          if (inside !== this.cell[name]) this.attend({ ...this.cell, [name]: inside });
+        },
+        { most: count - 1 },
+      );
+    return [field("Row", "row", rows), field("Column", "column", columns)];
   }
 
   _attentionWords() {

@@ -3,7 +3,7 @@
 import { clipUrl, el, get, header, toast, visible } from "../shared/base.js";
 import { DisagreementList } from "./list.js";
 import { PairPlot } from "./pair_plot.js";
-import { button } from "../shared/dom.js";
+import { button, refill } from "../shared/dom.js";
 import { Frames } from "../player/frames.js";
 import { Layers } from "../player/layers.js";
 import { keyBelongsElsewhere, moveByKey, Player } from "../player/player.js";
@@ -78,7 +78,8 @@ class Pair {
           { class: "button small" },
         )
       : "";
-    byId("verdict").replaceChildren(
+    refill(
+      byId("verdict"),
       el("p", { id: "mean-overlap", role: "status" }, sentence),
       el(
         "span",

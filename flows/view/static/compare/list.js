@@ -1,7 +1,7 @@
 // The clips on which two ways to track disagree most; the list fills while the server compares.
 
 import { el, get, session } from "../shared/base.js";
-import { heading } from "../shared/dom.js";
+import { heading, refill } from "../shared/dom.js";
 
 const POLL_MS = 700;
 const PAGE = 60;
@@ -56,7 +56,8 @@ export class DisagreementList {
   }
 
   _say(sentence) {
-    this.panel.replaceChildren(
+    refill(
+      this.panel,
       heading("list-title", "Where two ways to track disagree", this._dataset()),
       el("p", { class: "faint" }, sentence),
     );
@@ -102,10 +103,8 @@ export class DisagreementList {
       found.state === "done"
         ? `${found.total} clip${found.total === 1 ? "" : "s"} tracked in both ways${found.mean === null ? "" : `, mean overlap ${found.mean.toFixed(3)}`}; the worst first.`
         : `Comparing: ${found.done} of ${found.total} clips.`;
-    const focus = this.panel.contains(document.activeElement)
-      ? document.activeElement.getAttribute("aria-label")
-      : null;
-    this.panel.replaceChildren(
+    refill(
+      this.panel,
       heading("list-title", "Where two ways to track disagree", this._dataset()),
       el(
         "div",
@@ -120,7 +119,6 @@ export class DisagreementList {
         : el("progress", { max: found.total || 1, value: found.done, "aria-label": "Clips compared" }),
       el("ol", { class: "disagreements" }, ...found.rows.map((row) => this._row(row, found.titles))),
     );
-    if (focus) this.panel.querySelector(`[aria-label="${focus}"]`)?.focus();
   }
 
   _row(row, titles) {

@@ -1,12 +1,13 @@
 // The gallery: every clip as a card, the most suspicious first. Only the cards in sight exist, so that ten thousand
 // clips scroll as twenty do; rows come from the server in pages and are kept while the filters stay the same.
 
-import { clipUrl, el, get, header, session, toast } from "../shared/base.js";
+import { clipUrl, el, get, header, session, toast, visible } from "../shared/base.js";
+import { lettersAct } from "../player/player.js";
 
 const PAGE = 120; // rows that are asked for at once
 const GAP = 14;
 const NARROWEST = 230;
-const TEXT = 104; // height of what stands below a picture
+const TEXT = 106; // height of what stands below a picture
 const AHEAD = 600; // pixels above and below the window that are kept filled
 
 const STATES = {
@@ -21,11 +22,12 @@ const form = document.querySelector("#filters");
 const grid = document.querySelector("#clips");
 const count = document.querySelector("#count");
 const notes = document.querySelector("#notes");
+const sentence = document.querySelector("#sentence");
 
 let filters = {};
 let total = 0;
 let pages = new Map(); // number of a page → its rows, or the promise of them
-let cards = new Map(); // index of a row → its element
+let cards = new Map(); // index of a row → its list item, which holds the link
 let generation = null;
 let layout = { columns: 1, width: 0, height: 0 };
 let current = 0; // the card that the keyboard is on
@@ -58,7 +60,7 @@ async function reload(keepPlace = false) {
   if (!keepPlace) window.scrollTo(0, 0);
   measure();
   draw();
-  if (focused) cards.get(current)?.focus({ preventScroll: true });
+  if (focused) linkOf(current)?.focus({ preventScroll: true });
 }
 
 /** One page of rows; null where other filters were chosen meanwhile. */
@@ -99,10 +101,18 @@ function askAgain() {
   again = setTimeout(() => reload(true), 1200);
 }
 
-function tell(sentence, kind = "") {
+/** Say something in the place of the clips. */
+function tell(words, kind = "") {
   clearCards();
-  grid.style.height = "auto";
-  grid.replaceChildren(el("p", { class: `sentence ${kind}` }, sentence));
+  grid.hidden = true;
+  sentence.hidden = false;
+  sentence.className = `sentence ${kind}`;
+  sentence.textContent = visible(words);
+}
+
+/** The link of a clip that is in sight. */
+function linkOf(index) {
+  return cards.get(index)?.firstElementChild;
 }
 
 function showCounts({ total: all, facets, refreshing }) {
@@ -126,6 +136,8 @@ function fill(name, everything, counts, title) {
 
 /** How many cards fit beside each other, and how high one is. */
 function measure() {
+  sentence.hidden = true;
+  grid.hidden = false;
   const width = grid.clientWidth;
   const columns = Math.max(1, Math.floor((width + GAP) / (NARROWEST + GAP)));
   const card = (width - GAP * (columns - 1)) / columns;
@@ -155,7 +167,7 @@ function draw() {
   const first = Math.max(0, Math.floor((top - AHEAD) / line)) * layout.columns;
   const last = Math.min(total, (Math.floor((top + innerHeight + AHEAD) / line) + 1) * layout.columns);
   for (const [index, card] of cards) {
-    if ((index < first || index >= last) && card !== document.activeElement) {
+    if ((index < first || index >= last) && !card.contains(document.activeElement)) {
       card.remove();
       cards.delete(index);
     }
@@ -171,7 +183,11 @@ function place(index) {
     if (!rows) page(number).then((found) => found && redraw(number));
     else if (rows instanceof Promise) rows.then((found) => found && redraw(number));
   }
-  const card = row ? makeCard(row, index) : el("div", { class: "card empty", role: "listitem" });
+  const card = el(
+    "li",
+    { class: "cell", "aria-posinset": index + 1, "aria-setsize": total },
+    row ? makeCard(row, index) : el("div", { class: "card empty" }),
+  );
   const [x, y] = [index % layout.columns, Math.floor(index / layout.columns)];
   card.style.width = `${layout.width}px`;
   card.style.height = `${layout.height}px`;
@@ -182,6 +198,8 @@ function place(index) {
   cards.set(index, card);
 }
 
+const isEmpty = (card) => card.firstElementChild.classList.contains("empty");
+
 let drawn = new Set();
 
 /** A page of rows has come: its empty cards are made anew, all in one go. */
@@ -191,7 +209,7 @@ function redraw(number) {
   requestAnimationFrame(() => {
     drawn.delete(number);
     for (const [index, card] of cards) {
-      if (Math.floor(index / PAGE) === number && card.classList.contains("empty")) {
+      if (Math.floor(index / PAGE) === number && isEmpty(card)) {
         card.remove();
         cards.delete(index);
       }
@@ -220,10 +238,7 @@ function makeCard(row, index) {
     {
       class: row.bad ? "card bad" : "card",
       href: address(row),
-      role: "listitem",
       tabindex: index === current ? "0" : "-1",
-      "aria-posinset": index + 1,
-      "aria-setsize": total,
       "aria-label": spoken(row),
       onfocus: () => moveTo(index),
     },
@@ -288,9 +303,9 @@ function emptySentence() {
 
 /** The one card that the tab key reaches is the one that the arrows are on. */
 function moveTo(index) {
-  cards.get(current)?.setAttribute("tabindex", "-1");
+  linkOf(current)?.setAttribute("tabindex", "-1");
   current = index;
-  cards.get(index)?.setAttribute("tabindex", "0");
+  linkOf(index)?.setAttribute("tabindex", "0");
 }
 
 function focusCard(index) {
@@ -309,14 +324,14 @@ function focusCard(index) {
 /** Put the keyboard on the card that it went to, once its row is there. */
 function focusWaiting() {
   const card = waitingFor === null ? null : cards.get(waitingFor);
-  if (!card || card.classList.contains("empty")) return;
+  if (!card || isEmpty(card)) return;
   waitingFor = null;
-  card.focus({ preventScroll: true });
+  card.firstElementChild.focus({ preventScroll: true });
 }
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/" && event.target !== form.elements.q) {
+  if (event.key === "/" && lettersAct() && event.target !== form.elements.q) {
     event.preventDefault();
     form.elements.q.focus();
     return;
@@ -379,7 +394,7 @@ async function start() {
     });
   }, { passive: true });
   new ResizeObserver(() => {
-    if (!total || grid.clientWidth === layout.seen) return;
+    if (!total || grid.hidden || grid.clientWidth === layout.seen) return;
     layout.seen = grid.clientWidth;
     clearCards();
     measure();

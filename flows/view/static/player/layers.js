@@ -2,7 +2,7 @@
 
 import { el } from "../shared/base.js";
 import { heading } from "../shared/dom.js";
-import { MOVING_KEYS } from "./player.js";
+import { lettersAct, MOVING_KEYS, setLetters } from "./player.js";
 
 // name, key, words, whether shown at first, colour of its swatch, and when a clip has it
 const LAYERS = [
@@ -149,11 +149,18 @@ const OTHER_KEYS = [
   [["Esc"], "leave editing"],
 ];
 
+const SEGMENT_KEYS = [
+  [["←", "→"], "previous, next segment"],
+  [["Enter"], "keep to it, or to none"],
+];
+
 const BOX_KEYS = [
   [["←", "→", "↑", "↓"], "move the chosen box by 1 px"],
   [["Shift", "arrows"], "move it by 10 px"],
-  [["Alt", "arrows"], "resize it"],
+  [["+", "−"], "grow, shrink it by 1 px on each side"],
+  [["Alt", "arrows"], "move its right and lower side"],
   [["Delete"], "remove it"],
+  [["Enter"], "save"],
 ];
 
 /** Fill the panel with all keys of the page. */
@@ -173,6 +180,16 @@ export function showKeys(panel) {
     heading("keys-title", "Keys"),
     ...group("Move", [...MOVING_KEYS, ...OTHER_KEYS]),
     ...group("Layers", layers),
+    ...group("While a segment of the plot has the focus", SEGMENT_KEYS),
     ...group("While a box has the focus", BOX_KEYS),
+    lettersSwitch(),
   );
+}
+
+/** Software that types what is said would trip over keys of one letter. */
+function lettersSwitch() {
+  const input = el("input", { type: "checkbox", id: "letters" });
+  input.checked = lettersAct();
+  input.addEventListener("change", () => setLetters(input.checked));
+  return el("label", { class: "row" }, input, "Keys of one letter act (off is for those who dictate)");
 }

@@ -83,9 +83,21 @@ export function moveByKey(player, event) {
   return true;
 }
 
+const LETTERS = "tubeflow-letters";
+
+/** Whether keys of one letter act; who speaks to the computer, which types, may want to switch them off. */
+export function lettersAct() {
+  return localStorage.getItem(LETTERS) !== "off";
+}
+
+export function setLetters(act) {
+  localStorage.setItem(LETTERS, act ? "on" : "off");
+}
+
 /** Whether the focused element wants this key for itself: typing, a choice, or Space on a button. */
 export function keyBelongsElsewhere(event) {
   const element = event.target;
+  if (event.key.length === 1 && event.key !== " " && !lettersAct()) return true;
   if (!(element instanceof Element)) return false;
   if (element.closest("[data-own-keys]")) return true;
   if (element.matches("select, textarea, [contenteditable], input:not([type=range]):not([type=checkbox])")) return true;

@@ -1,6 +1,6 @@
 // The picture: keeps a canvas showing the player's frame with its layers, and knows which cell a click meant.
 
-import { el } from "../shared/base.js";
+import { el, toast } from "../shared/base.js";
 import { short } from "../shared/svg.js";
 import { paint } from "./paint.js";
 
@@ -28,7 +28,7 @@ export class Stage {
       .load((share) => this._loading(share))
       .then(() => this._loaded())
       .catch((error) => {
-        this.note.textContent = error.message;
+        this._failed(error);
       });
     this.draw();
   }
@@ -75,8 +75,14 @@ export class Stage {
       this.canvas.dataset.frame = t;
       if (this.player.playing && t + 1 < this.player.count) this.frames.picture(t + 1);
     } catch (error) {
-      this.note.textContent = error.message;
+      this._failed(error);
     }
+  }
+
+  /** Said once where it stays, and once aloud. */
+  _failed(error) {
+    if (this.note.textContent !== error.message) toast(error.message, "alarm");
+    this.note.textContent = error.message;
   }
 
   _paint(picture, t) {

@@ -24,7 +24,7 @@ export class Transport {
       player.pause();
       player.seek(Number(this.range.value));
     });
-    this.readout = el("output", { class: "readout mono", for: "scrub" });
+    this.readout = el("div", { class: "readout mono", role: "status" });
     this.speed = el(
       "select",
       { "aria-label": "Speed", class: "speed" },
@@ -75,6 +75,7 @@ export class Transport {
     if (at.length) words.push(`segment ${at.map(({ segment }) => segment).join(" and ")}`);
     this.range.setAttribute("aria-valuetext", words.join("; "));
     this.readout.replaceChildren(...words.map((word) => el("span", {}, word)));
+    this.readout.setAttribute("aria-live", player.playing ? "off" : "polite"); // playing, it changes 25 times a second
     const label = player.playing ? "Pause" : "Play";
     if (this.playButton.getAttribute("aria-label") !== label) {
       this.playButton.setAttribute("aria-label", label);

@@ -80,17 +80,20 @@ export function clipUrl(dataset, clip, extra = {}) {
   return `/clip?${new URLSearchParams({ dataset, clip, ...extra })}`;
 }
 
-/** A message that goes away by itself; `kind` is "" or "alarm". Read out to screen readers. */
+/** A message that goes away by itself; `kind` is "" or "alarm". Read out to screen readers: the list is there before. */
 export function toast(sentence, kind = "") {
-  let list = document.querySelector(".toasts");
-  if (!list) {
-    list = el("div", { class: "toasts", role: "status", "aria-live": "polite" });
-    document.body.append(list);
-  }
   const node = el("div", { class: `toast ${kind}` }, sentence);
-  list.append(node);
+  toasts().append(node);
   setTimeout(() => node.remove(), 4000 + 50 * sentence.length);
   return node;
+}
+
+function toasts() {
+  const known = document.querySelector(".toasts");
+  if (known) return known;
+  const list = el("div", { class: "toasts", role: "status", "aria-live": "polite" });
+  document.body.append(list);
+  return list;
 }
 
 const MARK = "http://www.w3.org/2000/svg";
@@ -115,7 +118,7 @@ function mark() {
   return svg;
 }
 
-/** The header of a page, put at the top of the body; `active` is "gallery", "clip" or "compare". */
+/** The header of a page, put behind the link that skips it; `active` is "gallery", "clip" or "compare". */
 export function header(active) {
   const link = (name, address, title) =>
     el("a", { href: address, "aria-current": name === active ? "page" : null }, title);
@@ -127,7 +130,8 @@ export function header(active) {
     el("nav", { "aria-label": "Pages" }, link("gallery", "/", "Clips"), link("compare", "/compare", "Compare")),
     where,
   );
-  document.body.prepend(top);
+  document.querySelector(".skip").after(top);
+  toasts();
   session().then((found) => (where.textContent = found.workspace)).catch(() => {});
   return top;
 }

@@ -15,6 +15,25 @@ export function button(label, action, attributes = {}) {
   return element;
 }
 
+const USABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+/** Fill a panel anew. A keyboard that was on something in it stays on what took its place, or on the panel's heading. */
+export function refill(panel, ...parts) {
+  const held = panel.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  panel.replaceChildren(...parts);
+  if (held === null) return;
+  const same = [...panel.querySelectorAll(USABLE)].find((one) => !one.disabled && nameOf(one) === held);
+  const heading = panel.querySelector("h2, h3");
+  if (!same) heading?.setAttribute("tabindex", "-1");
+  (same ?? heading)?.focus({ preventScroll: true });
+}
+
+/** What tells a control from the others of its panel. */
+function nameOf(control) {
+  const words = control.getAttribute("aria-label") ?? control.labels?.[0]?.textContent ?? control.textContent;
+  return [control.tagName, control.id, words].join("|");
+}
+
 /** A panel's heading with what stands beside it. */
 export function heading(id, title, ...beside) {
   return el("div", { class: "panel-head" }, el("h2", { id }, title), ...beside);

@@ -18,6 +18,11 @@ export class PlotFrame {
     player.addEventListener("frame", () => this._follow());
   }
 
+  /** Whether something in the plot can have the keyboard. */
+  usable() {
+    return false;
+  }
+
   /** Middle of a frame, in pixels. */
   x(frame) {
     return ((frame + 0.5) / this.player.count) * this.width;
@@ -29,7 +34,9 @@ export class PlotFrame {
       this.host.replaceChildren();
       return;
     }
-    const picture = svg("svg", { role: "img", "aria-label": this.summary(), class: "plot-picture", width });
+    // Parts of a picture can't be used; a group's can.
+    const role = this.usable() ? "group" : "img";
+    const picture = svg("svg", { role, "aria-label": this.summary(), class: "plot-picture", width });
     const height = this.lanes(picture, GAP);
     picture.setAttribute("height", height);
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -39,7 +46,9 @@ export class PlotFrame {
       this.player.pause();
       this.player.seek((x / this.width) * this.player.count - 0.5);
     });
+    const held = this.host.contains(document.activeElement) ? document.activeElement.dataset.segment : null;
     this.host.replaceChildren(picture);
+    if (held) this.host.querySelector(`[data-segment="${held}"]`)?.focus({ preventScroll: true });
     this._follow();
   }
 
