@@ -80,4 +80,5 @@ def _row(message: progress.Progress, left: float | None) -> str:
     bounds = "" if message.total is None else f' max="{max(message.total, 1)}" value="{message.done}"'
     count = f"{message.done}" if message.total is None else f"{message.done} of {message.total}"
     name, note = text_html(message.stage), text_html("  ".join(filter(None, (left_text(left), message.note))))
-    return f"<tr><td>{name}</td><td><progress{bounds}></progress></td><td>{count}</td><td>{note}</td></tr>"
+    bar = f'<progress aria-label="{name}"{bounds}></progress>'
+    return f"<tr><td>{name}</td><td>{bar}</td><td>{count}</td><td>{note}</td></tr>"
