@@ -9,9 +9,20 @@ from typing import Any
 
 import pytest
 
+from data_catalog.system import processors
 from tests.support import REPO
 
 SLOW_SECONDS = 1200  # long forms may take as long on a machine that others use as well
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Side by side, each worker and what it starts take their share of the processors, not all of them again.
+
+    Threads of OpenMP that wait for each other spin, so that two workers with two threads each on two processors take
+    longer than one after the other. Set before torch is imported, which reads it once.
+    """
+    if workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // workers)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -115,7 +115,9 @@ def test_a_server_that_goes_on_hears_of_it(start: Started, tmp_path: Path) -> No
         assert (run["state"]["type"], run["state"]["message"]) == ("CRASHED", SENTENCE)
 
 
-@pytest.mark.parametrize("runner", ["processes", "dask", "ray"])
+@pytest.mark.parametrize(
+    "runner", ["processes", pytest.param("dask", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.slow)]
+)
 def test_with_worker_processes_nothing_is_left(start: Started, runner: str) -> None:
     process = start("-o", f"engine.runner={runner}")
     wait_for(process, "normalize")
@@ -146,8 +148,16 @@ def run_to_the_end(process: subprocess.Popen[str], timeout: float = 280) -> str:
     return said
 
 
+HTTP, SOCKS = "http://127.0.0.1:9", "socks5://127.0.0.1:9"
+
+
 @pytest.mark.parametrize(
-    "proxy", [{"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}, {"ALL_PROXY": "socks5://127.0.0.1:9"}]
+    "proxy",
+    [
+        {"HTTP_PROXY": HTTP, "http_proxy": HTTP, "ALL_PROXY": SOCKS},
+        pytest.param({"HTTP_PROXY": HTTP, "http_proxy": HTTP}, marks=pytest.mark.slow),
+        pytest.param({"ALL_PROXY": SOCKS}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_proxy_never_stands_before_our_own_server(start: Started, proxy: dict[str, str]) -> None:
     process = start("--until", "normalize", **proxy)
