@@ -38,7 +38,7 @@ def network(location: str | None, where: str) -> onnx.ModelProto:
     """A convolution whose weights are an initialiser, a constant, or one inside a branch."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 4, 4])
-    convolution = helper.make_node("Conv", ["x", "w"], ["y"])
+    convolution = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=[1, 1])  # OpenCV 4.10 wants it
     constant = helper.make_node("Constant", [], ["w"], value=weight(location))
     match where:
         case "initializer":

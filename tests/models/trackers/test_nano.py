@@ -38,7 +38,8 @@ def write_nano(prefix: Path, channels: int, side: int, names: tuple[str, str]) -
     kernel[0, 2], kernel[0, 0] = 1 / 225 / 255, -1 / 225 / 255   # the pixels come as BGR, 0 to 255
     write_model(
         prefix.with_name(prefix.name + "_backbone.onnx"),
-        [helper.make_node("Conv", ["input", "kernel"], ["output"], strides=[16, 16])],   # 127 → 8, 255 → 16
+        # 127 → 8, 255 → 16; OpenCV 4.10 wants the kernel's shape beside the kernel.
+        [helper.make_node("Conv", ["input", "kernel"], ["output"], kernel_shape=[15, 15], strides=[16, 16])],
         {"kernel": kernel},
         {"input": (1, 3, "height", "width")},
         {"output": (1, channels, "rows", "columns")},
@@ -51,7 +52,7 @@ def write_nano(prefix: Path, channels: int, side: int, names: tuple[str, str]) -
         helper.make_node("GlobalAveragePool", ["input1"], ["learned"]),
         helper.make_node("ReduceMean", ["learned"], ["mean"], axes=[1], keepdims=1),
         helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
-        helper.make_node("Conv", ["input2", "found"], ["cells"]),
+        helper.make_node("Conv", ["input2", "found"], ["cells"], kernel_shape=[1, 1]),
         helper.make_node("AveragePool", ["cells"], ["between"], kernel_shape=[2, 2], pads=pads),
         helper.make_node("AveragePool", ["between"], ["around"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
         helper.make_node("Sub", ["around", "level"], ["shifted"]),

@@ -39,7 +39,7 @@ def write_network(
         helper.make_node("GlobalAveragePool", ["template"], ["learned"]),
         helper.make_node("ReduceMean", ["learned"], ["mean"], axes=[1], keepdims=1),
         helper.make_node("Mul", ["mean", "nothing"], ["zero"]),
-        helper.make_node("Conv", ["search", "kernel"], ["cells"], strides=[16, 16]),
+        helper.make_node("Conv", ["search", "kernel"], ["cells"], kernel_shape=[16, 16], strides=[16, 16]),
         helper.make_node("AveragePool", ["cells"], ["around"], kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
         helper.make_node("Mul", ["around", "steep"], ["steeper"]),
         helper.make_node("Add", ["steeper", "shift"], ["shifted"]),
