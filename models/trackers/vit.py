@@ -13,6 +13,7 @@ from models.trackers.base import FrameLoopTracker, TrackStep, box_inside, rectan
 
 LOST_BELOW = 0.2   # OpenCV's own default
 STD = (0.229, 0.224, 0.225)   # of channels between 0 and 1, what the network was trained with
+DIVIDES_PLAINLY = tuple(map(int, cv2.__version__.split(".")[:2])) < (4, 11)   # see `_inverse`
 
 
 class VitTracker(FrameLoopTracker):
@@ -27,7 +28,7 @@ class VitTracker(FrameLoopTracker):
         opencv: Any = cv2   # its type stubs leave the trackers out
         parameters = opencv.TrackerVit_Params()
         parameters.net = str(files[0])
-        parameters.stdvalue = _inverse([1 / value for value in STD])
+        parameters.stdvalue = (*STD, 0.0) if DIVIDES_PLAINLY else _inverse([1 / value for value in STD])
         try:
             self._tracker: Any = opencv.TrackerVit_create(parameters)
             grey = np.full((64, 64, 3), 127, np.uint8)
@@ -61,8 +62,9 @@ class VitTracker(FrameLoopTracker):
 def _inverse(values: Sequence[float]) -> tuple[float, float, float, float]:
     """The quaternion (a, b, c, 0) whose inverse is `values`.
 
-    OpenCV 5.0 divides 1 by the standard deviations with its `Scalar` type, whose division is that of quaternions: given
-    the deviations themselves, two channels come out upside down and all too faint. Given this, the quotient is right.
+    OpenCV divides 1 by the standard deviations, from 4.11 on, with its `Scalar` type, whose division is that of
+    quaternions: given the deviations themselves, two channels come out upside down and all too faint. Given this, the
+    quotient is right. 4.10 divides a picture by them, which needs nothing.
     """
     a, b, c = values
     square = a * a + b * b + c * c
