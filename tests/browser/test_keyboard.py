@@ -245,8 +245,11 @@ def test_two_ways_to_track_are_chosen_and_a_clip_of_them_opened(open_page: Opene
     page = open_page(f"{site.url}/compare?dataset={DATASET}")
     page.wait_for_selector("text=/tracked in both ways/")
     tab_to(page, "First way")
-    page.keyboard.press("ArrowUp")
+    before = [page.get_by_label(f"{side} way").input_value() for side in ("First", "Second")]
+    page.keyboard.type(page.get_by_label("Second way").locator("option:checked").inner_text())
+    page.wait_for_function("way => document.querySelector('[aria-label=\"First way\"]').value === way", arg=before[1])
     page.wait_for_selector("text=/tracked in both ways/")
+    assert [page.get_by_label(f"{side} way").input_value() for side in ("First", "Second")] == before[::-1]
     assert focused(page) == "First way"  # the list was drawn anew, the keyboard stayed
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")

@@ -1,6 +1,6 @@
 // The clips on which two ways to track disagree most; the list fills while the server compares.
 
-import { el, get, session } from "../shared/base.js";
+import { el, get, session, toast } from "../shared/base.js";
 import { heading, refill } from "../shared/dom.js";
 
 const POLL_MS = 700;
@@ -73,7 +73,7 @@ export class DisagreementList {
     select.value = this.dataset;
     select.addEventListener("change", () => {
       this.dataset = select.value;
-      this._variants();
+      this._variants().catch((error) => toast(error.message, "alarm"));
     });
     return select;
   }
@@ -92,8 +92,10 @@ export class DisagreementList {
     );
     select.value = this[side];
     select.addEventListener("change", () => {
+      const other = side === "a" ? "b" : "a";
+      if (this[other] === select.value) this[other] = this[side]; // a way against itself: they change places
       this[side] = select.value;
-      this._fetch();
+      this._fetch().catch((error) => toast(error.message, "alarm"));
     });
     return select;
   }
