@@ -70,7 +70,7 @@ IN_MINUTES = {
     "demo": (f"--clips 4 {SMALL}", "draw, normalize, detect, track, masks, pack, train, evaluate"),
     "run": (f"demo -d {DATASET} {SMALL} -o train.seed=5", "train, evaluate"),
     "experiment": (f"{{tmp}}/matrix.yaml -d {DATASET} {SMALL}", "experiment, train"),
-    "predict": ("{videos}/diving_0003.mp4 --box 100,80,40,90 --difficulty 2", "score, draw"),
+    "predict": ("{videos}/videos/diving_0003.mp4 --box 100,80,40,90 --difficulty 2", "score, draw"),
     "export": ("last --out {tmp}/exported", "export"),
     "tracks evaluate": ("{tmp}/clips -t mil --length 6 --size source", "evaluate"),
     "detect evaluate": ("{videos} --limit 1", "evaluate"),
