@@ -12,11 +12,10 @@ from data_catalog.datasets.label_files.numbers import NO_NUMBER
 from data_catalog.datasets.label_files.table import LabelTable
 from data_catalog.datasets.layouts import abridge
 from data_catalog.datasets.paths import Refused, VideoFinder
-from data_catalog.datasets.records import SPLITS, ClipRecord, RejectedRow
+from data_catalog.datasets.records import MOST_JUDGES, SPLITS, ClipRecord, RejectedRow
 from data_catalog.datasets.split_words import read_splits, why_no_split
 from data_catalog.foreign_text import has_control, visible
 
-MOST_JUDGES = 20
 JUDGES = tuple(f"judge_{i}" for i in range(1, MOST_JUDGES + 1))
 BOX = ("x", "y", "w", "h")
 BOX_ABOVE = (None, None, 0.0, 0.0)

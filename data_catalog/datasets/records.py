@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from data_catalog.foreign_text import visible
 
 SPLITS = ("train", "val", "test")
+MOST_JUDGES = 20
+"""Marks that a clip may have."""
+USUAL_JUDGES = 7
+
+
+def judge_places(panels: Sequence[Sequence[float]]) -> int:
+    """Places for marks in a table of clips: `USUAL_JUDGES`, or as many as the largest panel has."""
+    return max([USUAL_JUDGES, *map(len, panels)])
 
 
 @dataclass(frozen=True, slots=True)

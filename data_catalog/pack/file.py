@@ -31,6 +31,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.datasets.records import judge_places
 from data_catalog.plain_file import require_plain
 from data_catalog.self_contained import NotSelfContained, open_self_contained
 from data_catalog.store import ArtifactDamaged, create_file
@@ -38,8 +39,6 @@ from data_catalog.store import ArtifactDamaged, create_file
 logger = logging.getLogger(__name__)
 
 PACK_FORMAT = "tubeflow-pack 1"
-JUDGES = 7
-"""Places for judges' marks that every clip has; all clips have more where one has."""
 SPLIT_NAMES = {"val": "validation"}
 """Splits whose name in the labels is short; packs and metrics spell it out."""
 _CHECKSUM_BYTES = 4  # fletcher32, stored behind the data of a chunk
@@ -109,12 +108,12 @@ class PackLabels:
 
 
 def labels_table(rows: Sequence[ClipLabels]) -> PackLabels:
-    """The labels of many clips as columns, for judges as many as the largest panel needs and `JUDGES` at least."""
+    """The labels of many clips as columns, for judges as `judge_places` says."""
     numbers = {
         name: np.array([np.nan if getattr(row, name) is None else getattr(row, name) for row in rows], np.float64)
         for name in _NUMBER_LABELS
     }
-    judges = np.full((len(rows), max([JUDGES, *(len(row.judges) for row in rows)])), np.nan)
+    judges = np.full((len(rows), judge_places([row.judges for row in rows])), np.nan)
     for place, row in zip(judges, rows, strict=True):
         place[: len(row.judges)] = row.judges
     return PackLabels(

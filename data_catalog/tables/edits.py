@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from data_catalog.datasets.records import SPLITS, ClipRecord
+from data_catalog.datasets.records import MOST_JUDGES, SPLITS, ClipRecord
 from data_catalog.errors import CatalogError
 from data_catalog.foreign_text import has_control, visible
 from data_catalog.json_file import read_record, sealed, unsealed, write_record
@@ -37,7 +37,7 @@ from data_catalog.tables.schemas import CLIPS, EDITED_CLIPS
 logger = logging.getLogger(__name__)
 
 Values = Mapping[str, Any]
-JUDGES, MAX_MARK, MAX_WORDS = 20, 10.0, 500
+MAX_MARK, MAX_WORDS = 10.0, 500
 
 
 class EditError(ValueError):
@@ -344,8 +344,8 @@ def _words(field: str, text: str) -> str | None:
 def _judges(field: str, text: str) -> list[float]:
     marks = [_number(field, mark) for mark in text.split(",")] if text else []
     whole = [mark for mark in marks if mark is not None]
-    if len(whole) != len(marks) or len(marks) > JUDGES or any(not 0 <= mark <= MAX_MARK for mark in whole):
-        raise EditError(f"judges must be up to {JUDGES} marks from 0 to {MAX_MARK:g} with commas, got '{text}'")
+    if len(whole) != len(marks) or len(marks) > MOST_JUDGES or any(not 0 <= mark <= MAX_MARK for mark in whole):
+        raise EditError(f"judges must be up to {MOST_JUDGES} marks from 0 to {MAX_MARK:g} with commas, got '{text}'")
     return whole
 
 

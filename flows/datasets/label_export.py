@@ -12,12 +12,10 @@ import pyarrow.parquet as pq
 from data_catalog.atomic import replacing
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.label_rows import JUDGES
-from data_catalog.datasets.records import ClipRecord
+from data_catalog.datasets.records import ClipRecord, judge_places
 from flows.config import ConfigError
 from flows.datasets.clips import every_clip
 
-JUDGES_ALWAYS = 7
-"""Columns for judges that every table has; it has more where a clip has more."""
 SUFFIXES = (".csv", ".parquet", ".xlsx")
 
 
@@ -61,7 +59,7 @@ def label_table(clips: Sequence[ClipRecord], root: Path) -> pa.Table:
         }  # fmt: skip
         boxes = [dict(zip("xywh", box, strict=True)) for box in clip.boxes] or [{}]
         rows += [{**common, "athlete": number if len(boxes) > 1 else None, **box} for number, box in enumerate(boxes)]
-    return pa.Table.from_pylist(rows, schema=_schema(max(JUDGES_ALWAYS, *(len(clip.judges) for clip in clips))))
+    return pa.Table.from_pylist(rows, schema=_schema(judge_places([clip.judges for clip in clips])))
 
 
 def _schema(judges: int) -> pa.Schema:
