@@ -213,10 +213,8 @@ def stage_bars(patience: float = 0.0) -> Iterator[None]:
 @contextlib.contextmanager
 def doing(what: str) -> Iterator[None]:
     """As `stage_bars`, for one thing that isn't counted, such as a query, once it has taken `PATIENCE` seconds."""
-    with stage_bars(PATIENCE):
-        progress.report(what, 0, None)
+    with stage_bars(PATIENCE), progress.uncounted(what):
         yield
-        progress.report(what, 1, 1)
 
 
 def print_whole(table: Table) -> None:

@@ -31,9 +31,8 @@ def find_artifacts(workspace: Workspace, name: str) -> list[Lineage]:
     clips = [clip for clip in dataset_clips(workspace, dataset) if clip.clip_id == name]
     config = last_config(workspace, dataset)
     stages = [(stage, section(stage, config)) for stage in stages_of_clips(config)]
-    progress.report("plan", 0, None)
-    plans = Planner(workspace, dataset, clips).plan(stages, [])
-    progress.report("plan", 1, 1)
+    with progress.uncounted("plan"):
+        plans = Planner(workspace, dataset, clips).plan(stages, [])
     done = [stage for stage, _ in stages if name in plans[stage.name].hits]
     # What another stage that is done was made from shows in that one's chain.
     last = [one for one in done if not any(one.name in other.parents for other in done) or one is done[-1]]

@@ -74,14 +74,13 @@ def plan_run(
     """
     selected = stages_there(config, selection.stages())
     check_kind(workspace, dataset, config)
-    progress.report("plan", 0, None)
-    planner = Planner(workspace, dataset, wanted_clips(workspace, dataset, where, clips), verify=verify)
-    planned = make_plan(planner, config, selected)
-    if any(plan.damaged for plan in planned.values()):
-        with contextlib.suppress(OSError):  # a workspace that may only be read
-            workspace.index.save()  # so that nobody trusts the stat of what is damaged
-    stages: dict[str, StagePlan] = {name: planned[name] for name in selected}
-    workers = workers_of(config.engine, processors())
-    cost = estimate(workspace.index.rows, planned, selected, workers)
-    progress.report("plan", 1, 1)
+    with progress.uncounted("plan"):
+        planner = Planner(workspace, dataset, wanted_clips(workspace, dataset, where, clips), verify=verify)
+        planned = make_plan(planner, config, selected)
+        if any(plan.damaged for plan in planned.values()):
+            with contextlib.suppress(OSError):  # a workspace that may only be read
+                workspace.index.save()  # so that nobody trusts the stat of what is damaged
+        stages: dict[str, StagePlan] = {name: planned[name] for name in selected}
+        workers = workers_of(config.engine, processors())
+        cost = estimate(workspace.index.rows, planned, selected, workers)
     return RunPlan(stages, features_space(stages), tuple(left_out(workspace, dataset)), cost)

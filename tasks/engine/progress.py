@@ -83,6 +83,14 @@ def each(stage: str, items: Collection[T], note: Callable[[T], str] = lambda ite
 
 
 @contextmanager
+def uncounted(stage: str) -> Iterator[None]:
+    """Report that something begins whose parts nobody counts, and that it is done."""
+    report(stage, 0, None)
+    yield
+    report(stage, 1, 1)
+
+
+@contextmanager
 def listening(listener: Listener, expecting: Expecting | None = None) -> Iterator[None]:
     """Call `listener` with every report of this process until the block ends, and `expecting` with each forecast."""
     with _lock:
