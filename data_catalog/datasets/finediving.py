@@ -10,8 +10,9 @@ from typing import cast
 
 import numpy as np
 
-from data_catalog.datasets.layouts import abridge, find_file, find_image_folder
+from data_catalog.datasets.layouts import abridge, count_images, find_file, find_image_folder
 from data_catalog.datasets.records import Check, ClipRecord, Listing, RejectedRow
+from data_catalog.datasets.step_labels import steps_of_frames
 from data_catalog.errors import DatasetError
 from data_catalog.safe_pickle import load_annotation
 
@@ -60,13 +61,18 @@ class FineDivingAdapter:
                 event, clip = cast(tuple[str, int], key)
                 record = _record(event, clip, split, _find_frames(root, event, clip), fine[key], coarse.get(key))
                 (records if record.video else missing).append(record)
-        warnings = [*_missing_warning(missing, len(records)), *_overlap_warning(records + missing)]
+        warnings = [
+            *_missing_warning(missing, len(records)),
+            *_overlap_warning(records + missing),
+            *_step_warnings(root, path.name, records, missing),
+        ]
         marks = (
             f"judges' marks read from {coarse_path.name}"
             if coarse_path
             else "no coarse annotation, so no judges' marks"
         )
-        notes = (f"annotation read from {path.name}", marks)
+        stepped = sum(bool(record.steps) for record in (*records, *missing))
+        notes = (f"annotation read from {path.name}", marks, f"steps of {stepped} dives read from its label a frame")
         return Listing(tuple(records), tuple(rejected), tuple(warnings), notes, tuple(missing))
 
     def check(self, listing: Listing) -> list[Check]:
@@ -108,7 +114,10 @@ def _fault(key: object, fine: Mapping[object, object]) -> str:
 
 
 def _record(event: str, clip: int, split: str, video: str, row: object, coarse: object) -> ClipRecord:
-    number, score, difficulty, transitions, steps = cast(list[object], row)[:5]
+    number, score, difficulty, transitions, labels = cast(list[object], row)[:5]
+    of_frames = np.asarray(labels)
+    if of_frames.ndim != 1 or not np.issubdtype(of_frames.dtype, np.integer):
+        of_frames = np.empty(0, np.int64)
     marks: tuple[float, ...] = ()
     if isinstance(coarse, dict) and np.size(coarse.get("judge_scores", ())) in JUDGE_COUNTS:
         marks = tuple(np.asarray(coarse["judge_scores"], dtype=np.float64).ravel().tolist())
@@ -117,13 +126,15 @@ def _record(event: str, clip: int, split: str, video: str, row: object, coarse: 
         "clip": clip,
         "dive_number": str(number).upper(),
         "step_transitions": np.asarray(transitions).ravel().tolist(),
-        "length": int(np.size(cast(list[int], steps))),
+        "length": int(np.size(cast(list[int], labels))),
     }
-    # Frame folders are cut to the dive already, so that there are no start and end frames.
-    return ClipRecord(
+    # Frame folders are cut to the dive already, so that there are no start and end frames, and the first label is of
+    # the first image, whatever number that has in the broadcast.
+    record = ClipRecord(
         f"{event}_{clip}", video, split, ACTION, float(cast(float, score)), float(cast(float, difficulty)), marks,
         extra=extra,
     )  # fmt: skip
+    return record.with_steps(steps_of_frames(of_frames))
 
 
 def _clip_id(key: object) -> str | None:
@@ -138,6 +149,29 @@ def _missing_warning(missing: list[ClipRecord], there: int) -> list[str]:
         f"{len(missing)} of {len(missing) + there} annotated dives have no frames here ({names}); {WHERE} "
         "and unpack the frames to FineDiving/<event>/<clip>/00001.jpg"
     ]
+
+
+def _step_warnings(root: Path, file: str, there: list[ClipRecord], missing: list[ClipRecord]) -> list[str]:
+    """What is wrong with the label of each frame: there is none, or not one for each image."""
+    without = [record.clip_id for record in (*there, *missing) if not record.steps]
+    images = {record.clip_id: count_images(root / record.video) for record in there if record.steps}
+    other = [
+        f"{record.clip_id} ({record.steps[-1].end} labels, {images[record.clip_id]} images)"
+        for record in there
+        if record.steps and images[record.clip_id] != record.steps[-1].end
+    ]
+    warnings = []
+    if without:
+        warnings.append(
+            f"{len(without)} dives of {file} have no whole number for each frame ({abridge(without)}), so they have no "
+            f"steps; {WHERE}"
+        )
+    if other:
+        warnings.append(
+            f"{len(other)} dives have another number of images than of step labels in {file}: {abridge(other)}; labels "
+            "are counted from the first image, so unpack the frames again"
+        )
+    return warnings
 
 
 def _overlap_warning(records: list[ClipRecord]) -> list[str]:

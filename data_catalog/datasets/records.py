@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, cast
 
 from data_catalog.foreign_text import visible
 
 SPLITS = ("train", "val", "test")
+STEPS = "steps"
+"""Where a record's `extra` holds its steps, each as ``[name, start, end]``."""
 MOST_JUDGES = 20
 """Marks that a clip may have."""
 USUAL_JUDGES = 7
@@ -16,6 +19,20 @@ USUAL_JUDGES = 7
 def judge_places(panels: Sequence[Sequence[float]]) -> int:
     """Places for marks in a table of clips: `USUAL_JUDGES`, or as many as the largest panel has."""
     return max([USUAL_JUDGES, *map(len, panels)])
+
+
+class Step(NamedTuple):
+    """One step of a clip: a named stretch of its frames, such as the flight of a dive.
+
+    Attributes:
+        name: what kind of step it is; the same name means the same kind in every clip.
+        start: first frame in the clip's ``video``, from 0, counted as `ClipRecord.start_frame` is.
+        end: one past the last frame.
+    """
+
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +51,7 @@ class ClipRecord:
         boxes: first-frame boxes of the athletes as ``(x, y, w, h)`` in pixels of the source video.
         start_frame: first frame of the clip in ``video``, from 0; None means from the beginning.
         end_frame: one past the last frame of the clip in ``video``; None means to the end.
-        extra: what only this dataset knows (dive number, armstand, ...), plain JSON values.
+        extra: what not every dataset knows (dive number, armstand, steps, ...), plain JSON values.
         bad: a person said that the clip is to be left out of every run; never set by an adapter.
         boxes_by_person: a person drew the boxes, so they are the athletes whatever a detector finds; never set by
             an adapter.
@@ -56,6 +73,18 @@ class ClipRecord:
     bad: bool = False
     boxes_by_person: bool = False
     bad_reason: str | None = None
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that the clip is labelled with, in order of time, none overlapping; empty where it isn't."""
+        rows = cast(Sequence[tuple[str, int, int]], (self.extra or {}).get(STEPS, ()))
+        return tuple(Step(*row) for row in rows)
+
+    def with_steps(self, steps: Sequence[Step]) -> ClipRecord:
+        """The same clip with these steps, which don't overlap, in place of its own."""
+        others = {name: value for name, value in (self.extra or {}).items() if name != STEPS}
+        rows: dict[str, object] = {STEPS: [list(step) for step in sorted(steps, key=lambda step: step.start)]}
+        return replace(self, extra=(others | rows if steps else others) or None)
 
 
 @dataclass(frozen=True, slots=True)

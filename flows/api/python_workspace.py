@@ -59,6 +59,7 @@ class Workspace:
         videos: PathLike,
         labels: PathLike | None = None,
         adapter: str = "folder",
+        steps: PathLike | None = None,
     ) -> IngestResult:
         """Read a dataset folder into the catalog, replacing an older dataset of that name.
 
@@ -67,6 +68,7 @@ class Workspace:
             videos: folder that holds the videos, or features.
             labels: label file; by default inside the folder.
             adapter: layout of the folder: folder, features, procedural, aqa7, mtl_aqa, fr_fs or finediving.
+            steps: table of the clips' steps; by default steps.csv beside the labels, where there is one.
 
         Raises:
             TubeflowError: nothing could be read.
@@ -74,8 +76,8 @@ class Workspace:
         from flows.datasets.dataset_records import ingest_and_compare
 
         with self._showing():
-            place = Path(labels) if labels is not None else None
-            record = ingest_and_compare(self._open(), name, adapter, Path(videos), place)
+            places = [Path(path) if path is not None else None for path in (labels, steps)]
+            record = ingest_and_compare(self._open(), name, adapter, Path(videos), *places)
         notices.told(record.remarks)
         return IngestResult.of(record)
 

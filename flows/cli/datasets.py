@@ -31,16 +31,19 @@ def ingest_command(
     name: Annotated[str, typer.Option("--name", help="What the dataset is called in the workspace.")],
     root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos, or features.")],
     labels: Annotated[Path | None, typer.Option("--labels", help="Label file; by default inside the folder.")] = None,
+    steps: Annotated[
+        Path | None, typer.Option("--steps", help="Table of steps: clip, step, start, end; by default steps.csv.")
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
     """Read a dataset folder into the catalog.
 
-    Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv`
+    Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv --steps steps.csv`
     """
     opened = Workspace.open(workspace)
     with stage_bars():
-        record = ingest_and_compare(opened, name, adapter, root, labels)
+        record = ingest_and_compare(opened, name, adapter, root, labels, steps)
     if as_json:
         typer.echo(json.dumps(record.as_json()))
         return

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import ADAPTERS, DatasetError, build_adapter
 from data_catalog.datasets.records import Check, ClipRecord, Listing
+from data_catalog.datasets.step_labels import find_steps, without_odd_steps
 from data_catalog.tables.edits import edit_warnings
 from flows.config import ConfigError
 from tasks.engine import progress
@@ -53,26 +54,66 @@ def procedural_spec(**fields: object) -> ProceduralSpec:
         raise ConfigError("; ".join(sentence.removeprefix("Value error, ") for sentence in sentences)) from exc
 
 
-def ingest(workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None) -> Listing:
+def ingest(
+    workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None, steps: Path | None = None
+) -> Listing:
     """Read a dataset folder and put its clips into the catalog, replacing an older dataset of that name.
+
+    Args:
+        workspace: the workspace.
+        name: what the dataset is called in it.
+        adapter: the folder's layout.
+        root: the folder.
+        labels: label file or folder; None is the usual place inside `root`.
+        steps: table of the clips' steps; None is ``steps.csv`` beside the labels, where there is one.
 
     Raises:
         CatalogError: nothing could be read; rows that were left out are in the listing instead.
     """
-    try:
-        listing = build_adapter(adapter).read(root.absolute(), labels)
-    except DatasetError as exc:
-        raise CatalogError(str(exc)) from exc
+    listing = _read_folder(adapter, root.absolute(), labels, steps)
     if not listing.records and not listing.missing:
         first = f" The first: {listing.rejected[0]}." if listing.rejected else ""
         raise CatalogError(f"Not one clip of {root} could be used; {len(listing.rejected)} rows were left out.{first}")
     warnings = edit_warnings(workspace.datasets.edits(name).read(), listing.annotated)
     listing = replace(listing, warnings=(*listing.warnings, *warnings))
-    options = {"labels": str(labels.absolute())} if labels is not None else {}
+    given = {"labels": labels, "steps": steps}
+    options = {option: str(path.absolute()) for option, path in given.items() if path is not None}
     brought_by = ADAPTERS.origin(adapter) or ""
     info = DatasetInfo(name, adapter, str(root.absolute()), options, is_procedural(root), plugin=brought_by)
     workspace.datasets.add(info, listing)
     return listing
+
+
+def _read_folder(adapter: str, root: Path, labels: Path | None, steps: Path | None) -> Listing:
+    """What an adapter makes of a dataset folder, with the steps of a table where there is one.
+
+    Raises:
+        CatalogError: either can't be read; a table that nobody named is passed over with a warning.
+    """
+    try:
+        listing = without_odd_steps(build_adapter(adapter).read(root, labels))
+        beside = labels.parent if labels is not None and labels.is_file() else labels or root
+        table = steps or find_steps(beside)
+        if table is None:
+            return listing
+        # Reads tables with pandas, which a dataset without one doesn't need.
+        from data_catalog.datasets.step_table import add_steps
+
+        try:
+            return add_steps(listing, table)
+        except DatasetError as exc:
+            if steps is not None:
+                raise
+            sentence = f"{exc}; until then clips have no steps from {table}, rename it if it is no table of steps"
+            return replace(listing, warnings=(*listing.warnings, sentence))
+    except DatasetError as exc:
+        raise CatalogError(str(exc)) from exc
+
+
+def _read_again(info: DatasetInfo) -> tuple[Path | None, Path | None]:
+    """Label file and table of steps that a dataset was ingested with, where they were given."""
+    labels, steps = (info.options.get(option) for option in ("labels", "steps"))
+    return Path(labels) if labels else None, Path(steps) if steps else None
 
 
 def ingest_again(workspace: Workspace, name: str, table: Path) -> list[ClipRecord]:
@@ -82,9 +123,8 @@ def ingest_again(workspace: Workspace, name: str, table: Path) -> list[ClipRecor
         CatalogError: its folder can't be read either.
     """
     info = workspace.datasets.info(name)
-    labels = info.options.get("labels")
     try:
-        listing = ingest(workspace, name, info.adapter, Path(info.root), Path(labels) if labels else None)
+        listing = ingest(workspace, name, info.adapter, Path(info.root), *_read_again(info))
     except CatalogError as exc:
         sentence = f"{table} is missing or damaged, and the dataset can't be read again from {info.root}: {exc}"
         raise CatalogError(sentence) from exc
@@ -99,13 +139,8 @@ def check_dataset(workspace: Workspace, name: str) -> tuple[list[Check], Listing
         CatalogError: no such dataset, or its folder can't be read any more.
     """
     info = workspace.datasets.info(name)
-    labels = info.options.get("labels")
-    adapter = build_adapter(info.adapter)
-    try:
-        listing = adapter.read(Path(info.root), Path(labels) if labels else None)
-    except DatasetError as exc:
-        raise CatalogError(str(exc)) from exc
-    return adapter.check(listing), listing
+    listing = _read_folder(info.adapter, Path(info.root), *_read_again(info))
+    return build_adapter(info.adapter).check(listing), listing
 
 
 def is_procedural(root: Path) -> bool:

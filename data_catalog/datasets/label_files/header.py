@@ -15,6 +15,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "score": ("final score", "total score", "overall score", "points", "total points"),
     "difficulty": ("dd", "degree of difficulty", "difficulty degree"),
     "label": ("class", "class id"),
+    "step": ("step name", "step number", "phase"),
+    "start": ("start frame", "first frame", "from"),
+    "end": ("end frame", "to"),
     **{f"judge_{number}": (f"j{number}",) for number in range(1, 8)},
 }
 _SUFFIX = re.compile(r"[(\[].*[)\]]\s*$", re.DOTALL)

@@ -1,13 +1,15 @@
 """FineDiving on its exact layout; the annotation itself may not be passed on, so it is made up here."""
 
 import pickle
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_catalog.datasets import DatasetError, build_adapter
-from data_catalog.datasets.finediving import ACTION
+from data_catalog.datasets.finediving import ACTION, WHERE
+from data_catalog.datasets.records import Step
 from tests.support.dataset_files import write_frames
 
 FINE = build_adapter("finediving")
@@ -54,11 +56,45 @@ def test_the_published_layout(tmp_path: Path, place: str, number: str) -> None:
     assert record.judges == (8.5,) * 7
     assert record.extra == {
         "event": EVENT, "clip": 1, "dive_number": "407C", "step_transitions": [20, 60], "length": 96,
+        "steps": [["0", 0, 96]],
     }  # fmt: skip
     (missing,) = listing.missing
     assert (missing.clip_id, len(missing.judges), (missing.extra or {})["length"]) == ("01_7", 3, 63)
     assert listing.warnings[0].startswith("1 of 2 annotated dives have no frames here (01_7); ask the authors")
     assert listing.warnings[1].startswith("1 events are MTL-AQA's broadcasts; never train on one")
+
+
+def test_each_frames_label_makes_the_steps(tmp_path: Path) -> None:
+    labels = np.array([13] * 2 + [5] * 3 + [28], np.int64)
+    fine = {(EVENT, n): [*fine_row()[:4], labels] for n in (1, 2)}
+    fine[EVENT, 3] = [*fine_row()[:4], np.zeros(4, np.float64)]
+    write_annotation(tmp_path / "Annotations", fine, [(EVENT, 1), (EVENT, 2)], [(EVENT, 3)])
+    for clip, images in ((1, range(481, 487)), (2, range(5))):
+        write_frames(tmp_path / "FineDiving" / EVENT / str(clip), [f"{n:05d}.jpg" for n in images])
+    listing = FINE.read(tmp_path)
+    first, second = listing.records
+    assert first.steps == second.steps == (Step("13", 0, 2), Step("5", 2, 5), Step("28", 5, 6))
+    assert (listing.missing[0].steps, listing.missing[0].score) == ((), 88.0)
+    assert listing.warnings[1:] == (
+        f"1 dives of fine-grained_annotation_aqa.pkl have no whole number for each frame ({EVENT}_3), so they have no "
+        f"steps; {WHERE}",
+        "1 dives have another number of images than of step labels in fine-grained_annotation_aqa.pkl: "
+        f"{EVENT}_2 (6 labels, 5 images); labels are counted from the first image, so unpack the frames again",
+    )
+    assert listing.notes[-1] == "steps of 2 dives read from its label a frame"
+
+
+def test_the_real_annotation(shared: Path) -> None:
+    root = shared / "data" / "finediving"
+    if not root.is_dir():
+        pytest.skip("shared/data holds no finediving: its annotation is handed out under an agreement")
+    listing = FINE.read(root)
+    assert len(listing.annotated) == 3000
+    for clip in listing.annotated:
+        assert clip.steps
+        assert clip.steps[0].start == 0
+        assert clip.steps[-1].end == (clip.extra or {})["length"]
+        assert all(before.end == after.start and before.name != after.name for before, after in pairwise(clip.steps))
 
 
 def test_the_published_counts_are_checked(tmp_path: Path) -> None:
