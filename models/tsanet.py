@@ -224,9 +224,11 @@ class TSANet(nn.Module):
         segments = outputs_alone(segment_features, self.temporal, self.head) if return_segments else None
         return TSANetOutput(output, segments, None if return_attention is None else tuple(maps))
 
-    def segment_features(self, video: Tensor, mask: Tensor | None = None) -> Tensor:
+    def segment_features(
+        self, video: Tensor, mask: Tensor | None = None, entrance: Entrance = "pixels"
+    ) -> Tensor:
         """Pooled features (B, N, F) float of every segment after attention; arguments as in `forward`."""
-        return self._segment_features(video, mask, None)[0]
+        return self._segment_features(video, mask, None, entrance)[0]
 
     def _segment_features(
         self, video: Tensor, mask: Tensor | None, position: Position | None, entrance: Entrance = "pixels"

@@ -170,32 +170,38 @@ class PredictResult:
         run_id: the run whose weights scored them.
         weights: its `last` or `best` epoch.
         scores: a row a video: clip_id, video, score (points, or the probability of label 1), empty_segments (where the
-            tube selects nothing), overlay (the video with its tube; empty for features), and segment_0 … of each
-            segment by itself.
+            tube selects nothing), overlay (the video with its tube; empty for features), distance (from the clips that
+            the network was trained on; None where that can't be told), unlike (whether it is above `unlike_above`), and
+            segment_0 … of each segment by itself.
         failures: videos without a score: clip_id, stage, reason, remedy.
+        unlike_above: the distance that 95 % of clips like the training's stay within; None where that can't be told.
+        notes: a sentence for each video that is unlike them, or one why that can't be told.
     """
 
     run_id: str
     weights: str
     scores: pd.DataFrame = field(repr=False)
     failures: pd.DataFrame = field(repr=False)
+    unlike_above: float | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, found: VideoScores) -> PredictResult:
         """The scores that `tubeflow predict` prints."""
-        first = ("clip_id", "video", "score", "empty_segments", "overlay")
+        first = ("clip_id", "video", "score", "empty_segments", "overlay", "distance", "unlike")
         scores = _frame(first, map(asdict, found.videos))
         segments = [{f"segment_{n}": value for n, value in enumerate(one.segments)} for one in found.videos]
         names = list(dict.fromkeys(name for one in segments for name in one))
         more = _frame(names, [dict.fromkeys(names, float("nan")) | one for one in segments])
         failures = _frame(("clip_id", "stage", "reason", "remedy"), map(asdict, found.failures))
-        return cls(found.run_id, found.weights, scores.join(more), failures)
+        bound = None if found.novelty is None else found.novelty.bound
+        return cls(found.run_id, found.weights, scores.join(more), failures, bound, tuple(found.notes))
 
     def _repr_html_(self) -> str:
         shown = self.scores.drop(columns=["video", "overlay"])
         parts = [table_html(shown, f"Scores by the {self.weights} epoch of run {self.run_id}")]
         parts += [table_html(self.failures, "Without a score")] if len(self.failures) else []
-        return "".join(parts)
+        return "".join(parts) + sentences_html(self.notes)
 
 
 FIGURE_COLUMNS = ("metric", "contender", "action", "value", "low", "high")

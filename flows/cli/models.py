@@ -59,6 +59,8 @@ def predict_command(
 ) -> None:
     """Score new videos with the weights of a run, and draw each one's tube into an MP4.
 
+    Said as well is which of them are unlike the clips that the run was trained on, so that their scores mean little.
+
     Example: `tubeflow predict dive.mp4 --run last --box 210,40,60,150`
     """
     # Loads what draws, OpenCV and Pillow, which --help and a matrix of runs don't need.

@@ -10,6 +10,7 @@ from data_catalog.datasets.feature_files.clip_features import Place, read_clip_f
 from data_catalog.pack.feature_clips import FeatureClips, HeldFeatures
 from data_catalog.pack.file import ClipLabels
 from flows.config import ConfigError
+from flows.inference.novelty import find_novelty
 from flows.inference.predict_videos import NotScored, Request, VideoScore, VideoScores, choose_known
 from flows.runs.finished import FinishedRun, trained_state
 from tasks.trained import build_feature_scorer, needs_difficulty, score_clips
@@ -41,6 +42,7 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
         files.append(path)
         features.append(found)
     scores: tuple[VideoScore, ...] = ()
+    novelty = None
     if files:
         labels = [ClipLabels(path.stem, "test", action, None, request.difficulty, (), None) for path in files]
         clips = FeatureClips("the files", labels, HeldFeatures(features))
@@ -51,8 +53,10 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
             VideoScore(path.stem, str(path), float(row["predicted"]), tuple(map(float, row[steps[: len(one)]])), 0, "")
             for (_, row), path, one in zip(table.iterrows(), files, features, strict=True)
         )
+        novelty = find_novelty(workspace, run, request.weights, state, clips)
     classifies = run.config.model.head == "classification"
-    return VideoScores(run.run_id, request.weights, classifies, (), scores, tuple(failures))
+    found = VideoScores(run.run_id, request.weights, classifies, (), scores, tuple(failures))
+    return found if novelty is None else found.compared(novelty)
 
 
 def score_span(workspace: Workspace, run: FinishedRun, wanted: str | None) -> tuple[str, tuple[float, float]]:

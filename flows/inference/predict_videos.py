@@ -16,6 +16,7 @@ from data_catalog.pack.file import PackReader
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets.clips import PREDICTED, dataset_clips
 from flows.draw.overlay import overlay_video
+from flows.inference.novelty import Novelty, find_novelty
 from flows.runs.clip_tube import read_clip, scored_starts
 from flows.runs.finished import FinishedRun, trained_state
 from flows.stages import CLIP_STAGES, section
@@ -56,6 +57,8 @@ class PredictionRecord(TypedDict):
     weights: str
     videos: list[dict[str, object]]
     quarantined: list[dict[str, object]]
+    unlike_above: float | None
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ class VideoScore:
         segments: the same of every segment by itself; of every step of features.
         empty_segments: segments in which the tube selects nothing, so that attention had no effect.
         overlay: the video with its tube; empty where there are features alone.
+        distance: how far it is from the clips that the network was trained on, see `VideoScores.unlike_above`; None
+            where that can't be told.
+        unlike: whether that is too far for a clip of their kind.
     """
 
     clip_id: str
@@ -75,6 +81,8 @@ class VideoScore:
     segments: tuple[float, ...]
     empty_segments: int
     overlay: str
+    distance: float | None = None
+    unlike: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class VideoScores:
         segments: first and last frame of each segment that is scored, from 0.
         videos: those with a score.
         failures: the others.
+        novelty: how far the videos are from what the run was trained on; None where there are none.
     """
 
     run_id: str
@@ -94,6 +103,29 @@ class VideoScores:
     segments: tuple[tuple[int, int], ...]
     videos: tuple[VideoScore, ...]
     failures: tuple[NotScored, ...]
+    novelty: Novelty | None = None
+
+    def compared(self, novelty: Novelty) -> VideoScores:
+        """The same with what is known of how unlike the training clips each video is."""
+        far = novelty.distances or (None,) * len(self.videos)
+        videos = [
+            replace(one, distance=distance, unlike=None if distance is None else novelty.is_unlike(distance))
+            for one, distance in zip(self.videos, far, strict=True)
+        ]
+        return replace(self, videos=tuple(videos), novelty=novelty)
+
+    @property
+    def notes(self) -> list[str]:
+        """One sentence for each video that is unlike the training clips, or one why that can't be told."""
+        novelty = self.novelty
+        if novelty is None:
+            return []
+        told = [
+            novelty.sentence(one.clip_id, self.run_id, one.distance)
+            for one in self.videos
+            if one.unlike and one.distance is not None
+        ]
+        return [novelty.unknown] if novelty.unknown else told
 
     def as_json(self) -> PredictionRecord:
         """What `tubeflow predict --json` prints."""
@@ -102,6 +134,8 @@ class VideoScores:
             "weights": self.weights,
             "videos": [asdict(one) for one in self.videos],
             "quarantined": [asdict(one) for one in self.failures],
+            "unlike_above": None if self.novelty is None else self.novelty.bound,
+            "notes": self.notes,
         }
 
 
@@ -276,7 +310,8 @@ def predict_videos(
     progress.report("score", 0, None)
     table = score_pack(pack, state, config.model, config.train, span, device)
     progress.report("score", len(table), len(table))
-    return replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
+    found = replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
+    return found.compared(find_novelty(workspace, run, request.weights, state, PackReader(pack)))
 
 
 def _plans(

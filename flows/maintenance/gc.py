@@ -1,12 +1,14 @@
 """`tubeflow gc`: artifacts that no recent run needs.
 
 What a run stands on is in its references.parquet. An artifact is kept while one of the newest `keep` runs of any
-dataset refers to it; the others are what tracker and config experiments left behind. A run that is under way, or was
+dataset refers to it; the others are what tracker and config experiments left behind. What `predict` made of a training
+(stage `novelty`) stays and goes with it. A run that is under way, or was
 killed, has no such list yet: what no run at all refers to stays for some hours before it counts as left behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections import defaultdict
@@ -16,11 +18,12 @@ from pathlib import Path
 from typing import TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
-from data_catalog.store import ArtifactDamaged
+from data_catalog.store import ArtifactDamaged, read_lineage
 from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.experiments.contenders import experiment_runs
 from flows.runs.record import RunRecord, read_all_runs
 from flows.stages import IN_ORDER
+from tasks import novelty
 from tasks.engine import progress
 
 GRACE_HOURS = 24.0
@@ -50,12 +53,13 @@ class Garbage:
 
 
 def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
-    """For every run, oldest first, the (stage, key) of the artifacts that it stands on.
+    """For every run, oldest first, the (stage, key) of the artifacts that it stands on, or that stand on its training.
 
     Raises:
         CatalogError: the record or the list of a run can't be read; its artifacts would be taken for unused ones.
     """
     found = {}
+    made_later = _novelty(workspace)
     for run in progress.each("runs", read_all_runs(workspace)):
         folder = workspace.runs / run.run_id
         try:
@@ -65,7 +69,18 @@ def references(workspace: Workspace) -> dict[str, set[tuple[str, str]]]:
                 f"Run {run.run_id} has no readable list of the artifacts that it stands on, so nothing is removed; "
                 f"run it again and delete {folder}, then try again."
             ) from exc
-        found[run.run_id] = set(zip(table["stage"], table["key"], strict=True))
+        own = set(zip(table["stage"], table["key"], strict=True))
+        found[run.run_id] = own.union(*(made_later[name] for name in own & made_later.keys()))
+    return found
+
+
+def _novelty(workspace: Workspace) -> dict[tuple[str, str], set[tuple[str, str]]]:
+    """The (stage, key) of what was made of each training after its run, by those of the training."""
+    found: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for key in workspace.store.scan(novelty.STAGE.name):
+        with contextlib.suppress(ArtifactDamaged, FileNotFoundError):  # nobody can use it
+            lineage = read_lineage(workspace.store.path(novelty.STAGE.name, key))
+            found["train", lineage.parents["train"]].add((lineage.stage, lineage.key))
     return found
 
 

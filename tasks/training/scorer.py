@@ -15,7 +15,8 @@ from data_catalog.pack.loader import Batch
 from models.feature_network import FeatureNetwork
 from models.heads.contrastive import ContrastiveHead
 from models.score_network import ScoreNetwork, decoded
-from models.tsanet import TSANet, TSANetOutput
+from models.temporal import MeanPool
+from models.tsanet import Entrance, TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale
 
 CUT_DIMENSIONS = 6
@@ -59,6 +60,10 @@ class Scorer(nn.Module):
         return cast(Tensor, self._run(batch, batch["mask"] if mask is None else mask, return_segments=False))
 
     def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+        raise NotImplementedError
+
+    def clip_features(self, batch: Batch) -> Tensor:
+        """Pooled features (B, F) float of each clip of a batch: the mean over its segments or steps."""
         raise NotImplementedError
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
@@ -118,15 +123,23 @@ class ClipScorer(ScoreNetwork, Scorer):
         self.set_labels(reader.labels, head, scale)
 
     def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
-        made = batch.get("features")
-        if made is None:
-            video, entrance = self.video(batch["frames"]), "pixels"
-        else:
-            video, entrance = made.float(), "cut" if made.dim() == CUT_DIMENSIONS else "pooled"
+        video, entrance = self._given(batch)
         return cast(
             "Tensor | TSANetOutput",
             self.network(video, mask, return_segments=return_segments, entrance=entrance),
         )
+
+    def clip_features(self, batch: Batch) -> Tensor:
+        """As of every scorer: what stands behind the backbone, in front of the temporal module."""
+        video, entrance = self._given(batch)
+        return MeanPool(self.network.backbone.features)(self.network.segment_features(video, batch["mask"], entrance))
+
+    def _given(self, batch: Batch) -> tuple[Tensor, Entrance]:
+        """What the network is given of a batch, and where it comes in."""
+        made = batch.get("features")
+        if made is None:
+            return self.video(batch["frames"]), "pixels"
+        return made.float(), "cut" if made.dim() == CUT_DIMENSIONS else "pooled"
 
 
 class FeatureScorer(Scorer):
@@ -151,6 +164,10 @@ class FeatureScorer(Scorer):
             "Tensor | TSANetOutput",
             self.network(batch["features"].float(), None if mask.all() else mask, return_segments=return_segments),
         )
+
+    def clip_features(self, batch: Batch) -> Tensor:
+        """As of every scorer: the features as they are, for those of a network are centred by its training clips."""
+        return MeanPool(self.network.features)(batch["features"].float(), batch["mask"])
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points (B,) and of steps (B, N), float64, as of every scorer; steps that a clip doesn't have are nan."""

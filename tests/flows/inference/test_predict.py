@@ -48,12 +48,15 @@ def test_a_test_clip_gets_the_score_of_the_run_from_the_cache(workspace: Workspa
         summaries.append(preprocess(*given))
         return summaries[-1]
 
-    [score] = predict_videos(workspace, run, request, [], tmp_path, watched).videos
+    found = predict_videos(workspace, run, request, [], tmp_path, watched)
+    [score] = found.videos
 
     assert score.score == pytest.approx(expected["predicted"], abs=1e-5)
     assert score.segments == pytest.approx([expected["segment_0"], expected["segment_1"]], abs=1e-5)
     made = {name: count.computed for name, count in summaries[0].stages.items()}
     assert made == {"normalize": 0, "detect": 0, "track": 0, "masks": 0, "pack": 1}
+    assert (score.unlike, found.notes) == (None, [found.novelty.unknown])  # type: ignore[union-attr]
+    assert found.notes[0].endswith("that takes 19 training clips, and it has 3.")
     with av.open(score.overlay) as video:
         assert sum(1 for _ in video.decode(video=0)) == run.config.normalize.length
 
