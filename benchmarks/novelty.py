@@ -64,8 +64,8 @@ def measure(workspace: Workspace, run: FinishedRun, videos: Sequence[Path], fold
     none = np.zeros((0, 1), np.float32)
     others = features(PackReader(pack_videos(videos, config, folder / f"{run.run_id}.h5")), None) if videos else none
     names = [pack.labels.clip_id[index] for index in parts.train]
-    of_parts = (features(pack, one) for one in (parts.train, parts.validation, parts.test))
-    return Measured(*of_parts, others, names, config.train.seed)
+    train, validation, test = (features(pack, one) for one in (parts.train, parts.validation, parts.test))
+    return Measured(train, validation, test, others, names, config.train.seed)
 
 
 def pack_videos(videos: Sequence[Path], config: PipelineConfig, path: Path) -> Path:

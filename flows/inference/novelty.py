@@ -98,8 +98,8 @@ def _training_clips(
         workspace.store.remove_damaged(STAGE.name, job.key)
         workspace.notice(f"{problem}; it is made again.")
     report = run_jobs(STAGE, [job], config, context)
-    for failure in [*report.troubles, *report.quarantined]:
-        raise _Unknown(f"{failure.reason} {failure.remedy}")
+    for trouble in report.troubles:
+        raise _Unknown(f"{trouble.reason} {trouble.remedy}")
     for made in report.made:
         workspace.index.add(made)
     workspace.index.save()

@@ -107,7 +107,7 @@ class VideoScores:
 
     def compared(self, novelty: Novelty) -> VideoScores:
         """The same with what is known of how unlike the training clips each video is."""
-        far = novelty.distances or (None,) * len(self.videos)
+        far: Sequence[float | None] = novelty.distances or [None] * len(self.videos)
         videos = [
             replace(one, distance=distance, unlike=None if distance is None else novelty.is_unlike(distance))
             for one, distance in zip(self.videos, far, strict=True)

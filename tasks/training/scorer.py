@@ -132,7 +132,8 @@ class ClipScorer(ScoreNetwork, Scorer):
     def clip_features(self, batch: Batch) -> Tensor:
         """As of every scorer: what stands behind the backbone, in front of the temporal module."""
         video, entrance = self._given(batch)
-        return MeanPool(self.network.backbone.features)(self.network.segment_features(video, batch["mask"], entrance))
+        segments = self.network.segment_features(video, batch["mask"], entrance)
+        return cast(Tensor, MeanPool(self.network.backbone.features)(segments))
 
     def _given(self, batch: Batch) -> tuple[Tensor, Entrance]:
         """What the network is given of a batch, and where it comes in."""
@@ -167,7 +168,7 @@ class FeatureScorer(Scorer):
 
     def clip_features(self, batch: Batch) -> Tensor:
         """As of every scorer: the features as they are, for those of a network are centred by its training clips."""
-        return MeanPool(self.network.features)(batch["features"].float(), batch["mask"])
+        return cast(Tensor, MeanPool(self.network.features)(batch["features"].float(), batch["mask"]))
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points (B,) and of steps (B, N), float64, as of every scorer; steps that a clip doesn't have are nan."""
