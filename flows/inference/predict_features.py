@@ -55,8 +55,8 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
         )
         novelty = find_novelty(workspace, run, request.weights, state, clips)
     classifies = run.config.model.head == "classification"
-    found = VideoScores(run.run_id, request.weights, classifies, (), scores, tuple(failures))
-    return found if novelty is None else found.compared(novelty)
+    result = VideoScores(run.run_id, request.weights, classifies, (), scores, tuple(failures))
+    return result if novelty is None else result.compared(novelty)
 
 
 def score_span(workspace: Workspace, run: FinishedRun, wanted: str | None) -> tuple[str, tuple[float, float]]:
