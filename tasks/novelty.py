@@ -22,7 +22,7 @@ from data_catalog.atomic import replacing
 from data_catalog.locks import locked
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
-from models.novelty import conformal_bound, fewest, fit_kind
+from models.clip_kind import conformal_bound, fewest, fit_kind
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.progress import report

@@ -10,8 +10,8 @@ from data_catalog.datasets.feature_files.clip_features import Place, read_clip_f
 from data_catalog.pack.feature_clips import FeatureClips, HeldFeatures
 from data_catalog.pack.file import ClipLabels
 from flows.config import ConfigError
-from flows.inference.novelty import find_novelty
 from flows.inference.predict_videos import NotScored, Request, VideoScore, VideoScores, choose_known
+from flows.inference.unlike_clips import find_novelty
 from flows.runs.finished import FinishedRun, trained_state
 from tasks.trained import build_feature_scorer, needs_difficulty, score_clips
 

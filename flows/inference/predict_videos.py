@@ -16,7 +16,7 @@ from data_catalog.pack.file import PackReader
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets.clips import PREDICTED, dataset_clips
 from flows.draw.overlay import overlay_video
-from flows.inference.novelty import Novelty, find_novelty
+from flows.inference.unlike_clips import Novelty, find_novelty
 from flows.runs.clip_tube import read_clip, scored_starts
 from flows.runs.finished import FinishedRun, trained_state
 from flows.stages import CLIP_STAGES, section

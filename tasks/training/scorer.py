@@ -130,7 +130,7 @@ class ClipScorer(ScoreNetwork, Scorer):
         )
 
     def clip_features(self, batch: Batch) -> Tensor:
-        """As of every scorer: what stands behind the backbone, in front of the temporal module."""
+        """As of every scorer, (B, F) float: what stands behind the backbone, in front of the temporal module."""
         video, entrance = self._given(batch)
         segments = self.network.segment_features(video, batch["mask"], entrance)
         return cast(Tensor, MeanPool(self.network.backbone.features)(segments))
@@ -167,7 +167,7 @@ class FeatureScorer(Scorer):
         )
 
     def clip_features(self, batch: Batch) -> Tensor:
-        """As of every scorer: the features as they are, for those of a network are centred by its training clips."""
+        """As of every scorer, (B, F) float: features as they are, not centred by the training clips as the network does."""
         return cast(Tensor, MeanPool(self.network.features)(batch["features"].float(), batch["mask"]))
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,7 +9,7 @@ import pytest
 
 from data_catalog.pack.feature_clips import FeatureClips, HeldFeatures
 from data_catalog.pack.file import ClipLabels
-from models.novelty import fit_kind
+from models.clip_kind import fit_kind
 from tasks.novelty import CHUNK, clip_vectors, cross_distances, in_turn
 from tasks.training.config import ModelConfig
 from tasks.training.network import build_network_on_features

@@ -14,7 +14,7 @@ from data_catalog.pack.file import PackReader
 from data_catalog.store import ArtifactDamaged, read_lineage
 from flows.datasets.clips import dataset_clips
 from flows.runs.finished import FinishedRun
-from models.novelty import fewest, fit_kind
+from models.clip_kind import fewest, fit_kind
 from tasks.engine.job import Context, Job, Member
 from tasks.engine.keys import make_key
 from tasks.engine.plan import describe_members

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import mahalanobis
 
-from models.novelty import conformal_bound, fewest, fit_kind
+from models.clip_kind import conformal_bound, fewest, fit_kind
 
 Floats = NDArray[np.float64]
 

@@ -1,7 +1,7 @@
 """How many clips of their own kind, and how many others, runs call unlike what they were trained on.
 
-    python -m benchmarks.novelty RUN … --workspace W                      # held-out clips of each run's own pack
-    python -m benchmarks.novelty RUN … --workspace W --videos shared/real-train/videos --every 4
+    python -m benchmarks.unlike RUN … --workspace W                      # held-out clips of each run's own pack
+    python -m benchmarks.unlike RUN … --workspace W --videos shared/real-train/videos --every 4
 
 A row a run: the share of its test clips that are beyond the bound (5 % is meant), once with the bound of folds of the
 training clips and once with that of split validation where it is large enough; and the same of other videos, whose
@@ -24,7 +24,7 @@ from data_catalog.catalog import Workspace
 from data_catalog.pack.file import PackReader
 from flows.config import PipelineConfig
 from flows.runs.finished import FinishedRun, find_run, trained_state
-from models.novelty import Kind, conformal_bound, fewest, fit_kind
+from models.clip_kind import Kind, conformal_bound, fewest, fit_kind
 from tasks.masks import build_masks
 from tasks.normalize import normalize_clip
 from tasks.novelty import NoveltySettings, cross_distances, vectors_of
