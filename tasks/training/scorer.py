@@ -167,7 +167,7 @@ class FeatureScorer(Scorer):
         )
 
     def clip_features(self, batch: Batch) -> Tensor:
-        """As of every scorer, (B, F) float: features as they are, not centred by the training clips as the network does."""
+        """As of every scorer, (B, F) float: features as they are, where the network centres them by training clips."""
         return cast(Tensor, MeanPool(self.network.features)(batch["features"].float(), batch["mask"]))
 
     def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
