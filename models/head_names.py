@@ -10,6 +10,7 @@ HEADS: Registry[Entry[Callable[..., Any]]] = Registry("head", {
     "usdl": Entry("models.heads:UsdlHead"),
     "musdl": Entry("models.heads:MusdlHead"),
     "linear": Entry("models.heads:LinearHead"),
+    "gaussian": Entry("models.heads.gaussian:GaussianHead"),
     "likert": Entry("models.heads:LikertHead"),
     "classification": Entry("models.heads:ClassificationHead"),
     "contrastive": Entry("models.heads.contrastive:ContrastiveHead"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from pydantic import Field
 from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
+from models.metrics.calibration import Calibration, calibrate, clips_needed
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each, read_parent
@@ -41,16 +42,28 @@ STAGE_VERSION = 1
 class EvaluateConfig(StageConfig):
     """Which clips are evaluated, and how many at once."""
 
+    added: ClassVar[Mapping[str, Any]] = {"intervals": "none"}
+
     splits: tuple[str, ...] = Field(
         ("test", "validation"),
         description="Splits that get predictions and metrics; those without clips are left out. Training clips that "
         "were held out for choosing the epoch count as split validation.",
+    )
+    intervals: Literal["none", "temperature", "isotonic"] = Field(
+        "none",
+        description="Whether each score gets intervals that hold 50, 80 and 95 % of clips, made from the errors of the "
+        "validation clips: errors taken to be normal (temperature), or as they are distributed (isotonic; 39 clips "
+        "or more for 95 %). Needs clips held out by train.validation.",
     )
     batch: int = Field(4, ge=1, description="Clips at once.")
     device: str = Field(
         "auto", description="Where `evaluate` runs when it is called directly, auto taking a GPU where there is one; a "
         "run sets it from engine.device.",
     )
+
+
+WITHOUT_EFFECT = frozenset({"batch", "device"})
+"""Fields of EvaluateConfig that change how evaluation runs, not what comes out."""
 
 
 class NothingHeldOut(ValueError):
@@ -64,12 +77,15 @@ class Evaluation:
     Attributes:
         predictions: one row per weights and clip: weights ("last", "best", …), clip_id, split, action, true,
             predicted, and segment_0 … segment_N-1; score points, or label and probabilities. `true` is nan
-            where unknown.
+            where unknown. Where intervals are asked for, also spread (a calibrated standard deviation), and low_50,
+            high_50 … high_95, nan where the validation clips are too few.
         metrics: weights → split → action or "all" → metric name → `models.metrics.scores.Metric`.
+        calibrations: weights → what makes intervals of their spreads; empty where none were asked for.
     """
 
     predictions: pd.DataFrame
     metrics: dict[str, dict[str, Table]]
+    calibrations: dict[str, Calibration] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The metrics as JSON can hold them: a number, or the text "undefined: …"."""
@@ -106,7 +122,8 @@ def evaluate(
 
     Raises:
         NothingHeldOut: no clip in any of the splits.
-        ValueError: weights that do not fit the network (missing and unexpected names are listed).
+        ValueError: weights that do not fit the network (missing and unexpected names are listed), or no validation
+            clip of known score to calibrate intervals on.
         DamagedPack: the pack cannot be read.
     """
     import pandas as pd
@@ -114,29 +131,59 @@ def evaluate(
 
     reader = pack if isinstance(pack, FeatureClips) else PackReader(pack)
     chosen = _chosen(reader, model, training, config)
+    judging = [] if config.intervals == "none" else _calibrating(reader, model, training)
     device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     scale = score_scale(reader.labels, training.score_range, training.difficulty)
     scorer = untrained_scorer(reader, model, training, scale).to(device).eval()
     stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}
+    calibrations: dict[str, Calibration] = {}
     for number, (name, state) in enumerate(weights.items()):
         load_state(scorer, name, state)
+
+        def score(indices: list[int], number: int = number) -> pd.DataFrame:
+            options = training.eval_shift, config.batch, number, len(weights), stored, bool(judging)
+            return score_clips(scorer, reader, indices, *options)
+
+        frames = {split: score(indices) for split, indices in chosen.items()}
+        if config.intervals != "none":
+            known = frames["validation"] if "validation" in frames else score(judging)
+            calibrations[name] = calibrate(config.intervals, *(known[column].to_numpy() for column in OF_INTERVALS))
         tables = metrics.setdefault(name, {})
-        for split, indices in chosen.items():
-            frame = score_clips(
-                scorer, reader, indices, training.eval_shift, config.batch, number, len(weights), stored
-            )
-            frame.insert(0, "weights", name)
-            frame.insert(2, "split", split)
-            rows.append(frame)
+        for split, frame in frames.items():
+            with_ends = with_intervals(frame, calibrations[name]) if judging else frame
+            with_ends.insert(0, "weights", name)
+            with_ends.insert(2, "split", split)
+            rows.append(with_ends)
             tables[split] = score_table(
                 frame["true"].to_numpy(),
                 frame["predicted"].to_numpy(),
                 frame["action"].tolist(),
                 scorer.classification,
             )
-    return Evaluation(pd.concat(rows, ignore_index=True), metrics)
+    return Evaluation(pd.concat(rows, ignore_index=True), metrics, calibrations)
+
+
+def with_intervals(frame: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
+    """Scores with `spread` as a standard deviation, and each interval's ends in columns low_50 to high_95."""
+    predicted, spread = frame["predicted"].to_numpy(float), frame["spread"].to_numpy(float)
+    ends = {level: calibration.interval(level, predicted, spread) for level in calibration.ends}
+    columns = {f"{side}_{level}": pair[place] for level, pair in ends.items() for place, side in enumerate(SIDES)}
+    return frame.assign(spread=spread * calibration.scale, **columns)
+
+
+def _calibrating(reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig) -> list[int]:
+    """The validation clips. Raises ValueError where none has a score, or the head predicts no score."""
+    if model.head == "classification":
+        raise ValueError("evaluate.intervals are of scores, and model.head classification predicts a probability.")
+    held_out = split_clips(reader, training, model).validation
+    if not np.isfinite(reader.labels.score[held_out]).any():
+        raise ValueError(
+            "evaluate.intervals are made from the errors of validation clips, and no clip of known score is held out "
+            "for that; set train.validation to e.g. 0.2, or to the name of a split."
+        )
+    return held_out
 
 
 def nothing_evaluated(split: str, classification: bool) -> Evaluation:
@@ -174,10 +221,26 @@ class EvaluateSettings(StageConfig):
 
     def key_view(self) -> dict[str, Any]:
         """Evaluation's own section, without what changes how it runs and not what comes out."""
-        return {"evaluate": self.evaluate.model_dump(mode="json", exclude={"batch", "device"})}
+        view = self.evaluate.key_view()
+        return {"evaluate": {name: value for name, value in view.items() if name not in WITHOUT_EFFECT}}
 
 
 WEIGHTS = ("last", "best")
+SIDES = ("low", "high")
+"""Of an interval: its ends are the in columns low_50 to high_95."""
+OF_INTERVALS = ("true", "predicted", "spread")
+
+
+def too_few_clips(calibration: Calibration) -> tuple[str, ...]:
+    """Which intervals can't be had for lack of validation clips, as a sentence; empty where all can."""
+    missing = [level for level, ends in calibration.ends.items() if ends is None]
+    if not missing:
+        return ()
+    needed = clips_needed(calibration.method, max(missing))
+    return (
+        f"Intervals of {' and '.join(f'{level} %' for level in missing)} take {needed} validation clips, and there are "
+        f"{calibration.clips}; hold out more by train.validation, or set evaluate.intervals to temperature.",
+    )
 
 
 def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Product:
@@ -198,7 +261,12 @@ def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Produ
         result = nothing_evaluated(config.evaluate.splits[0], config.model.head == "classification")
         notes = (f"Nothing was evaluated: {exc}",)
     columns = {f"predictions/{name}": result.predictions[name].to_numpy() for name in result.predictions.columns}
-    return Product(columns | {"metrics": np.array(json.dumps(result.as_json(), allow_nan=False))}, notes=notes)
+    arrays = columns | {"metrics": np.array(json.dumps(result.as_json(), allow_nan=False))}
+    if result.calibrations:
+        said = {name: calibration.as_json() for name, calibration in result.calibrations.items()}
+        arrays["calibrations"] = np.array(json.dumps(said, allow_nan=False))
+        notes = too_few_clips(result.calibrations["last"])
+    return Product(arrays, notes=notes)
 
 
 STAGE = Stage(

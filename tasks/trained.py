@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from data_catalog.features.mapped_features import FeatureReader
     from data_catalog.pack.loader import Batch
     from models.tsanet import TSANet
-    from tasks.training.scorer import ClipScorer, FeatureScorer
+    from tasks.training.scorer import ClipScorer, FeatureScorer, Predicted
 
 State = Mapping[str, NDArray[Any]]
 """A network's weights by name, as `tasks.train.train` returns them."""
@@ -165,6 +165,7 @@ def score_clips(
     number: int = 0,
     count: int = 1,
     features: FeatureReader | None = None,
+    spread: bool = False,
 ) -> pd.DataFrame:
     """Score clips of a pack, on the device where the scorer is.
 
@@ -176,6 +177,7 @@ def score_clips(
         batch: clips at once.
         number, count: these are the weights `number` of `count`, so that reports say how far all of the work is.
         features: read instead of the pack's frames.
+        spread: whether a column `spread` says how uncertain the scores are, see `Scorer.spread`.
 
     Returns:
         One row a clip: clip_id, action, true, predicted, segment_0 … segment_N-1; score points, or label and
@@ -192,23 +194,24 @@ def score_clips(
         reader, indices, batch_size=batch, eval_shift=eval_shift, remask=remask, features=features
     )
     device = next(scorer.network.parameters()).device
-    points, segments = [], []
+    found: list[Predicted] = []
     with torch.inference_mode():
         for clips in loader:
             moved = {key: value.to(device) for key, value in clips.items()}  # type: ignore[attr-defined]
-            clip_points, segment_points = scorer.predict(moved)  # type: ignore[arg-type]
-            points.append(clip_points)
-            segments.append(segment_points)
-            report("evaluate", number * len(loader) + len(points), count * len(loader))
+            found.append(scorer.predict(moved, spread))  # type: ignore[arg-type]
+            report("evaluate", number * len(loader) + len(found), count * len(loader))
     labels = reader.labels
     frame = pd.DataFrame(
         {
             "clip_id": [labels.clip_id[i] for i in indices],
             "action": [labels.action[i] for i in indices],
             "true": scorer.truth[indices],
-            "predicted": np.concatenate(points),
+            "predicted": np.concatenate([part.points for part in found]),
         }
     )
+    if spread:
+        frame["spread"] = np.concatenate([cast("NDArray[np.float64]", part.spread) for part in found])
+    segments = [part.segments for part in found]
     longest = max(part.shape[1] for part in segments)  # only clips of features differ in it
     by_segment = np.concatenate(
         [np.pad(part, ((0, 0), (0, longest - part.shape[1])), constant_values=np.nan) for part in segments]
@@ -225,6 +228,7 @@ def score_pack(
     training: TrainConfig,
     score_range: tuple[float, float],
     device: str = "cpu",
+    spread: bool = False,
 ) -> pd.DataFrame:
     """Scores of every clip of a pack: columns clip_id, predicted, segment_0 … segment_N-1.
 
@@ -235,11 +239,12 @@ def score_pack(
         model, training: the configuration of that training.
         score_range: see `action_range`.
         device: where the network runs.
+        spread: as of `score_clips`.
 
     Raises:
         ValueError: weights, network and pack don't fit together.
     """
     reader = PackReader(pack)
     scorer = build_scorer(reader, state, model, training, score_range).to(device)
-    frame = score_clips(scorer, reader, list(range(len(reader))), training.eval_shift)
+    frame = score_clips(scorer, reader, list(range(len(reader))), training.eval_shift, spread=spread)
     return frame.drop(columns=["action", "true"])

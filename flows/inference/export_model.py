@@ -224,9 +224,9 @@ def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int) -> Arrays:
     frames, mask, difficulty = (torch.from_numpy(array) for array in inputs)
     batch: Any = {"frames": frames, "mask": mask, "difficulty": difficulty, "index": torch.tensor([index])}
     with torch.no_grad():
-        score, segments = scorer.predict(batch)
+        found = scorer.predict(batch)
         raw = scorer.outputs(frames, mask).output.numpy()
-    return score, segments, raw
+    return found.points, found.segments, raw
 
 
 def describe(

@@ -10,9 +10,10 @@ from data_catalog.datasets.feature_files.clip_features import Place, read_clip_f
 from data_catalog.pack.feature_clips import FeatureClips, HeldFeatures
 from data_catalog.pack.file import ClipLabels
 from flows.config import ConfigError
-from flows.inference.predict_videos import NotScored, Request, VideoScore, VideoScores, choose_known
+from flows.inference.predict_videos import NotScored, Request, VideoScore, VideoScores, choose_known, intervals_of
 from flows.inference.unlike_clips import find_novelty
-from flows.runs.finished import FinishedRun, trained_state
+from flows.runs.finished import FinishedRun, calibration_of, trained_state
+from tasks.evaluate import with_intervals
 from tasks.trained import build_feature_scorer, needs_difficulty, score_clips
 
 
@@ -47,10 +48,20 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
         labels = [ClipLabels(path.stem, "test", action, None, request.difficulty, (), None) for path in files]
         clips = FeatureClips("the files", labels, HeldFeatures(features))
         scorer = build_feature_scorer(clips, state, run.config.model, run.config.train, span)
-        table = score_clips(scorer, clips, list(range(len(clips))), 0)
+        calibration = calibration_of(workspace, run, request.weights)
+        table = score_clips(scorer, clips, list(range(len(clips))), 0, spread=calibration is not None)
+        table = table if calibration is None else with_intervals(table, calibration)
         steps = [name for name in table.columns if name.startswith("segment_")]
         scores = tuple(
-            VideoScore(path.stem, str(path), float(row["predicted"]), tuple(map(float, row[steps[: len(one)]])), 0, "")
+            VideoScore(
+                clip_id=path.stem,
+                video=str(path),
+                score=float(row["predicted"]),
+                segments=tuple(map(float, row[steps[: len(one)]])),
+                empty_segments=0,
+                overlay="",
+                intervals=intervals_of(row.to_dict()),
+            )
             for (_, row), path, one in zip(table.iterrows(), files, features, strict=True)
         )
         novelty = find_novelty(workspace, run, request.weights, state, clips)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing
@@ -18,13 +19,15 @@ from flows.datasets.clips import PREDICTED, dataset_clips
 from flows.draw.overlay import overlay_video
 from flows.inference.unlike_clips import Novelty, find_novelty
 from flows.runs.clip_tube import read_clip, scored_starts
-from flows.runs.finished import FinishedRun, trained_state
+from flows.runs.finished import FinishedRun, calibration_of, trained_state
 from flows.stages import CLIP_STAGES, section
+from models.metrics.calibration import LEVELS
 from tasks import pack as pack_stage
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.engine import progress
 from tasks.engine.job import Context
 from tasks.engine.plan import Planner
+from tasks.evaluate import SIDES, with_intervals
 from tasks.trained import action_range, needs_difficulty, score_pack, trained_actions
 
 if TYPE_CHECKING:
@@ -62,6 +65,15 @@ class PredictionRecord(TypedDict):
 
 
 @dataclass(frozen=True)
+class ScoreInterval:
+    """Where the score of a clip like those of the run lies, with a probability of `level` percent; ends in points."""
+
+    level: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class VideoScore:
     """What a run says of one video.
 
@@ -73,6 +85,7 @@ class VideoScore:
         distance: how far it is from the clips that the network was trained on, see `VideoScores.unlike_above`; None
             where that can't be told.
         unlike: whether that is too far for a clip of their kind.
+        intervals: of the score; none where the run made none (`evaluate.intervals`).
     """
 
     clip_id: str
@@ -83,6 +96,7 @@ class VideoScore:
     overlay: str
     distance: float | None = None
     unlike: bool | None = None
+    intervals: tuple[ScoreInterval, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,10 +322,18 @@ def predict_videos(
     device = Context(workspace, config.engine.device).resolved_device
     span = action_range(reader.labels, config.train, action)
     progress.report("score", 0, None)
-    table = score_pack(pack, state, config.model, config.train, span, device)
+    calibration = calibration_of(workspace, run, request.weights)
+    table = score_pack(pack, state, config.model, config.train, span, device, spread=calibration is not None)
+    table = table if calibration is None else with_intervals(table, calibration)
     progress.report("score", len(table), len(table))
     found = replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
     return found.compared(find_novelty(workspace, run, request.weights, state, PackReader(pack)))
+
+
+def intervals_of(row: Mapping[str, Any]) -> tuple[ScoreInterval, ...]:
+    """The intervals of a scored clip, by the columns of `tasks.evaluate.with_intervals`; none that can't be told."""
+    ends = [ScoreInterval(level, *(float(row.get(f"{side}_{level}", math.nan)) for side in SIDES)) for level in LEVELS]
+    return tuple(one for one in ends if math.isfinite(one.low))
 
 
 def _plans(
@@ -342,6 +364,7 @@ def _scores(
         path = overlay_video(view, folder / f"{clip_id}.mp4", fps=tube.fps)
         empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())
         values = tuple(float(row[name]) for name in segments)
-        scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path)))
+        ends = intervals_of(row.to_dict())
+        scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path), ends))
     progress.report("draw", len(table), len(table))
     return tuple(scores)

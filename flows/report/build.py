@@ -25,12 +25,14 @@ from flows.runs.attention_form import attention_form
 from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
 from flows.runs.intervals import metric_intervals
-from flows.runs.results import METRICS_FILE, predictions_frame, write_predictions
+from flows.runs.results import METRICS_FILE, calibrations, predictions_frame, write_predictions
 from flows.runs.summary import Metrics, RunSummary
+from models.metrics.calibration import coverage
 from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
+from tasks.evaluate import SIDES
 from tasks.training.config import EpochRow
 
 SHEET_CLIPS = 6
@@ -99,14 +101,14 @@ def write_report(
         ArtifactDamaged, FileNotFoundError: an artifact that it draws can't be read.
     """
     evaluation, training = _evaluation_of(workspace, plans)
-    facts, metrics, predictions = ReportFacts.of(plans), summary.metrics, predictions_frame(evaluation)
-    tubes = chosen_tubes(workspace, summary.dataset, plans, predictions)
+    facts = ReportFacts.of(plans)
+    tubes = chosen_tubes(workspace, summary.dataset, plans, predictions_frame(evaluation))
     sheet = None
     if tubes:
         title = f"{summary.dataset}: tubes of tracker '{facts.tracker}'"
         sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
         summary.contact_sheet = str(sheet)
-    data = build_report(folder, workspace, summary, facts, plans, metrics, predictions, training, tubes, sheet, truth)
+    data = build_report(folder, workspace, summary, facts, plans, evaluation, training, tubes, sheet, truth)
     summary.report = str(render_report(folder / "report.html", replace(data, settings=settings)))
 
 
@@ -165,8 +167,7 @@ def build_report(
     summary: RunSummary,
     facts: ReportFacts,
     plans: Mapping[str, StagePlan],
-    metrics: Metrics,
-    predictions: pd.DataFrame,
+    evaluation: Artifact,
     training: Artifact,
     tubes: Mapping[str, ClipTube],
     sheet: Path | None,
@@ -174,8 +175,10 @@ def build_report(
 ) -> page.ReportData:
     """Fill the page's tree."""
     info = workspace.datasets.info(summary.dataset)
+    predictions = predictions_frame(evaluation)
     split, shown = shown_predictions(predictions)
     history = training_history(training)
+    epochs = len(history), int(training.attrs["best_epoch"]) + 1
     scatter = None
     if len(shown) and not facts.classifies:
         scatter = page.Predictions(
@@ -199,13 +202,14 @@ def build_report(
         },
         procedural=info.procedural,
         remarks=remarks(workspace, summary.dataset, shown),
-        metrics=metric_table(metrics, predictions, split, (len(history), int(training.attrs["best_epoch"]) + 1)),
+        metrics=metric_table(summary.metrics, predictions, split, epochs),
         chosen_on=chosen_on(history, facts.chosen_by),
         stages=tuple(
             page.StageRow(name, count.clips, count.computed, count.hits, count.quarantined, count.seconds)
             for name, count in summary.stages.items()
         ),
         predictions=scatter,
+        intervals=score_intervals(evaluation, shown, split),
         confusion=confusion(shown, split, CLASSES.get(info.adapter)) if facts.classifies and len(shown) else None,
         curves=learning_curves(history),
         segment_scores=segment_scores(folder, shown, tubes, facts),
@@ -236,6 +240,23 @@ def difficulty_alone(workspace: Workspace, dataset: str, shown: pd.DataFrame) ->
     factors = shown["clip_id"].map(known).to_numpy(float)
     alone = spearman(factors, shown["true"].to_numpy(float))
     return {"Spearman ρ of the difficulty alone": alone.undefined or f"{alone.value:.3f}"}
+
+
+def score_intervals(evaluation: Artifact, shown: pd.DataFrame, split: str) -> page.Intervals | None:
+    """How often the intervals of the shown clips hold; None without any, or where these clips made them."""
+    calibration = calibrations(evaluation).get("last")
+    if calibration is None or split == "validation":
+        return None
+    known = shown[np.isfinite(shown["true"])]
+    true = known["true"].to_numpy(float)
+    ends = {level: known[[f"{side}_{level}" for side in SIDES]].to_numpy(float) for level in calibration.ends}
+    held = [coverage(level, true, *pairs.T) for level, pairs in ends.items()]
+    rows = [page.IntervalRow(one.level, one.clips, one.inside, one.bounds, one.width) for one in held if one]
+    if not rows:
+        return None
+    drawn = {row.level: ends[row.level] for row in rows}
+    predicted = known["predicted"].to_numpy(float)
+    return page.Intervals(calibration.method, calibration.clips, tuple(rows), true, predicted, drawn)
 
 
 def metric_table(

@@ -109,6 +109,51 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class IntervalRow:
+    """How often the intervals of one coverage hold.
+
+    Attributes:
+        level: What they were made for, in percent.
+        clips: Of how many.
+        inside: The scores of so many of them lie within.
+        bounds: 95 % confidence interval of that share, in [0, 1].
+        width: Their mean width in points.
+    """
+
+    level: int
+    clips: int
+    inside: int
+    bounds: tuple[float, float]
+    width: float
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Intervals of predicted scores on clips that neither trained nor made them.
+
+    Attributes:
+        method: How they were made.
+        made_from: Number of validation clips whose errors they are made from.
+        rows: One a coverage, the narrowest first.
+        true, predicted: (n,) float points of the clips that are drawn.
+        ends: Coverage in percent → (n, 2) float.
+    """
+
+    method: str
+    made_from: int
+    rows: tuple[IntervalRow, ...]
+    true: NDArray[np.floating]
+    predicted: NDArray[np.floating]
+    ends: Mapping[int, NDArray[np.floating]]
+
+    def __post_init__(self) -> None:
+        """Check that every clip has its ends."""
+        n = len(self.true)
+        if len(self.predicted) != n or any(pairs.shape != (n, 2) for pairs in self.ends.values()):
+            raise ValueError(f"{n} clips, but other numbers of scores or ends")
+
+
+@dataclass(frozen=True)
 class Misjudged:
     """A clip and the probability, in [0, 1], that the network assigns to the other one of two classes."""
 
@@ -337,6 +382,7 @@ class ReportData:
         chosen_on: Split whose metric chose the best epoch, or None where no epochs were compared.
         stages: One row a stage, in the order of the pipeline.
         predictions: Scatter and worst clips, for scores.
+        intervals: How far scores may be off.
         confusion: For classes.
         curves: Learning curves.
         segment_scores: Per-segment score over time of some clips, of which the reader chooses; the first one is open.
@@ -366,6 +412,7 @@ class ReportData:
     chosen_on: str | None = None
     stages: tuple[StageRow, ...] = ()
     predictions: Predictions | None = None
+    intervals: Intervals | None = None
     confusion: Confusion | None = None
     curves: tuple[Curve, ...] = ()
     segment_scores: tuple[SegmentScores, ...] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.report.data import Curve, Predictions, SegmentScores, TubeOverlaps
+from flows.report.data import Curve, Intervals, Predictions, SegmentScores, TubeOverlaps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,6 +89,26 @@ def _free_places(
         room = np.hypot(*(centre + sides)[:, None].transpose(2, 0, 1) - others.T[:, None])
         places.append(centre + sides[int(room.min(1).argmax())] if len(others) else centre + sides[0])
     return places
+
+
+def intervals_svg(data: Intervals, prefix: str, size_inches: tuple[float, float]) -> str:
+    """Each clip's intervals, the narrower the darker, with its true score; the lowest predicted score first."""
+    figure, axes = _new_figure(size_inches)
+    order = np.argsort(data.predicted, kind="stable")
+    place = np.arange(1, len(order) + 1)
+    for level, ends in sorted(data.ends.items(), reverse=True):
+        low, high = ends[order].T
+        width = min(6.0, 50 * size_inches[0] / (len(order) + 1))
+        axes.vlines(place, low, high, color=_BLUE, linewidth=width, alpha=0.3, label=f"{level} %")
+    axes.scatter(place, data.predicted[order], s=12, marker="_", color=_INK, label="predicted")
+    axes.scatter(place, data.true[order], s=16, color=_PINK, linewidths=0, label="true")
+    axes.set(xlabel="clips, the lowest predicted score first", ylabel="score", xlim=(0, len(order) + 1))
+    axes.legend(
+        frameon=False, labelcolor=_INK, fontsize=9.5, ncols=3 if size_inches[0] < 6 else 5, loc="lower left",
+        bbox_to_anchor=(0, 1.0), borderaxespad=0.2,
+    )  # fmt: skip
+    held = ", ".join(f"{row.inside} of {row.clips} true scores within {row.level} %" for row in data.rows)
+    return _to_svg(figure, prefix, f"Predicted scores with their intervals, and true scores: {held}", {})
 
 
 def curve_panels(curves: Sequence[Curve]) -> dict[str, list[Curve]]:

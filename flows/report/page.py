@@ -41,10 +41,15 @@ def render_report(path: Path, report: ReportData) -> Path:
     return write_whole(path, page.encode())
 
 
+WIDE, NARROW = (10.0, 3.4), (4.9, 3.1)
+"""Inches of a plot that stands alone, on a screen and on a phone."""
+
+
 class Plots(TypedDict):
-    """What matplotlib drew for the page; segments in a wide and a narrow form, curves by panel."""
+    """What matplotlib drew for the page; intervals and segments in a wide and a narrow form, curves by panel."""
 
     scatter: Markup | None
+    intervals: tuple[Markup, Markup] | None
     segments: list[tuple[Markup, Markup]]
     curves: list[tuple[str, Markup]]
     tubes: Markup | None
@@ -52,13 +57,16 @@ class Plots(TypedDict):
 
 def _plots(report: ReportData) -> Plots:
     """All plots of the page; Markup, since matplotlib wrote them and escaped the text in them."""
-    plots: Plots = {"scatter": None, "segments": [], "curves": [], "tubes": None}
+    plots: Plots = {"scatter": None, "intervals": None, "segments": [], "curves": [], "tubes": None}
     if report.predictions is not None:
         svg = figures.scatter_svg(report.predictions, "scatter")
         plots["scatter"] = None if svg is None else Markup(svg)
+    if report.intervals is not None:
+        wide = figures.intervals_svg(report.intervals, "intervals", WIDE)
+        plots["intervals"] = Markup(wide), Markup(figures.intervals_svg(report.intervals, "intervals-narrow", NARROW))
     for place, clip in enumerate(report.segment_scores):
-        wide = figures.segments_svg(clip, f"segments{place}", (10.0, 3.4))
-        narrow = figures.segments_svg(clip, f"segments{place}-narrow", (4.9, 3.1))
+        wide = figures.segments_svg(clip, f"segments{place}", WIDE)
+        narrow = figures.segments_svg(clip, f"segments{place}-narrow", NARROW)
         plots["segments"].append((Markup(wide), Markup(narrow)))
     if report.tube_overlaps is not None:
         plots["tubes"] = Markup(figures.tubes_svg(report.tube_overlaps, "tubes"))

@@ -15,10 +15,12 @@ from data_catalog.suggest import nearest
 from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.config import PipelineConfig
 from flows.runs.record import RunRecord, read_all_runs, read_runs, unreadable_record
-from flows.runs.results import PREDICTIONS_FILE, check_results
+from flows.runs.results import PREDICTIONS_FILE, calibrations, check_results
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from models.metrics.calibration import Calibration
 
 NEWEST = "last"
 
@@ -103,6 +105,13 @@ def _references(folder: Path, digest: str | None) -> dict[str, dict[str, str]]:
     for stage, key, clip_id in zip(table["stage"], table["key"], table["clip_id"], strict=True):
         keys[stage][clip_id] = key
     return dict(keys)
+
+
+def calibration_of(workspace: Workspace, run: FinishedRun, weights: str) -> Calibration | None:
+    """What makes intervals of the scores of a run's weights; None where the run makes none. Raises CatalogError."""
+    if run.config.evaluate.intervals == "none":
+        return None
+    return calibrations(workspace.store.read("evaluate", run.artifact(workspace, "evaluate"))).get(weights)
 
 
 def trained_state(workspace: Workspace, run: FinishedRun, weights: str) -> dict[str, Any]:

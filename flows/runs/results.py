@@ -6,6 +6,7 @@ is written again from there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from data_catalog.plain_file import clear
 from data_catalog.store import Artifact, ArtifactDamaged
 from data_catalog.tables.runs import REFERENCES_FILE, check_file, forget_files, seal_file
 from flows.runs.record import RunRecord
+from models.metrics.calibration import LEVELS, Calibration
+from tasks.evaluate import SIDES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +33,18 @@ def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
 
     prefix = "predictions/"
     names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
-    first = ["weights", "clip_id", "split", "action", "true", "predicted"]
+    ends = [f"{side}_{level}" for level in LEVELS for side in SIDES]
+    first = ["weights", "clip_id", "split", "action", "true", "predicted", "spread", *ends]
     columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
     segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
     frame = pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
     return frame.astype({"true": float, "predicted": float})  # without a held-out clip they are of no type
+
+
+def calibrations(evaluation: Artifact) -> dict[str, Calibration]:
+    """Weights → what makes intervals of their scores; empty where the evaluation made none."""
+    said = evaluation.arrays.get("calibrations")
+    return {} if said is None else {name: Calibration.from_json(one) for name, one in json.loads(str(said)).items()}
 
 
 def write_predictions(folder: Path, evaluation: Artifact) -> None:

@@ -13,10 +13,15 @@ def print_predictions(found: VideoScores) -> None:
     what = "probability of label 1" if found.classifies else "score"
     table = Table("", *(video.clip_id for video in found.videos))
     compared = any(video.unlike is not None for video in found.videos)
-    table.add_row(what, *(f"[bold]{video.score:.2f}[/]" for video in found.videos), end_section=not compared)
+    intervals = found.videos[0].intervals if found.videos else ()
+    table.add_row(what, *(f"[bold]{video.score:.2f}[/]" for video in found.videos))
+    for number, one in enumerate(intervals):
+        ends = [video.intervals[number] for video in found.videos]
+        table.add_row(f"{one.level} % within", *(f"{end.low:.2f} – {end.high:.2f}" for end in ends))
     if compared:
         words = ("[bold red]unlike[/]" if video.unlike else "like" for video in found.videos)
-        table.add_row("what the run was trained on", *words, end_section=True)
+        table.add_row("what the run was trained on", *words)
+    table.add_section()
     for number, (first, last) in enumerate(found.segments):
         table.add_row(f"frames {first}–{last}", *(f"{video.segments[number]:.2f}" for video in found.videos))
     if found.videos:

@@ -2,6 +2,7 @@
 
 from models.head_names import HEADS
 from models.heads.contrastive import ContrastiveHead
+from models.heads.gaussian import GaussianHead
 from models.heads.score_heads import (
     ClassificationHead,
     Head,
@@ -11,6 +12,7 @@ from models.heads.score_heads import (
     RegressionHead,
     ScoreHead,
     ScoreMlp,
+    SpreadHead,
     UsdlHead,
     build_head,
     judges_rule,
@@ -21,6 +23,7 @@ __all__ = [
     "HEADS",
     "ClassificationHead",
     "ContrastiveHead",
+    "GaussianHead",
     "Head",
     "LikertHead",
     "LinearHead",
@@ -28,6 +31,7 @@ __all__ = [
     "RegressionHead",
     "ScoreHead",
     "ScoreMlp",
+    "SpreadHead",
     "UsdlHead",
     "build_head",
     "judges_rule",

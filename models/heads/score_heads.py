@@ -5,7 +5,7 @@ what people read: a score in the label's own unit, or a probability.  Raw output
 Every score distribution follows USDL/MUSDL (Tang et al. 2020); the perceptron of 256 and 128 units is theirs too.
 """
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch.nn.functional as F
 from torch import Tensor, linspace, nn, stack, zeros
@@ -31,6 +31,15 @@ class Head(Protocol):
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """Raw output to (...) float: a score in the label's unit, or the probability of label 1."""
+        ...
+
+
+@runtime_checkable
+class SpreadHead(Protocol):
+    """A head that says how uncertain it is."""
+
+    def spread(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Raw output to (...) float: how far the score may lie from `decode`, a standard deviation in its unit."""
         ...
 
 
@@ -76,12 +85,12 @@ class ScoreHead(nn.Module):
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """Squared error of (B,) float raw outputs against (B,) scores, in units of score_scale^2."""
-        execution = _without_difficulty(target, difficulty, self.with_difficulty)
+        execution = without_difficulty(target, difficulty, self.with_difficulty)
         return squared_error(output, execution.to(output.dtype) / self.score_scale)
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """(...) float raw output to (...) score."""
-        return _with_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
+        return times_difficulty(output * self.score_scale, difficulty, self.with_difficulty)
 
 
 class RegressionHead(ScoreHead):
@@ -149,14 +158,24 @@ class UsdlHead(nn.Module):
 
     def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """KL of (B, bins) float logits against (B,) scores."""
-        execution = _without_difficulty(target, difficulty, self.with_difficulty)
+        execution = without_difficulty(target, difficulty, self.with_difficulty)
         centre = execution.to(output.dtype) * ((self.bins - 1) / self.score_max)
         return distribution_kl(output, gaussian_soft_labels(centre, self.bins, self.sigma), self.kl_scale)
 
     def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """(..., bins) float logits to (...) score."""
         score = _decoded_bin(output, self.decode_by) * (self.score_max / (self.bins - 1))
-        return _with_difficulty(score, difficulty, self.with_difficulty)
+        return times_difficulty(score, difficulty, self.with_difficulty)
+
+    def spread(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """(..., bins) float logits to (...), root mean square of the distribution's distance from `decode`.
+
+        It can't be much less than `sigma` bins, the width of the labels that were learnt.
+        """
+        places = output.new_tensor(range(self.bins))
+        distance = places - _decoded_bin(output, self.decode_by).unsqueeze(-1)
+        rms = (output.softmax(dim=-1) * distance.square()).sum(dim=-1).sqrt()
+        return times_difficulty(rms * (self.score_max / (self.bins - 1)), difficulty, self.with_difficulty)
 
 
 class MusdlHead(nn.Module):
@@ -228,7 +247,7 @@ class MusdlHead(nn.Module):
             ValueError: no difficulty where the rule multiplies by it.
         """
         score = panel_score(self.decode_judges(output), self.rule, self.drop)
-        return _with_difficulty(score, difficulty, self.with_difficulty)
+        return times_difficulty(score, difficulty, self.with_difficulty)
 
     def highest(self) -> float:
         """The score of a panel that is of one mind that it can't be better, before the difficulty; the lowest is 0."""
@@ -368,9 +387,11 @@ def _required(difficulty: Tensor | None) -> Tensor:
     return difficulty
 
 
-def _with_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
+def times_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
+    """Points (...) of execution to points of the score where difficulty is `used`. Raises ValueError without one."""
     return score * _required(difficulty).to(score.dtype) if used else score
 
 
-def _without_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
+def without_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
+    """The way back of `times_difficulty`."""
     return score / _required(difficulty).to(score.dtype) if used else score

@@ -78,7 +78,7 @@ def build_network_on_features(config: ModelConfig, features: int, seed: int) -> 
 def _head_options(config: ModelConfig) -> dict[str, object]:
     """With the unit of a score: it reaches the head as 0 to 100 within its action's range, see TubeModule."""
     options: dict[str, object] = dict(config.head_options)
-    of_one_number = dict.fromkeys(("regression", "linear", "likert", "contrastive"), "score_scale")
+    of_one_number = dict.fromkeys(("regression", "linear", "gaussian", "likert", "contrastive"), "score_scale")
     unit = (of_one_number | {"usdl": "score_max"}).get(config.head)
     if unit is not None:
         options.setdefault(unit, 100.0)

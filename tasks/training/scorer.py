@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
 from models.feature_network import FeatureNetwork
+from models.heads import SpreadHead
 from models.heads.contrastive import ContrastiveHead
 from models.score_network import ScoreNetwork, decoded
 from models.temporal import MeanPool
@@ -21,6 +23,21 @@ from tasks.training.targets import ScoreScale
 
 CUT_DIMENSIONS = 6
 """Of a batch of maps at the cut, (B, N, T, Hf, Wf, C); pooled features have three."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a network says of B clips, in points (or probabilities of label 1).
+
+    Attributes:
+        points: (B,) float64.
+        segments: (B, N) float64, of each segment by itself.
+        spread: (B,) float64, see `Scorer.spread`; None where nobody asked.
+    """
+
+    points: NDArray[np.float64]
+    segments: NDArray[np.float64]
+    spread: NDArray[np.float64] | None = None
 
 
 class Scorer(nn.Module):
@@ -89,6 +106,28 @@ class Scorer(nn.Module):
             return values
         return self._scale.points(values / 100, batch["index"].cpu().numpy())
 
+    def spread(self, output: Tensor, batch: Batch) -> NDArray[np.float64]:
+        """How far each clip's score may lie from `points`, in points and not calibrated yet: (B,) float64.
+
+        Of a head that says nothing of it, the range of scores: the same for all clips of a range, for a calibration to
+        measure.
+
+        Args:
+            output: the network's raw output (B, …).
+            batch: the clips.
+
+        Raises:
+            ValueError: of a probability.
+        """
+        if self.classification:
+            raise ValueError("a probability has no interval of points; take a head that predicts a score")
+        head, clips = self.network.head, len(output)
+        if isinstance(head, SpreadHead):
+            said = head.spread(output.float(), batch["difficulty"]).double().cpu().numpy()
+        else:
+            said = np.full(clips, 1.0 if self._judged else 100.0)
+        return said if self._judged else self._scale.widths(said / 100, batch["index"].cpu().numpy())
+
     def _action_numbers(self, index: Tensor) -> Tensor | None:
         """(B,) int64, for a head that compares clips with others of the same action."""
         head = self.network.head
@@ -96,10 +135,17 @@ class Scorer(nn.Module):
             return None
         return head.action_numbers([self._actions[one] for one in index.tolist()])
 
-    def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Points of the clips (B,) and of their segments (B, N), float64."""
+    def predict(self, batch: Batch, spread: bool = False) -> Predicted:
+        """Score clips.
+
+        Args:
+            batch: the clips.
+            spread: whether it is said how uncertain the scores are.
+        """
         result = cast(TSANetOutput, self._run(batch, batch["mask"], return_segments=True))
-        return self.points(result.output, batch), self.points(cast(Tensor, result.segments), batch, per_segment=True)
+        segments = self.points(cast(Tensor, result.segments), batch, per_segment=True)
+        said = self.spread(result.output, batch) if spread else None
+        return Predicted(self.points(result.output, batch), segments, said)
 
 
 class ClipScorer(ScoreNetwork, Scorer):
@@ -170,10 +216,10 @@ class FeatureScorer(Scorer):
         """As of every scorer, (B, F) float: features as they are, where the network centres them by training clips."""
         return cast(Tensor, MeanPool(self.network.features)(batch["features"].float(), batch["mask"]))
 
-    def predict(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Points (B,) and of steps (B, N), float64, as of every scorer; steps that a clip doesn't have are nan."""
-        points, segments = super().predict(batch)
-        return points, np.where(batch["mask"].cpu().numpy(), segments, np.nan)
+    def predict(self, batch: Batch, spread: bool = False) -> Predicted:
+        """As of every scorer, a step being a segment; steps that a clip doesn't have are nan."""
+        found = super().predict(batch, spread)
+        return replace(found, segments=np.where(batch["mask"].cpu().numpy(), found.segments, np.nan))
 
 
 def _check_fit(network: TSANet, reader: PackReader) -> None:

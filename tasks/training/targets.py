@@ -45,6 +45,10 @@ class ScoreScale:
         )
         return to_points(shares, low, high, factor)
 
+    def widths(self, shares: Floats, index: NDArray[np.int64]) -> Floats:
+        """Differences between shares (m,) of the clips `index` (m,) → differences between score points."""
+        return self.points(shares, index) - self.points(np.zeros_like(shares), index)
+
 
 def score_scale(
     labels: PackLabels,

@@ -6,7 +6,7 @@ import torch
 from models.heads import HEADS, build_head, judges_rule
 
 OPTIONS = {"usdl": {"score_max": 104.5}, "regression": {"score_scale": 50.0}, "likert": {"score_scale": 100.0},
-           "linear": {"score_scale": 50.0}}
+           "linear": {"score_scale": 50.0}, "gaussian": {"score_scale": 50.0}}
 F = 24
 
 
@@ -17,7 +17,7 @@ def labels_for(name, b):
 
 
 ONE_NUMBER = ("regression", "likert", "linear", "classification")
-TAILS = [*((name, ()) for name in ONE_NUMBER), ("usdl", (101,)), ("musdl", (7, 21))]
+TAILS = [*((name, ()) for name in ONE_NUMBER), ("gaussian", (2,)), ("usdl", (101,)), ("musdl", (7, 21))]
 
 
 @pytest.mark.parametrize(("name", "tail"), TAILS)

@@ -51,7 +51,7 @@ def test_training_clips_on_request(pack: Path, trained: TrainResult) -> None:
     assert set(result.metrics["last"]) == {"train", "test"}
 
 
-@pytest.mark.parametrize("head", ["regression", "usdl", "musdl", "classification"])
+@pytest.mark.parametrize("head", ["regression", "gaussian", "usdl", "musdl", "classification"])
 def test_every_head_gives_points_or_probabilities(pack: Path, tmp_path: Path, head: str) -> None:
     model = MODEL.model_copy(update={"head": head})
     config = CONFIG.model_copy(update={"epochs": 1})
