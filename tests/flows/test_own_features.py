@@ -27,7 +27,7 @@ from flows.stages import IN_ORDER, check_kind, make_plan
 from flows.view.clip_answer import clip_json
 from flows.view.state import ViewState
 from tasks.engine.plan import Planner
-from tests.support.feature_files import write_labels
+from tests.support.feature_files import make_features
 from tests.support.tiny_workspace import ThreadRunner, tiny_config
 
 SMALL = ("train.epochs=3", "train.loggers=[csv]", "engine.device=cpu", "train.batch=4")
@@ -36,19 +36,6 @@ BEFORE = {"normalize", "detect", "track", "masks", "pack"}
 
 def config(*overrides: str) -> PipelineConfig:
     return load_config("features", [*SMALL, *overrides])
-
-
-def make_features(root: Path, clips: int = 10) -> Path:
-    """Clips of 2 to 4 steps; the score is a sum over the first feature, so that a head can learn it."""
-    root.mkdir()
-    rng, rows = np.random.default_rng(5), {}
-    for number in range(clips):
-        steps = rng.normal(size=(2 + number % 3, 6)).astype(np.float32)
-        np.save(root / f"c{number}.npy", steps)
-        score, difficulty = 40 + 10 * float(steps[:, 0].mean()), 2 + number % 2
-        rows[f"c{number}"] = f"{'test' if number % 3 == 0 else 'train'},{score:.3f},{difficulty}"
-    write_labels(root, rows, "clip_id,split,score,difficulty")
-    return root
 
 
 def run(workspace: Path, *overrides: str) -> RunSummary:

@@ -39,3 +39,16 @@ def write_labels(root: Path, lines: Mapping[str, str], header: str = "clip_id,sp
     path = root / "labels.csv"
     path.write_text("\n".join([header, *(f"{clip_id},{rest}" for clip_id, rest in lines.items())]) + "\n")
     return path
+
+
+def make_features(root: Path, clips: int = 10) -> Path:
+    """Clips of 2 to 4 steps; the score is a sum over the first feature, so that a head can learn it."""
+    root.mkdir()
+    rng, rows = np.random.default_rng(5), {}
+    for number in range(clips):
+        steps = rng.normal(size=(2 + number % 3, 6)).astype(np.float32)
+        np.save(root / f"c{number}.npy", steps)
+        score, difficulty = 40 + 10 * float(steps[:, 0].mean()), 2 + number % 2
+        rows[f"c{number}"] = f"{'test' if number % 3 == 0 else 'train'},{score:.3f},{difficulty}"
+    write_labels(root, rows, "clip_id,split,score,difficulty")
+    return root
