@@ -74,9 +74,10 @@ class Dives:
         parts = np.array_split(np.random.default_rng(0).permutation(self.train), FOLDS)
         return [(np.setdiff1d(self.train, part), np.sort(part)) for part in parts]
 
-    def clips(self, trained: Iterable[int], tested: Iterable[int]) -> FeatureClips:
-        """Some dives as clips, each with its split."""
+    def clips(self, trained: Iterable[int], tested: Iterable[int], validating: Iterable[int] = ()) -> FeatureClips:
+        """Some dives as clips, each with the last of the splits that it is in."""
         split = dict.fromkeys(map(int, trained), "train") | dict.fromkeys(map(int, tested), "test")
+        split |= dict.fromkeys(map(int, validating), "validation")
         rows = sorted(split)
         labels = [
             ClipLabels(f"dive_{row + 1}", split[row], "", self.score[row], self.difficulty[row], (), None)

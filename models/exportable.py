@@ -18,7 +18,7 @@ from models.attention import NonLocal, TubeSelfAttention
 from models.attention.positionwise import TubePointwise
 from models.attention.tube_norm import TubeNorm, in_evaluation
 from models.heads.contrastive import ContrastiveHead
-from models.score_network import ScoreNetwork
+from models.score_network import ScoreNetwork, decoded_spread
 from models.score_range import to_points
 from models.tsanet import TSANet
 
@@ -133,6 +133,7 @@ class ScoreModel(ScoreNetwork):
             None where the head decodes to its own unit (classification, judges).
         multiplies: the score is the share times the clip's degree of difficulty.
         action: whose exemplars a head that compares asks; they are in the network.
+        spread: whether it says how uncertain a score is, too.
     """
 
     def __init__(
@@ -142,14 +143,15 @@ class ScoreModel(ScoreNetwork):
         score_range: tuple[float, float] | None,
         multiplies: bool = False,
         action: str = "",
+        spread: bool = False,
     ) -> None:
         super().__init__(dense_copy(network), starts)
-        self.score_range, self.multiplies = score_range, multiplies
+        self.score_range, self.multiplies, self.spread = score_range, multiplies, spread
         head = self.network.head
         number = head.action_numbers([action]) if isinstance(head, ContrastiveHead) else None
         self.register_buffer("action", number, persistent=False)
 
-    def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, ...]:
         """Score one video.
 
         Args:
@@ -158,13 +160,22 @@ class ScoreModel(ScoreNetwork):
             difficulty: (1,) float32; without effect where the model has no use for it.
 
         Returns:
-            score (1,) and segments (1, N) float32 in points or probabilities, and the head's raw output (1, …).
+            score (1,) and segments (1, N) float32 in points or probabilities, and the head's raw output (1, …); with
+            `spread`, also how far the score may be off, (1,) float32 points before any calibration.
         """
         result = self.outputs(frames, mask)
         action = cast("Tensor | None", self.action)
         score = self._points(self.decode(result.output, difficulty, action=action), difficulty)
         decoded = self.decode(cast(Tensor, result.segments), difficulty, per_segment=True, action=action)
-        return score, self._points(decoded, difficulty[:, None]), result.output
+        found = score, self._points(decoded, difficulty[:, None]), result.output
+        return (*found, self._spread(result.output, difficulty)) if self.spread else found
+
+    def _spread(self, raw: Tensor, difficulty: Tensor) -> Tensor:
+        if self.score_range is None:
+            return decoded_spread(self.network.head, raw, difficulty, 1.0)
+        low, high = self.score_range
+        said = decoded_spread(self.network.head, raw, difficulty, 100.0) / 100 * (high - low)
+        return said * difficulty if self.multiplies else said
 
     def _points(self, decoded: Tensor, difficulty: Tensor) -> Tensor:
         if self.score_range is None:

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.heads import Head
+from models.heads import Head, SpreadHead
 from models.heads.contrastive import ContrastiveHead
 from models.tsanet import TSANet, TSANetOutput
 
@@ -80,3 +80,17 @@ def decoded(
     if isinstance(head, ContrastiveHead):
         return head.decode(raw.float(), factor, action[:, None] if per_segment and action is not None else action)
     return head.decode(raw.float(), factor)
+
+
+def decoded_spread(head: Head, raw: Tensor, difficulty: Tensor, otherwise: float) -> Tensor:
+    """How uncertain a head says its scores are, in the unit of `decoded`: raw (B, …) float → (B,) float32.
+
+    Args:
+        head: the head.
+        raw: its raw output.
+        difficulty: (B,) float32.
+        otherwise: the spread of all clips where the head says nothing; a calibration measures it.
+    """
+    if isinstance(head, SpreadHead):
+        return head.spread(raw.float(), difficulty)
+    return difficulty.new_full(raw.shape[:1], otherwise)

@@ -19,6 +19,7 @@ from flows.experiments.comparison_record import (
     paired_test_record,
 )
 from flows.experiments.contenders import Contender, find_contenders, join_seeds
+from flows.experiments.interval_compare import compare_intervals
 from flows.experiments.paper_layout import paper_layout
 from flows.experiments.published import missing_figures, paper_tables, published, published_rows
 from flows.experiments.tube_compare import compare_tubes
@@ -92,6 +93,11 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> C
             row
             for one in contenders[1:]
             if (row := compare_tubes(workspace, contenders[0], one, clips, question.repetitions)) is not None
+        ],
+        "intervals": [
+            row
+            for one, of_seeds in zip(contenders, tables, strict=True)
+            for row in compare_intervals(one.label, of_seeds, clips)
         ],
         "notes": _notes(tables, len(clips), adapter),
     }
@@ -169,6 +175,12 @@ def _figures(
         {"contender": contender.label, "figures": _per_action(drawn, samples, number)}
         for number, contender in enumerate(contenders)
     ]
+    several = [number for number, contender in enumerate(contenders) if len(contender.seeds) > 1]
+    if several:
+        together = {action: sample.ensembles() for action, sample in samples.items()}
+        of_ensembles = bootstrap(how.prepare(together), how.score, how.join, question.repetitions)
+        for number in several:
+            rows[number]["ensemble"] = _per_action(of_ensembles, together, number)
     tests = [permutation_test(prepared, one, 0, how.score, how.join, question.repetitions) for one in others]
     for number, test in zip(others, holm(tests), strict=True):
         rows[number]["differences"] = _per_action(drawn, samples, number, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
+from flows.experiments.interval_compare import IntervalsRow
 from models.metrics.comparison import Interval, PairedTest
 
 
@@ -35,10 +36,14 @@ class ContenderRecord(TypedDict):
 
 
 class MetricRow(TypedDict):
-    """One contender's figures of one metric, by action and over `all`; against the baseline where it isn't that."""
+    """One contender's figures of one metric, by action and over `all`; against the baseline where it isn't that.
+
+    `ensemble` has those of the mean of all its seeds' predictions, where there are several.
+    """
 
     contender: str
     figures: dict[str, IntervalRecord]
+    ensemble: NotRequired[dict[str, IntervalRecord]]
     differences: NotRequired[dict[str, IntervalRecord]]
     permutation_test: NotRequired[PairedTestRecord]
     wilcoxon_test: NotRequired[PairedTestRecord]
@@ -114,7 +119,7 @@ class ComparisonRecord(TypedDict):
 
     `metrics` by metric, a row a contender; `undefined` says why a figure has no value; `paper` has the paper's tables
     on such a dataset; `missing` are published figures that this program doesn't know; `tubes` is where trackers or
-    masks differ.
+    masks differ; `intervals` of those that made some.
     """
 
     dataset: str
@@ -129,6 +134,7 @@ class ComparisonRecord(TypedDict):
     paper: list[PaperTableRecord]
     missing: Mapping[str, tuple[str, ...]]
     tubes: list[TubesRow]
+    intervals: list[IntervalsRow]
     notes: list[str]
 
 

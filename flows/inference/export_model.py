@@ -23,12 +23,13 @@ from data_catalog.pack.file import PackReader
 from flows.config import ConfigError
 from flows.inference.model_card import write_card
 from flows.inference.predict_videos import choose_action
-from flows.runs.finished import FinishedRun, trained_state
+from flows.runs.finished import FinishedRun, calibration_of, trained_state
 from tasks.engine import progress
 from tasks.trained import action_range, build_scorer, needs_difficulty, read_batch
 
 if TYPE_CHECKING:
     from models.exportable import ScoreModel
+    from models.metrics.calibration import Calibration
     from tasks.training.scorer import ClipScorer
 
 ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
@@ -37,6 +38,8 @@ TOLERANCE = 1e-4
 EXPORT_STEPS = 3
 CHECKED_CLIPS = 3
 INPUTS, OUTPUTS = ("frames", "mask", "difficulty"), ("score", "segments", "raw")
+SPREAD = "spread"
+"""A further output, of a model whose run made intervals."""
 
 Arrays = tuple[NDArray[np.floating], ...]
 
@@ -90,6 +93,7 @@ def export_run(
     model, training = run.config.model, run.config.train
     span = action_range(reader.labels, training, chosen)
     scorer = build_scorer(reader, state, model, training, span)
+    calibration = calibration_of(workspace, run, weights)
     target = (path or Path(f"{run.run_id}-{weights}")).absolute()
     folder = None if target.suffix in ENDINGS.values() else target
     target = target if folder is None else folder / f"model{ENDINGS[form]}"
@@ -97,7 +101,7 @@ def export_run(
     temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
     try:
         progress.report("export", 0, EXPORT_STEPS, "building the model")
-        portable = _portable(scorer, reader, run, chosen, span)
+        portable = _portable(scorer, reader, run, chosen, span, spread=calibration is not None)
         example = clip_inputs(reader, run, 0)
         with _quiet():
             progress.report("export", 1, EXPORT_STEPS, "writing the file")
@@ -114,7 +118,7 @@ def export_run(
     finally:
         temporary.unlink(missing_ok=True)
     description = target.with_suffix(".json")
-    meaning = describe(reader, run, weights, chosen, _told_range(scorer, span), example, difference, clips)
+    meaning = describe(reader, run, weights, chosen, _told_range(scorer, span), example, difference, clips, calibration)
     write_json(description, {"file": target.name, **meaning})
     if folder is not None:
         write_card(workspace, run, folder, form, weights, chosen, meaning)
@@ -133,14 +137,19 @@ def _check_format(form: str) -> None:
 
 
 def _portable(
-    scorer: ClipScorer, reader: PackReader, run: FinishedRun, action: str, span: tuple[float, float]
+    scorer: ClipScorer, reader: PackReader, run: FinishedRun, action: str, span: tuple[float, float], spread: bool
 ) -> ScoreModel:
     from models.exportable import ScoreModel
 
     shares = run.config.model.head not in ("musdl", "classification")  # these decode to a unit of their own
     try:
         return ScoreModel(
-            scorer.network, tuple(reader.geometry.starts), span if shares else None, run.config.train.difficulty, action
+            scorer.network,
+            tuple(reader.geometry.starts),
+            span if shares else None,
+            run.config.train.difficulty,
+            action,
+            spread,
         ).eval()
     except ValueError as exc:
         raise CatalogError(f"The model of run '{run.run_id}' can't be exported: {exc}.") from exc
@@ -170,14 +179,19 @@ def _write(model: ScoreModel, example: Arrays, form: str, path: Path) -> None:
         if form == "torch-export":
             torch.export.save(torch.export.export(model, inputs), path)
             return
+        names = _output_names(model.spread)
         program = torch.onnx.export(
-            model, inputs, dynamo=True, input_names=list(INPUTS), output_names=list(OUTPUTS), verbose=False
+            model, inputs, dynamo=True, input_names=list(INPUTS), output_names=names, verbose=False
         )
         assert program is not None
         program.save(path, external_data=False)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as exc:  # what tracing a network raises
         first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
         raise CatalogError(f"PyTorch can't export this model to {form}: {first}") from exc
+
+
+def _output_names(spread: bool) -> list[str]:
+    return [*OUTPUTS, SPREAD] if spread else list(OUTPUTS)
 
 
 def _loaded(form: str, path: Path) -> Callable[[Arrays], Arrays]:
@@ -199,7 +213,7 @@ def _loaded(form: str, path: Path) -> Callable[[Arrays], Arrays]:
 
     def run_onnx(inputs: Arrays) -> Arrays:
         given = {name: array for name, array in zip(INPUTS, inputs, strict=True) if name in names}
-        return tuple(session.run(list(OUTPUTS), given))
+        return tuple(session.run([one.name for one in session.get_outputs()], given))
 
     return run_onnx
 
@@ -212,21 +226,24 @@ def _compare(
     worst = 0.0
     for index in order:
         inputs = clip_inputs(reader, run, index)
-        for found, wanted in zip(loaded(inputs), _own_outputs(scorer, inputs, index), strict=True):
+        outputs = loaded(inputs)
+        own = _own_outputs(scorer, inputs, index, spread=len(outputs) > len(OUTPUTS))
+        for found, wanted in zip(outputs, own, strict=True):
             unit = max(1.0, float(np.abs(wanted).max()))
             worst = max(worst, float(np.abs(found - wanted).max()) / unit)
     return worst, len(order)
 
 
-def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int) -> Arrays:
+def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int, spread: bool) -> Arrays:
     import torch
 
     frames, mask, difficulty = (torch.from_numpy(array) for array in inputs)
     batch: Any = {"frames": frames, "mask": mask, "difficulty": difficulty, "index": torch.tensor([index])}
     with torch.no_grad():
-        found = scorer.predict(batch)
+        found = scorer.predict(batch, spread)
         raw = scorer.outputs(frames, mask).output.numpy()
-    return found.points, found.segments, raw
+    said = () if found.spread is None else (found.spread,)
+    return found.points, found.segments, raw, *said
 
 
 def describe(
@@ -238,6 +255,7 @@ def describe(
     example: Arrays,
     difference: float,
     clips: int,
+    calibration: Calibration | None = None,
 ) -> dict[str, object]:
     """What a program that uses the file must know."""
     config, g = run.config, reader.geometry
@@ -265,7 +283,9 @@ def describe(
             "score": "probability of label 1" if config.model.head == "classification" else "score points",
             "segments": "the same of each segment by itself",
             "raw": "the head's output before decoding",
+            **({} if calibration is None else {SPREAD: "what `intervals` multiply: score + ends · spread, in points"}),
         },
+        **({} if calibration is None else {"intervals": calibration.as_json()}),
         "segment_starts": list(g.starts),
         "first_frame": config.train.eval_shift,
         "largest_relative_difference": difference,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -24,7 +25,12 @@ from flows.config import config_text
 from flows.runs.finished import FinishedRun
 from flows.runs.intervals import metric_intervals
 from flows.runs.results import METRICS_FILE
+from models.metrics.calibration import LEVELS, coverage
 from tasks.engine.run import library_versions
+from tasks.evaluate import SIDES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HELD_OUT = ("test", "validation")
 PACKAGES = {"onnx": "onnxruntime", "torch-export": "torch"}
@@ -87,7 +93,20 @@ def held_out_metrics(run: FinishedRun, weights: str) -> dict[str, Any]:
     intervals = metric_intervals(predictions, split, values, weights)
     clips = int(((predictions["weights"] == weights) & (predictions["split"] == split)).sum())
     metrics = {name: {"value": value, "interval_95": intervals.get(name)} for name, value in values.items()}
-    return {"split": split, "clips": clips, "metrics": metrics}
+    held = held_intervals(predictions, split, weights)
+    return {"split": split, "clips": clips, "metrics": metrics, **({"intervals": held} if held else {})}
+
+
+def held_intervals(predictions: pd.DataFrame, split: str, weights: str) -> list[dict[str, Any]]:
+    """How often the intervals of clips hold that had no say in them; empty where there are none such."""
+    shown = predictions[(predictions["weights"] == weights) & (predictions["split"] == split)]
+    if split == "validation" or "spread" not in shown:
+        return []
+    true = shown["true"].to_numpy(float)
+    found = (
+        coverage(level, true, *(shown[f"{side}_{level}"].to_numpy(float) for side in SIDES)) for level in LEVELS
+    )
+    return [{**asdict(one), "share": one.share, "share_95": list(one.bounds)} for one in found if one is not None]
 
 
 def card_text(
@@ -116,7 +135,7 @@ def card_text(
         "## How a video becomes the model's input",
         preprocessing_text(meaning),
         "## Metrics",
-        metrics_text(metrics),
+        "\n\n".join(part for part in (metrics_text(metrics), intervals_text(metrics)) if part),
         "## Data",
         data_text(workspace, run),
         "## Licence",
@@ -203,6 +222,25 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
         value, ends = one["value"], one["interval_95"]
         shown = value if isinstance(value, str) else f"{value:.4f}"
         lines.append(f"| {name} | {shown} | {'–' if ends is None else f'{ends[0]:.4f} to {ends[1]:.4f}'} |")
+    return "\n".join(lines)
+
+
+def intervals_text(metrics: Mapping[str, Any]) -> str:
+    """A table of how often intervals held; empty where the run made none."""
+    rows = metrics.get("intervals")
+    if not rows:
+        return ""
+    lines = [
+        "Intervals of scores, made from the errors of validation clips; `predict.py` prints them.",
+        "",
+        f"| made for | held on `{metrics['split']}` | 95 % interval of that | mean width |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['level']} % | {row['share']:.1%} of {row['clips']} | {row['share_95'][0]:.1%} to "
+        f"{row['share_95'][1]:.1%} | {row['width']:.3f} |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 

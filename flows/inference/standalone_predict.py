@@ -50,9 +50,11 @@ def main() -> int:
     if list(mask.shape) != how["inputs"]["mask"]["shape"]:
         return refuse(f"the mask has shape {mask.shape}, the model takes {how['inputs']['mask']['shape']}")
     difficulty = np.array([1.0 if words.difficulty is None else words.difficulty], np.float32)
-    score, segments = run_model(HERE / how["file"], network_frames(frames, take)[None], mask, difficulty)
-    shares = [round(float(one), 6) for one in segments]
-    told = {"video": words.video, "score": float(score), "segments": shares, "cells": int(mask.sum())}
+    found = run_model(HERE / how["file"], network_frames(frames, take)[None], mask, difficulty, list(how["outputs"]))
+    score, segments = float(found["score"][0]), [round(float(one), 6) for one in found["segments"][0]]
+    told: dict[str, Any] = {"video": words.video, "score": score, "segments": segments, "cells": int(mask.sum())}
+    if "intervals" in how:
+        told["intervals"] = intervals(score, float(found["spread"][0]), how["intervals"]["ends"])
     sys.stdout.write(json.dumps(told) + "\n")
     return 0
 
@@ -271,14 +273,24 @@ def tube_mask(covered: Array, take: Take) -> Array:
 # ---- the model ----
 
 
-def run_model(path: Path, frames: Array, mask: Array, difficulty: Array) -> tuple[float, Array]:
-    """The score, and that of each segment (N,) float32.
+def intervals(score: float, spread: float, ends: dict[str, list[float] | None]) -> list[dict[str, float]]:
+    """Where the score of a clip like the training's lies, by coverage in percent; none that isn't known."""
+    return [
+        {"level": int(level), "low": score + pair[0] * spread, "high": score + pair[1] * spread}
+        for level, pair in ends.items()
+        if pair is not None
+    ]
+
+
+def run_model(path: Path, frames: Array, mask: Array, difficulty: Array, outputs: list[str]) -> dict[str, Array]:
+    """The model's outputs by name: `score` (1,), `segments` (1, N) and whatever else it has, float32.
 
     Args:
         path: the exported model.
         frames: (1, L, S, S, 3) uint8 RGB.
         mask: (1, N, T, Hf, Wf) bool.
         difficulty: (1,) float32.
+        outputs: their names in order.
     """
     inputs = {"frames": frames, "mask": mask, "difficulty": difficulty}
     if path.suffix == ".onnx":
@@ -286,14 +298,13 @@ def run_model(path: Path, frames: Array, mask: Array, difficulty: Array) -> tupl
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         given = {one.name: inputs[one.name] for one in session.get_inputs()}
-        score, segments = session.run(["score", "segments"], given)
-    else:
-        import torch
+        return dict(zip(outputs, session.run(outputs, given), strict=True))
+    import torch
 
-        with torch.no_grad():
-            program = torch.export.load(path).module()
-            score, segments, _ = (out.numpy() for out in program(*map(torch.from_numpy, inputs.values())))
-    return float(score[0]), segments[0]
+    with torch.no_grad():
+        program = torch.export.load(path).module()
+        made = (out.numpy() for out in program(*map(torch.from_numpy, inputs.values())))
+        return dict(zip(outputs, made, strict=True))
 
 
 if __name__ == "__main__":

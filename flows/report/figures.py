@@ -28,6 +28,8 @@ _IN_PAGE = {
     _AMBER: "var(--amber)", _VIOLET: "var(--violet)",
 }  # fmt: skip
 _MOST_TITLED_POINTS = 1000
+_PALE = 0.3
+"""How much of a clip's interval covers what is behind it."""
 
 
 def scatter_svg(predictions: Predictions, prefix: str) -> str | None:
@@ -96,10 +98,11 @@ def intervals_svg(data: Intervals, prefix: str, size_inches: tuple[float, float]
     figure, axes = _new_figure(size_inches)
     order = np.argsort(data.predicted, kind="stable")
     place = np.arange(1, len(order) + 1)
-    for level, ends in sorted(data.ends.items(), reverse=True):
-        low, high = ends[order].T
-        width = min(6.0, 50 * size_inches[0] / (len(order) + 1))
-        axes.vlines(place, low, high, color=_BLUE, linewidth=width, alpha=0.3, label=f"{level} %")
+    width = min(6.0, 50 * size_inches[0] / (len(order) + 1))
+    for number, (level, ends) in enumerate(sorted(data.ends.items(), reverse=True), 1):
+        axes.vlines(place, *ends[order].T, color=_BLUE, linewidth=width, alpha=_PALE)
+        # What lies upon each other looks darker than one of them, so the legend is drawn as dark as that.
+        axes.plot([], [], color=_BLUE, linewidth=6, alpha=1 - (1 - _PALE) ** number, label=f"{level} %")
     axes.scatter(place, data.predicted[order], s=12, marker="_", color=_INK, label="predicted")
     axes.scatter(place, data.true[order], s=16, color=_PINK, linewidths=0, label="true")
     axes.set(xlabel="clips, the lowest predicted score first", ylabel="score", xlim=(0, len(order) + 1))

@@ -17,6 +17,7 @@ from flows.experiments.comparison_record import (
     PublishedFigure,
     TubesRow,
 )
+from flows.experiments.interval_compare import HeldRecord, IntervalsRow
 from tasks.training.score_table import OVERALL
 
 
@@ -37,6 +38,7 @@ def print_comparison(record: ComparisonRecord) -> None:
             markup=False,
             soft_wrap=True,
         )
+    _print_intervals(record["intervals"])
     for table in record["paper"]:
         _print_paper_table(table)
     for place in range(1, len(record["contenders"])):
@@ -59,12 +61,33 @@ def _print_figures(metric: str, rows: Sequence[MetricRow], published: Sequence[P
     table = Table(metric, *(Column(action or "clips", overflow="fold") for action in shown))
     for row in rows:
         table.add_row(row["contender"], *(figure(row["figures"][action]) for action in shown))
+        if "ensemble" in row:
+            table.add_row(f"{row['contender']}, ensemble", *(figure(row["ensemble"][action]) for action in shown))
     table.add_section()
     for method in dict.fromkeys(row["method"] for row in published if row["metric"] == metric):
         known = {r["action"]: r for r in published if r["method"] == method and r["metric"] == metric}
         cells = (f"{known[action]['value']:.4f}" if action in known else "" for action in shown)
         table.add_row(f"{method} (published)", *cells)
     out.print(table)
+
+
+def _print_intervals(rows: Sequence[IntervalsRow]) -> None:
+    """How often intervals hold, and how wide they are: a line a contender, and one its seeds together."""
+    if not rows:
+        return
+    levels = list(dict.fromkeys(row["level"] for row in rows))
+    table = Table("intervals that hold", *(f"made for {level} %" for level in levels))
+    for contender in dict.fromkeys(row["contender"] for row in rows):
+        own = {row["level"]: row for row in rows if row["contender"] == contender}
+        table.add_row(contender, *(_held(own[one]["seeds"]) if one in own else "–" for one in levels))
+        if any(row["ensemble"] for row in own.values()):
+            together = (own[one]["ensemble"] if one in own else None for one in levels)
+            table.add_row(f"{contender}, ensemble", *(_held(one) for one in together))
+    out.print(table)
+
+
+def _held(one: HeldRecord | None) -> str:
+    return "–" if one is None else f"{one['share']:.1%}, {one['width']:.2f} points wide"
 
 
 def _print_paper_table(printed: PaperTableRecord) -> None:

@@ -90,6 +90,10 @@ class ActionPredictions:
             shapes = [one.shape for one in self.predictions]
             raise ValueError(f"each model predicts (seeds, {len(self.truth)} clips), got {shapes}")
 
+    def ensembles(self) -> ActionPredictions:
+        """Each model's seeds as one: the mean of what they predict."""
+        return ActionPredictions(self.truth, [one.mean(axis=0, keepdims=True) for one in self.predictions])
+
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:

@@ -14,9 +14,8 @@ from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
 from models.feature_network import FeatureNetwork
-from models.heads import SpreadHead
 from models.heads.contrastive import ContrastiveHead
-from models.score_network import ScoreNetwork, decoded
+from models.score_network import ScoreNetwork, decoded, decoded_spread
 from models.temporal import MeanPool
 from models.tsanet import Entrance, TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale
@@ -109,8 +108,8 @@ class Scorer(nn.Module):
     def spread(self, output: Tensor, batch: Batch) -> NDArray[np.float64]:
         """How far each clip's score may lie from `points`, in points and not calibrated yet: (B,) float64.
 
-        Of a head that says nothing of it, the range of scores: the same for all clips of a range, for a calibration to
-        measure.
+        Of a head that says nothing of it, the range of scores (of judges, a point): the same for all clips of a range,
+        for a calibration to measure.
 
         Args:
             output: the network's raw output (B, …).
@@ -121,11 +120,8 @@ class Scorer(nn.Module):
         """
         if self.classification:
             raise ValueError("a probability has no interval of points; take a head that predicts a score")
-        head, clips = self.network.head, len(output)
-        if isinstance(head, SpreadHead):
-            said = head.spread(output.float(), batch["difficulty"]).double().cpu().numpy()
-        else:
-            said = np.full(clips, 1.0 if self._judged else 100.0)
+        whole = 1.0 if self._judged else 100.0
+        said = decoded_spread(self.network.head, output, batch["difficulty"], whole).double().cpu().numpy()
         return said if self._judged else self._scale.widths(said / 100, batch["index"].cpu().numpy())
 
     def _action_numbers(self, index: Tensor) -> Tensor | None:

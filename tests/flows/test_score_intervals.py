@@ -10,18 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 
 from data_catalog.catalog import Workspace
-from flows.config import load_config
+from flows.config import PipelineConfig, load_config
 from flows.datasets.clips import dataset_clips
 from flows.datasets.dataset_records import ingest_and_compare
 from flows.execution.execute import execute
 from flows.execution.run_options import RunOptions
+from flows.experiments.compare import Question, compare
+from flows.experiments.matrix import Matrix, expand, run_matrix
 from flows.inference.predict_features import predict_features
 from flows.inference.predict_videos import Request
 from flows.runs.finished import FinishedRun, find_run
 from flows.runs.summary import RunSummary
 from flows.stages import IN_ORDER, make_plan
+from flows.tables.comparison_table import print_comparison
 from tasks.engine.plan import Planner
 from tests.support.feature_files import make_features
 from tests.support.tiny_workspace import ThreadRunner
@@ -33,10 +37,13 @@ GAUSSIAN = ("model.head=gaussian", "evaluate.intervals=temperature")
 
 
 def run(folder: Path, *overrides: str) -> RunSummary:
+    return run_config(folder, load_config("features", [*SETTINGS, *overrides]))
+
+
+def run_config(folder: Path, config: PipelineConfig) -> RunSummary:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        config = load_config("features", [*SETTINGS, *overrides])
         return execute(config, "mine", Workspace.open(folder), IN_ORDER, RunOptions(), ThreadRunner())
     finally:
         torch.set_num_threads(threads)
@@ -98,6 +105,35 @@ def test_predict_gives_the_interval_that_evaluation_gave(folder: Path, first: Fi
         for level in (50, 80, 95)
     ]
     assert json.loads(json.dumps(scores.as_json()))["videos"][0]["intervals"][0]["level"] == 50
+
+
+def test_seeds_together_are_an_ensemble(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Scores by SciPy on means of the tables; the mixture's spread by numbers drawn from it."""
+    values = {"preset": "features", "override": [*SETTINGS, *GAUSSIAN], "matrix": {"train.seed": [0, 1]}}
+    cells = expand(Matrix.model_validate(values), [], [])
+    made = run_matrix(Workspace.open(folder), "two.yaml", "mine", cells, lambda config: run_config(folder, config))
+    runs = [str(cell["run_id"]) for cell in made["cells"]]
+    record = compare(Workspace(folder), [made["experiment_id"]], Question(repetitions=50))
+    (row,) = record["metrics"]["spearman"]
+    tables = [of_split(find_run(Workspace(folder), one).predictions(), "test") for one in runs]
+    true = tables[0]["true"].to_numpy()
+    predicted, spread = (np.stack([one[name].to_numpy() for one in tables]) for name in ("predicted", "spread"))
+    wanted = stats.spearmanr(predicted.mean(axis=0), true).statistic
+    assert row["ensemble"]["all"]["value"] == pytest.approx(wanted)
+
+    draws = np.random.default_rng(0).normal(predicted[..., None], spread[..., None], (2, len(true), 40_000))
+    sigma = draws.swapaxes(0, 1).reshape(len(true), -1).std(axis=1)
+    rows = {one["level"]: one for one in record["intervals"]}
+    assert set(rows) == {50, 80, 95}
+    assert rows[80]["ensemble"] is not None
+    assert rows[80]["ensemble"]["width"] == pytest.approx(2 * stats.norm.ppf(0.9) * sigma.mean(), rel=0.01)
+    inside = [((one["low_80"] <= one["true"]) & (one["true"] <= one["high_80"])).mean() for one in tables]
+    assert rows[80]["seeds"]["share"] == pytest.approx(np.mean(inside))
+    print_comparison(record)
+    shown = capsys.readouterr().out
+    for level in (50, 80, 95):
+        assert f"{rows[level]['seeds']['width']:.2f} points" in " ".join(shown.split())
+    assert "ensemble" in shown
 
 
 def test_another_method_trains_nothing_again_and_says_what_it_lacks(folder: Path) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.attention import NonLocal, TubeSelfAttention
 from models.exportable import DenseAttention, ScoreModel, dense_copy
+from models.heads import SpreadHead
 from models.heads.contrastive import ContrastiveHead, Exemplars
 from models.tsanet import AttentionKind, TSANet, build_tsanet
 
@@ -124,6 +125,20 @@ def test_points_by_hand() -> None:
     torch.testing.assert_close(raw, wanted.output)
     torch.testing.assert_close(score, (10 + wanted.output * 20) * 2.5)
     torch.testing.assert_close(segments, (10 + wanted.segments * 20) * 2.5)
+
+
+@pytest.mark.parametrize(("head", "share"), [("gaussian", None), ("usdl", None), ("regression", 1.0)])
+def test_how_far_a_score_may_be_off_leaves_in_points(head: str, share: float | None) -> None:
+    """Of a range of 20 points times the difficulty: the head's own share of it, or all of it where it says none."""
+    network = small(head, **{"score_max" if head == "usdl" else "score_scale": 100.0})
+    frames, mask, difficulty = inputs(network)
+    model = ScoreModel(network, (0, 8), (10.0, 30.0), True, spread=True)
+    program = torch.export.export(model, (frames, mask, difficulty)).module()
+    with torch.no_grad():
+        _, _, raw, spread = program(frames, mask, difficulty)
+        own = network.head
+        wanted = own.spread(raw) / 100 if isinstance(own, SpreadHead) else torch.tensor([share])
+    torch.testing.assert_close(spread, wanted * 20 * 2.5)
 
 
 def test_a_head_with_its_own_unit_is_not_scaled() -> None:

@@ -71,7 +71,7 @@ def test_isotonic_holds_for_every_one_that_was_left_out(errors: list[float], lev
 def test_intervals_hold_as_often_as_they_say(method: Method) -> None:
     """Normal errors, 20 clips to calibrate on, one new clip each time; spreads in a unit of their own."""
     rng = np.random.default_rng(2)
-    held = {level: 0 for level in (50, 80)}
+    held = dict.fromkeys((50, 80), 0)
     for _ in range(1500):
         spread = rng.uniform(0.1, 0.5, 21)
         true = rng.normal(size=21) * spread * 7
