@@ -76,7 +76,8 @@ def _print_intervals(rows: Sequence[IntervalsRow]) -> None:
     if not rows:
         return
     levels = list(dict.fromkeys(row["level"] for row in rows))
-    table = Table("intervals that hold", *(f"made for {level} %" for level in levels))
+    table = Table("intervals", *(f"made for {level} %" for level in levels))
+    table.title, table.title_justify = "share of clips that they hold (mean width in points)", "left"
     for contender in dict.fromkeys(row["contender"] for row in rows):
         own = {row["level"]: row for row in rows if row["contender"] == contender}
         table.add_row(contender, *(_held(own[one]["seeds"]) if one in own else "–" for one in levels))
@@ -87,7 +88,7 @@ def _print_intervals(rows: Sequence[IntervalsRow]) -> None:
 
 
 def _held(one: HeldRecord | None) -> str:
-    return "–" if one is None else f"{one['share']:.1%}, {one['width']:.2f} points wide"
+    return "–" if one is None else f"{one['share']:.1%} ({one['width']:.2f})"
 
 
 def _print_paper_table(printed: PaperTableRecord) -> None:

@@ -132,7 +132,7 @@ def test_seeds_together_are_an_ensemble(folder: Path, capsys: pytest.CaptureFixt
     print_comparison(record)
     shown = capsys.readouterr().out
     for level in (50, 80, 95):
-        assert f"{rows[level]['seeds']['width']:.2f} points" in " ".join(shown.split())
+        assert f"({rows[level]['seeds']['width']:.2f})" in shown
     assert "ensemble" in shown
 
 
