@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.attention import NonLocal, TubeSelfAttention
 from models.attention.positionwise import TubePointwise
 from models.attention.tube_norm import TubeNorm, in_evaluation
-from models.heads.contrastive import ContrastiveHead
+from models.heads import ComparingHead
 from models.score_network import ScoreNetwork, decoded_spread
 from models.score_range import to_points
 from models.tsanet import TSANet
@@ -148,7 +148,7 @@ class ScoreModel(ScoreNetwork):
         super().__init__(dense_copy(network), starts)
         self.score_range, self.multiplies, self.spread = score_range, multiplies, spread
         head = self.network.head
-        number = head.action_numbers([action]) if isinstance(head, ContrastiveHead) else None
+        number = head.action_numbers([action]) if isinstance(head, ComparingHead) else None
         self.register_buffer("action", number, persistent=False)
 
     def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, ...]:

@@ -8,8 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from models.heads import Head, SpreadHead
-from models.heads.contrastive import ContrastiveHead
+from models.heads import ComparingHead, Head, SpreadHead
 from models.tsanet import TSANet, TSANetOutput
 
 
@@ -77,7 +76,7 @@ def decoded(
 ) -> Tensor:
     """What `ScoreNetwork.decode` says, for a head by itself: raw (B, …) or (B, N, …) float → (B,) or (B, N) float32."""
     factor = difficulty[:, None] if per_segment else difficulty
-    if isinstance(head, ContrastiveHead):
+    if isinstance(head, ComparingHead):
         return head.decode(raw.float(), factor, action[:, None] if per_segment and action is not None else action)
     return head.decode(raw.float(), factor)
 

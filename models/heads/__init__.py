@@ -3,16 +3,15 @@
 from models.head_names import HEADS
 from models.heads.contrastive import ContrastiveHead
 from models.heads.gaussian import GaussianHead
+from models.heads.protocol import ComparingHead, Head, SpreadHead
 from models.heads.score_heads import (
     ClassificationHead,
-    Head,
     LikertHead,
     LinearHead,
     MusdlHead,
     RegressionHead,
     ScoreHead,
     ScoreMlp,
-    SpreadHead,
     UsdlHead,
     build_head,
     judges_rule,
@@ -22,6 +21,7 @@ from models.heads.score_heads import (
 __all__ = [
     "HEADS",
     "ClassificationHead",
+    "ComparingHead",
     "ContrastiveHead",
     "GaussianHead",
     "Head",

@@ -5,42 +5,15 @@ what people read: a score in the label's own unit, or a probability.  Raw output
 Every score distribution follows USDL/MUSDL (Tang et al. 2020); the perceptron of 256 and 128 units is theirs too.
 """
 
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, linspace, nn, stack, zeros
 
 from models.head_names import HEADS
+from models.heads.protocol import Head
 from models.losses import KlScale, binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
 from models.registry import build_part
-
-
-class Head(Protocol):
-    """What TSANet and the trainer ask of a head, which is an `nn.Module` besides.
-
-    Letters: B = videos, F = features of a video, J = judges.
-    """
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """(..., F) float to the raw output, leading axes kept."""
-        ...
-
-    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Scalar loss of raw outputs (B, ...) float against labels in their own unit (judges: (B, J))."""
-        ...
-
-    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Raw output to (...) float: a score in the label's unit, or the probability of label 1."""
-        ...
-
-
-@runtime_checkable
-class SpreadHead(Protocol):
-    """A head that says how uncertain it is."""
-
-    def spread(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
-        """Raw output to (...) float: how far the score may lie from `decode`, a standard deviation in its unit."""
-        ...
 
 
 class ScoreMlp(nn.Module):

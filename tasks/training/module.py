@@ -22,7 +22,7 @@ from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
 from models.attention.tube_norm import TubeNorm
 from models.feature_network import FeatureNetwork
-from models.heads.contrastive import ContrastiveHead
+from models.heads import ComparingHead
 from models.tsanet import TSANet
 from tasks.engine.progress import report
 from tasks.training.averaging import moving_average
@@ -98,7 +98,7 @@ class TubeModule(LightningModule):
         self._comparable: TrainingClips | None = None
         self._exemplars: list[int] = []
         head = scorer.network.head
-        if isinstance(head, ContrastiveHead):
+        if isinstance(head, ComparingHead):
             self._comparable = TrainingClips(reader.labels, parts.train, config.seed)
             targets = cast(Tensor, scorer.targets).numpy()
             self._exemplars, known = self._comparable.exemplars(head.exemplars, targets)
@@ -226,7 +226,7 @@ class TubeModule(LightningModule):
     def _remember_exemplars(self, scorer: ClipScorer | FeatureScorer) -> None:
         """What the network makes of the exemplars now; every process does it by itself."""
         head = scorer.network.head
-        if not isinstance(head, ContrastiveHead):
+        if not isinstance(head, ComparingHead):
             return
         training = scorer.training
         scorer.eval()

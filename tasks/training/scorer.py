@@ -14,7 +14,7 @@ from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.pack.loader import Batch
 from models.feature_network import FeatureNetwork
-from models.heads.contrastive import ContrastiveHead
+from models.heads import ComparingHead
 from models.score_network import ScoreNetwork, decoded, decoded_spread
 from models.temporal import MeanPool
 from models.tsanet import Entrance, TSANet, TSANetOutput
@@ -127,7 +127,7 @@ class Scorer(nn.Module):
     def _action_numbers(self, index: Tensor) -> Tensor | None:
         """(B,) int64, for a head that compares clips with others of the same action."""
         head = self.network.head
-        if not isinstance(head, ContrastiveHead):
+        if not isinstance(head, ComparingHead):
             return None
         return head.action_numbers([self._actions[one] for one in index.tolist()])
 

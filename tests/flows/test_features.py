@@ -30,6 +30,7 @@ from tests.support.tiny_workspace import ThreadRunner, copy_workspace, digests, 
 
 AUGMENTED = ("train.flip=0.5", "train.shift=[0, 2]", "train.eval_shift=1", "train.epochs=3", "train.seed=2")
 CUT, POOLED = ("features.mode=cut",), ("features.mode=pooled", "model.attention=none")
+CONTRASTIVE = ("model.head=contrastive", "model.head_options={exemplars: 2, depth: 3, hidden: 16}")
 PIXELS = {CUT: ("train.freeze=stage1",), POOLED: ("train.freeze=backbone", "model.attention=none")}
 
 
@@ -56,13 +57,14 @@ def last_training(root: Path) -> tuple[list[str], dict[str, np.ndarray], np.ndar
     return list(history), trained_state(workspace, found, "last"), found.predictions()["predicted"].to_numpy()
 
 
+@pytest.mark.parametrize("head", [(), pytest.param(CONTRASTIVE, marks=pytest.mark.slow)], ids=["", "contrastive"])
 @pytest.mark.parametrize("features", [CUT, POOLED], ids=["cut", "pooled"])
 def test_training_on_features_is_training_on_pixels_with_the_same_frozen_part(
-    features: tuple[str, ...], root: Path
+    features: tuple[str, ...], head: tuple[str, ...], root: Path
 ) -> None:
-    assert run(root, *features, *AUGMENTED).failures == []
+    assert run(root, *features, *head, *AUGMENTED).failures == []
     on_features = last_training(root)
-    assert run(root, *PIXELS[features], *AUGMENTED).failures == []
+    assert run(root, *PIXELS[features], *head, *AUGMENTED).failures == []
     on_pixels = last_training(root)
     losses = [[json.loads(row)["train/loss"] for row in history] for history, _, _ in (on_features, on_pixels)]
     assert len(losses[0]) == 3

@@ -134,6 +134,16 @@ def test_every_temporal_module_trains_on_clips_of_different_length(trained: Path
     assert np.isfinite(find_run(Workspace(trained), summary.run_id).predictions()["predicted"]).all()
 
 
+@pytest.mark.parametrize("preset", ["contrastive", "gaussian"])
+def test_presets_of_heads_run_as_they_are(trained: Path, preset: str) -> None:
+    settings = load_config(preset, ["train.epochs=2", "engine.device=cpu"])
+    summary = execute(settings, "mine", Workspace.open(trained), IN_ORDER, RunOptions(), ThreadRunner())
+    assert summary.failures == []
+    found = find_run(Workspace(trained), summary.run_id).predictions()
+    assert np.isfinite(found["predicted"]).all()
+    assert ("low_95" in found) == (preset == "gaussian")
+
+
 def test_the_key_has_nothing_of_backbones_and_pixels(trained: Path) -> None:
     workspace = Workspace(trained)
     clips = dataset_clips(workspace, "mine")

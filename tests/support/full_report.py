@@ -12,6 +12,8 @@ from flows.report.data import (
     CostRow,
     CostTable,
     Curve,
+    IntervalRow,
+    Intervals,
     LineageRow,
     MetricLine,
     MetricValue,
@@ -52,6 +54,12 @@ def full_report(**changes: object) -> ReportData:
         "stages": (StageRow("normalize", 60, 59, 0, 1, 21.25), StageRow("train", 1, 1, 0, 0, 141.4)),
         "predictions": Predictions(
             ("a", "b", "c", "no label"), np.array([10, 20, 30, np.nan]), np.array([11.0, 25.5, 29.75, 12])
+        ),
+        "intervals": Intervals(
+            "temperature", 20,
+            (IntervalRow(50, 3, 1, (0.01, 0.91), 4.5), IntervalRow(80, 3, 2, (0.09, 0.99), 9.25)),
+            np.array([10.0, 20.0, 30.0]), np.array([11.0, 25.5, 29.75]),
+            {50: np.array([[9.0, 13.0], [23.0, 28.0], [27.5, 32.0]]), 80: np.array([[6.5, 15.5], [21, 30], [25, 34]])},
         ),
         "confusion": Confusion(
             ("fall", "landing"), ((3, 1), (0, 4)), worst=(Misjudged("b", "fall", 0.75), Misjudged("e", "landing", 0.25))

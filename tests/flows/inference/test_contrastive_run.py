@@ -28,8 +28,9 @@ def preprocess(config: PipelineConfig, dataset: str, root: Path) -> RunSummary:
     return execute(config, dataset, Workspace.open(root), PREPROCESS.stages(), RunOptions(), ThreadRunner())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("form", ["torch-export", "onnx"])
 def test_the_score_is_the_same_in_evaluation_prediction_and_the_exported_folder(
-    finished_workspace: Path, tmp_path: Path
+    finished_workspace: Path, tmp_path: Path, form: str
 ) -> None:
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "ws"))
     config = tiny_config(*HEAD)
@@ -43,7 +44,7 @@ def test_the_score_is_the_same_in_evaluation_prediction_and_the_exported_folder(
     (score,) = predict_videos(workspace, run, request, [], tmp_path, preprocess).videos
     assert score.score == pytest.approx(evaluated, abs=1e-4)
 
-    exported = export_run(workspace, run, "torch-export", "last", None, tmp_path / "model")
+    exported = export_run(workspace, run, form, "last", None, tmp_path / "model")
     assert exported.difference <= 1e-4
     box = ",".join(map(str, clip.boxes[0]))
     words = [str(tmp_path / "model" / "predict.py"), clip.video, "--box", box, "--difficulty", str(clip.difficulty)]

@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from flows.report.data import (
     SegmentScores,
     SetAsideRow,
 )
-from flows.report.figures import curves_svg, scatter_svg
+from flows.report.figures import curves_svg, intervals_svg, scatter_svg
 from flows.report.page import load_picture, render_report
 from tests.support.full_report import full_report, picture
 
@@ -30,8 +31,9 @@ ONE_CLIP = SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5)
 BEST_ON_TEST = "choose the best epoch on the test set itself"
 # What only a full report has, by its heading.
 SECTIONS = (
-    "Metrics", "Stages", "Predicted against true", "Classes", "Learning curves", "Score over time", "Tubes",
-    "Contact sheets", "Tubes against the truth", "Cost", "Quarantined clips", "Settings", "Lineage",
+    "Metrics", "Stages", "Predicted against true", "How far a score may be off", "Classes", "Learning curves",
+    "Score over time", "Tubes", "Contact sheets", "Tubes against the truth", "Cost", "Quarantined clips", "Settings",
+    "Lineage",
 )  # fmt: skip
 
 
@@ -218,6 +220,15 @@ def test_the_reader_chooses_whose_score_over_time(page: Page) -> None:
     one = Page(render_report(page.path.parent / "one.html", full_report(segment_scores=(ONE_CLIP,))))
     assert "Choose a clip" in page.words
     assert "Choose a clip" not in one.words
+
+
+def test_how_often_intervals_hold_is_told_and_drawn(page: Page) -> None:
+    assert "made from the errors of 20 validation clips (temperature), last epoch, and tried on 3 clips" in page.words
+    assert "80 % 2 3 66.7 % 9.0 % to 99.0 % 9.250" in page.words
+    svg = intervals_svg(full_report().intervals, "p", (4.9, 3.1))
+    assert "1 of 3 true scores within 50 %, 2 of 3 true scores within 80 %" in svg
+    with pytest.raises(ValueError, match="3 clips, but other numbers"):
+        replace(full_report().intervals, predicted=np.zeros(2))
 
 
 def test_a_single_epoch_is_a_whole_number() -> None:

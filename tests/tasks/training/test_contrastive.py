@@ -17,6 +17,7 @@ from tasks.train import train
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.module import build_module
 from tasks.training.splits import TrainingClips
+from tests.support.interrupted_training import assert_same, train_and_stop
 from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -114,6 +115,15 @@ def test_evaluation_says_what_the_last_epoch_said(pack: Path, tmp_path: Path, ch
     mse = found.metrics["last"]["test"]["all"]["mse"].value
     assert mse == pytest.approx(result.history[-1]["test/mse"], rel=1e-4)
     assert np.abs(result.last["head.features"]).sum() > 0
+
+
+def test_a_training_that_stopped_goes_on_with_what_it_remembers(pack: Path, tmp_path: Path) -> None:
+    config = HELD_OUT.model_copy(update={"epochs": 3})
+    whole = train(pack, PIXELS, config, tmp_path / "whole")
+    train_and_stop(pack, tmp_path / "stopped", 1, PIXELS, config)
+    resumed = train(pack, PIXELS, config, tmp_path / "stopped")
+    assert resumed.resumed is not None
+    assert_same(resumed, whole)
 
 
 def test_without_anybody_held_out_exemplars_are_remembered_too(tmp_path: Path) -> None:

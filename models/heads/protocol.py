@@ -1,0 +1,73 @@
+"""What heads are asked for: an output, a loss and a score; of some also how uncertain it is, or a comparison.
+
+Who uses a head asks by these, never by its class, so that a plug-in's head can do what ours do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from models.heads.contrastive import Exemplars
+
+
+class Head(Protocol):
+    """What TSANet and the trainer ask of a head, which is an `nn.Module` besides.
+
+    Letters: B = videos, F = features of a video, J = judges.
+    """
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """(..., F) float to the raw output, leading axes kept."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Scalar loss of raw outputs (B, ...) float against labels in their own unit (judges: (B, J))."""
+        ...
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Raw output to (...) float: a score in the label's unit, or the probability of label 1."""
+        ...
+
+
+@runtime_checkable
+class SpreadHead(Protocol):
+    """A head that says how uncertain it is."""
+
+    def spread(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Raw output to (...) float: how far the score may lie from `decode`, a standard deviation in its unit."""
+        ...
+
+
+@runtime_checkable
+class ComparingHead(Protocol):
+    """A head that compares clips with training clips: its loss is of clips beside exemplars, and it remembers some.
+
+    Attributes:
+        exemplars: how many are asked about a clip at most.
+    """
+
+    exemplars: int
+
+    def prepare(self, exemplars: Exemplars) -> None:
+        """Take over which clips are compared, before the training."""
+        ...
+
+    def remember(self, features: Tensor) -> None:
+        """Take over the raw outputs (E, ...) float of the exemplars, as the network makes them now."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """Scalar loss of raw outputs (2·B, ...) float, row B + k of the exemplar of row k, against (2·B,) scores."""
+        ...
+
+    def action_numbers(self, names: Sequence[str]) -> Tensor:
+        """Numbers (B,) int64 by which `decode` knows these actions."""
+        ...
+
+    def decode(self, output: Tensor, difficulty: Tensor | None = None, action: Tensor | None = None) -> Tensor:
+        """Raw output to (...) float scores, by the remembered exemplars of the action and difficulty."""
+        ...
