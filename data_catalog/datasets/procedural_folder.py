@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,11 +55,15 @@ def read_ground_truth(root: Path, clip_id: str) -> GroundTruth:
     """The truth of one clip: quads, masks and visibility of every source frame, in source pixels.
 
     Raises:
-        DatasetError: the dataset has no truth for that clip.
+        DatasetError: the dataset has no truth for that clip, or it is damaged.
     """
     from data_catalog.synthetic.sport import read_ground_truth as read_file
 
-    return read_file(ground_truth_file(root, clip_id))
+    path = ground_truth_file(root, clip_id)
+    try:
+        return read_file(path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as exc:  # what half a file may raise
+        raise DatasetError(f"the ground truth of clip '{clip_id}', {path}, is damaged; {WHERE} again") from exc
 
 
 def ground_truth_file(root: Path, clip_id: str) -> Path:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_catalog.datasets import DatasetError, build_adapter
@@ -58,3 +59,28 @@ def test_other_folders_and_clips_are_refused(dataset: Path, tmp_path: Path) -> N
     for clip_id in ("nobody", "../labels"):
         with pytest.raises(DatasetError, match="no ground truth of clip"):
             read_ground_truth(dataset, clip_id)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_half_a_truth_is_no_truth(dataset: Path, tmp_path: Path, share: float) -> None:
+    clip_id = PROCEDURAL.read(dataset).records[0].clip_id
+    content = (dataset / "ground_truth" / f"{clip_id}.npz").read_bytes()
+    path = tmp_path / "ground_truth" / f"{clip_id}.npz"
+    path.parent.mkdir()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DatasetError, match=rf"clip '{clip_id}', .*npz, is damaged; make one with"):
+        read_ground_truth(tmp_path, clip_id)
+
+
+def test_a_truth_with_other_arrays_or_other_bytes_is_refused(dataset: Path, tmp_path: Path) -> None:
+    clip_id = PROCEDURAL.read(dataset).records[0].clip_id
+    path = tmp_path / "ground_truth" / f"{clip_id}.npz"
+    path.parent.mkdir()
+    np.savez(path, quads=np.zeros(3))
+    with pytest.raises(DatasetError, match="is damaged"):
+        read_ground_truth(tmp_path, clip_id)
+    content = bytearray((dataset / "ground_truth" / f"{clip_id}.npz").read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match="is damaged"):
+        read_ground_truth(tmp_path, clip_id)

@@ -135,7 +135,7 @@ def test_links_reach_their_places_and_ids_are_unique(page: Page) -> None:
 def test_pictures_tables_and_plots_are_described(page: Page) -> None:
     assert len(page.all("img")) == 3
     assert all(attributes["alt"] for attributes in page.all("img"))
-    assert len(page.all("caption")) == len(page.all("table")) == 7
+    assert len(page.all("caption")) == len(page.all("table")) == 8
     plots = page.all("svg")
     # Scatter, two panels with values, the segments of two clips wide and narrow, the tubes against the truth.
     assert len(plots) == 1 + 2 + 2 * 2 + 1

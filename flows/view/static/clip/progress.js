@@ -44,6 +44,7 @@ export function progressWords(job, passed = "") {
     job.stage ?? "starting",
     job.total ? `${job.done} of ${job.total}` : "",
     passed,
-    job.left ? `about ${seconds(job.left)} left` : "",
+    // A guess has no tenths of a second.
+    job.left ? `about ${job.left < 10 ? `${Math.ceil(job.left)} s` : seconds(job.left)} left` : "",
   ].filter(Boolean);
 }
