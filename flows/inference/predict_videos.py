@@ -365,6 +365,6 @@ def _scores(
         empty = int((~tube.mask.any(axis=(1, 2, 3))).sum())
         values = tuple(float(row[name]) for name in segments)
         ends = intervals_of(row.to_dict())
-        scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path), ends))
+        scores.append(VideoScore(clip_id, videos[clip_id], score, values, empty, str(path), intervals=ends))
     progress.report("draw", len(table), len(table))
     return tuple(scores)
