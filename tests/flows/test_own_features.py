@@ -28,7 +28,7 @@ from flows.view.clip_answer import clip_json
 from flows.view.state import ViewState
 from tasks.engine.plan import Planner
 from tests.support.feature_files import make_features
-from tests.support.tiny_workspace import ThreadRunner, tiny_config
+from tests.support.tiny_workspace import ThreadRunner, copy_workspace, tiny_config
 
 SMALL = ("train.epochs=3", "train.loggers=[csv]", "engine.device=cpu", "train.batch=4")
 BEFORE = {"normalize", "detect", "track", "masks", "pack"}
@@ -135,11 +135,12 @@ def test_every_temporal_module_trains_on_clips_of_different_length(trained: Path
 
 
 @pytest.mark.parametrize("preset", ["contrastive", "gaussian"])
-def test_presets_of_heads_run_as_they_are(trained: Path, preset: str) -> None:
+def test_presets_of_heads_run_as_they_are(trained: Path, tmp_path: Path, preset: str) -> None:
+    workspace = Workspace.open(copy_workspace(trained, tmp_path / "w"))
     settings = load_config(preset, ["train.epochs=2", "engine.device=cpu"])
-    summary = execute(settings, "mine", Workspace.open(trained), IN_ORDER, RunOptions(), ThreadRunner())
+    summary = execute(settings, "mine", workspace, IN_ORDER, RunOptions(), ThreadRunner())
     assert summary.failures == []
-    found = find_run(Workspace(trained), summary.run_id).predictions()
+    found = find_run(Workspace(workspace.root), summary.run_id).predictions()
     assert np.isfinite(found["predicted"]).all()
     assert ("low_95" in found) == (preset == "gaussian")
 

@@ -137,7 +137,7 @@ def test_pictures_tables_and_plots_are_described(page: Page) -> None:
     assert all(attributes["alt"] for attributes in page.all("img"))
     assert len(page.all("caption")) == len(page.all("table")) == 8
     plots = page.all("svg")
-    # Scatter, intervals wide and narrow, two panels with values, the segments of two clips, the tubes against the truth.
+    # Scatter, intervals wide and narrow, two panels with values, the segments of two clips, tubes against the truth.
     assert len(plots) == 1 + 2 + 2 + 2 * 2 + 1
     assert all(a["role"] == "img" and a["aria-label"] for a in plots)
     assert page.all("html")[0]["lang"] == "en"
