@@ -330,7 +330,7 @@ def predict_videos(
     return found.compared(find_novelty(workspace, run, request.weights, state, PackReader(pack)))
 
 
-def intervals_of(row: Mapping[str, Any]) -> tuple[ScoreInterval, ...]:
+def intervals_of(row: Mapping[Any, Any]) -> tuple[ScoreInterval, ...]:
     """The intervals of a scored clip, by the columns of `tasks.evaluate.with_intervals`; none that can't be told."""
     ends = [ScoreInterval(level, *(float(row.get(f"{side}_{level}", math.nan)) for side in SIDES)) for level in LEVELS]
     return tuple(one for one in ends if math.isfinite(one.low))

@@ -8,40 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.heads.protocol import Exemplars
 from models.heads.score_heads import ScoreMlp
 
 SAME_DIFFICULTY = 1e-3
 """Degrees of difficulty that differ by less are one; float32 rounds them."""
 ANY_ACTION = 0
 """Number of the action that stands for all of them."""
-
-
-@dataclass(frozen=True)
-class Exemplars:
-    """Which training clips a clip is compared with.
-
-    Attributes:
-        actions: names of the actions; the first stands for any and is empty.
-        cell_action: number of the action of each cell, (G,).
-        cell_difficulty: its degree of difficulty; None of a cell for every difficulty, (G,).
-        members: for each cell the numbers of its exemplars, at most V; from 0 within the exemplars.
-        scores: of the exemplars, (E,), in the unit of the head's targets.
-        relative: differences of score between training clips that may be compared, in the same unit.
-    """
-
-    actions: tuple[str, ...]
-    cell_action: tuple[int, ...]
-    cell_difficulty: tuple[float | None, ...]
-    members: tuple[tuple[int, ...], ...]
-    scores: tuple[float, ...]
-    relative: Tensor
 
 
 class ScoreTree(nn.Module):

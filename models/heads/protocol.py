@@ -6,12 +6,10 @@ Who uses a head asks by these, never by its class, so that a plug-in's head can 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from models.heads.contrastive import Exemplars
 
 
 class Head(Protocol):
@@ -40,6 +38,27 @@ class SpreadHead(Protocol):
     def spread(self, output: Tensor, difficulty: Tensor | None = None) -> Tensor:
         """Raw output to (...) float: how far the score may lie from `decode`, a standard deviation in its unit."""
         ...
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """Which training clips a clip is compared with.
+
+    Attributes:
+        actions: names of the actions; the first stands for any and is empty.
+        cell_action: number of the action of each cell, (G,).
+        cell_difficulty: its degree of difficulty; None of a cell for every difficulty, (G,).
+        members: for each cell the numbers of its exemplars; from 0 within the exemplars.
+        scores: of the exemplars, (E,), in the unit of the head's targets.
+        relative: differences of score between training clips that may be compared, in the same unit.
+    """
+
+    actions: tuple[str, ...]
+    cell_action: tuple[int, ...]
+    cell_difficulty: tuple[float | None, ...]
+    members: tuple[tuple[int, ...], ...]
+    scores: tuple[float, ...]
+    relative: Tensor
 
 
 @runtime_checkable

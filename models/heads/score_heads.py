@@ -361,7 +361,7 @@ def _required(difficulty: Tensor | None) -> Tensor:
 
 
 def times_difficulty(score: Tensor, difficulty: Tensor | None, used: bool) -> Tensor:
-    """Points (...) of execution to points of the score where difficulty is `used`. Raises ValueError without one."""
+    """Points (...) float of execution to those of the score where difficulty is `used`. ValueError without one."""
     return score * _required(difficulty).to(score.dtype) if used else score
 
 

@@ -16,7 +16,7 @@ from data_catalog.pack.file import PackLabels, PackReader
 from tasks.training.config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
-    from models.heads.contrastive import Exemplars
+    from models.heads.protocol import Exemplars
 
 
 Cell = tuple[str, float | None]
@@ -149,7 +149,7 @@ class TrainingClips:
         """
         import torch
 
-        from models.heads.contrastive import Exemplars
+        from models.heads.protocol import Exemplars
 
         cells = sorted(self._cells, key=lambda cell: (cell != ALL, cell[0], cell[1] or 0.0))
         actions = list(dict.fromkeys(action for action, _ in cells))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.heads.contrastive import ContrastiveHead, Exemplars, ScoreTree, equal_shares
+from models.heads.contrastive import ContrastiveHead, ScoreTree, equal_shares
+from models.heads.protocol import Exemplars
 
 KNOWN = Exemplars(
     actions=("", "dive", "vault"),

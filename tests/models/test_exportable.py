@@ -9,7 +9,8 @@ from torch import Tensor
 from models.attention import NonLocal, TubeSelfAttention
 from models.exportable import DenseAttention, ScoreModel, dense_copy
 from models.heads import SpreadHead
-from models.heads.contrastive import ContrastiveHead, Exemplars
+from models.heads.contrastive import ContrastiveHead
+from models.heads.protocol import Exemplars
 from models.tsanet import AttentionKind, TSANet, build_tsanet
 
 BLOCKS = {
