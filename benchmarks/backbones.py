@@ -26,7 +26,10 @@ def count_macs(net: SplitBackbone) -> float:
 
 def segments_per_second(net: SplitBackbone, batch: int, repeats: int = 3) -> float:
     """Best of a few forward passes, segments over wall seconds, after one to warm up."""
-    net = net.eval().to(memory_format=torch.channels_last_3d)
+    net = net.eval()
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Conv3d):
+            layer.to(memory_format=torch.channels_last_3d)
     x = torch.randn(batch, 3, net.frames, net.input_size, net.input_size)
     x = x.contiguous(memory_format=torch.channels_last_3d)
     seconds = []
@@ -43,10 +46,10 @@ def row(name: str, measured: bool, batch: int) -> str:
     net = build_backbone(name)
     millions = sum(p.numel() for p in net.parameters()) / 1e6
     speed = f"{segments_per_second(net, batch):.2f}" if measured else "–"
-    grid = f"{net.steps}×{net.grid[0]}×{net.grid[1]}"
+    grid, stride = f"{net.steps}×{net.grid[0]}×{net.grid[1]}", net.stride_t
     gmacs = count_macs(net) / 1e9
     return (
-        f"| `{name}` | `{net.split}` | {net.input_size} | {grid} | {net.channels} | {net.features} "
+        f"| `{name}` | `{net.split}` | {net.input_size} | {grid} | {stride} | {net.channels} | {net.features} "
         f"| {millions:.1f} | {gmacs:.2f} | {speed} |"
     )
 
@@ -54,14 +57,15 @@ def row(name: str, measured: bool, batch: int) -> str:
 def main() -> None:
     """Command line: print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", default=list(BACKBONES), help="which backbones; all by default")
     parser.add_argument("--measure", action="store_true", help="also measure clips/s")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("| backbone | cut after | input | grid T×H×W | channels | feature | params (M) | GMACs | clips/s |")
-    print("|---|---|--:|---|--:|--:|--:|--:|--:|")
-    for name in BACKBONES:
+    print("| backbone | cut after | input | grid T×H×W | stride | channels | feature | params (M) | GMACs | clips/s |")
+    print("|---|---|--:|---|--:|--:|--:|--:|--:|--:|")
+    for name in options.names:
         print(row(name, options.measure, options.batch))
 
 

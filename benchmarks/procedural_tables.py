@@ -61,7 +61,7 @@ def attention_macs(masks: Sequence[NDArray[np.bool_]], contender: Contender) -> 
     model = contender.first.config.model
     if model.attention == "none":
         return AttentionCost(0, 0, 0, 0)
-    form = attention_form(model)
+    form = attention_form(model, Path())  # nothing in these studies starts from weights
     positions = [mask.size if model.attention == "nonlocal" else form.positions(mask) for mask in masks]
     total, clips = total_cost(form.cost(one) for one in positions), len(masks)
     counts = (total.published, total.true, total.executed, total.printed)

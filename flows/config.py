@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from flows.plain_yaml import read_yaml
-from models.backbones import BACKBONES, has_parts
+from models.backbones import BACKBONES, has_parts, missing_package
 from models.head_names import HEADS
 from models.trackers import TRACKERS
 from tasks.assessment.published_tubes import PUBLISHED
@@ -109,6 +109,12 @@ class PipelineConfig(StageConfig):
                 known.check(name)
             except ValueError as exc:
                 raise ValueError(f"{field}: {exc}") from exc
+        package = missing_package(self.model.backbone)
+        if package is not None:
+            raise ValueError(
+                f"model.backbone {self.model.backbone} needs the package {package}; install it with: "
+                f"pip install 'tubeflow[{package}]'"
+            )
         return self
 
     @model_validator(mode="after")

@@ -4,20 +4,27 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path, only: str | None = None) -> dict[str, Tensor]:
     """Named tensors of a file, on the CPU, with the shapes and dtypes that the file names.
+
+    Args:
+        path: the file.
+        only: the one tensor that is wanted, where it is there; the others' bytes are not read then.
 
     Raises:
         ValueError: it is cut short, or no such file at all.
         OSError: it cannot be read.
     """
     try:
-        return load(path.read_bytes())
+        if only is None:
+            return load(path.read_bytes())
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys() if name == only}  # noqa: SIM118
     except (SafetensorError, KeyError) as exc:  # KeyError: a dtype that torch doesn't have
         raise ValueError(f"{path.name} is not a whole safetensors file ({exc}); fetch it again") from exc
 

@@ -402,6 +402,7 @@ def build_tsanet(
     compat: Compat = "paper",
     temporal: str = "mean",
     temporal_options: dict[str, object] | None = None,
+    form: str | None = None,
 ) -> TSANet:
     """Build TSA-Net or one of its baselines from plain words.
 
@@ -417,6 +418,7 @@ def build_tsanet(
         attention_options: further arguments of the attention block.
         head: a name of `models.heads.HEADS`; `head_options` are its arguments.
         temporal: from segments to one vector, a name of `models.temporal.TEMPORAL`; `temporal_options` likewise.
+        form: see `build_backbone`.
         compat: see `TSANet`.  The released code's uncropped masks are made by the masks stage, not here.
 
     Raises:
@@ -426,7 +428,7 @@ def build_tsanet(
         raise ValueError(f"compat is 'paper' or 'released', not {compat!r}")
     if split is None and backbone == "i3d":
         split = I3D_SPLITS[compat]
-    network = build_backbone(backbone, split, weights)
+    network = build_backbone(backbone, split, weights, form)
     blocks = build_attention(
         attention,
         network.channels,
@@ -441,7 +443,10 @@ def build_tsanet(
             raise ValueError(f"backbone {backbone} pools over no map, so attention '{attention}' can't be had with it")
     steps = build_temporal(temporal, network.features, **(temporal_options or {}))
     model = TSANet(network, blocks, build_head(head, steps.outputs, **(head_options or {})), compat, pool, steps)
-    return model.to(memory_format=torch.channels_last_3d)
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv3d):  # one over single frames has no such form
+            layer.to(memory_format=torch.channels_last_3d)
+    return model
 
 
 __getattr__ = renamed(

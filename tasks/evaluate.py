@@ -134,7 +134,7 @@ def evaluate(
     judging = [] if config.intervals == "none" else _calibrating(reader, model, training)
     device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     scale = score_scale(reader.labels, training.score_range, training.difficulty)
-    scorer = untrained_scorer(reader, model, training, scale).to(device).eval()
+    scorer = untrained_scorer(reader, model, training, scale, next(iter(weights.values()))).to(device).eval()
     stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}

@@ -33,8 +33,8 @@ from tasks.engine.job import Context, Job, Outcome, Product
 from tasks.engine.stage import Stage, read_parent
 from tasks.masks import MasksConfig
 from tasks.pack import PackConfig, network_frames
-from tasks.training.config import ModelConfig, TrainConfig, names_file
-from tasks.training.first_weights import model_weights
+from tasks.training.config import ModelConfig, TrainConfig
+from tasks.training.first_weights import model_form, model_weights
 from tasks.training.network import FROZEN_SEED, build_network
 
 # Torch takes seconds to import, and the stages are imported by every command: functions import it.
@@ -83,7 +83,7 @@ class FeaturesSettings(StageConfig):
             "mode": self.features.mode,
             "backbone": model.backbone,
             "split": split if self.features.mode == "cut" else None,
-            "weights": None if names_file(model.weights) else model.weights or f"random, seed {FROZEN_SEED}",
+            "weights": None if model.weights_are_files else model.weights or f"random, seed {FROZEN_SEED}",
             "crop": self.masks.crop,
             "input_size": self.pack.input_size,
             "starts": list(self.masks.starts),
@@ -104,29 +104,34 @@ def clip_versions(clip: ClipRecord, config: FeaturesSettings) -> tuple[Version, 
     return tuple(sorted(found))
 
 
-def feature_shape(config: FeaturesSettings) -> tuple[int, ...]:
-    """Shape of one version of a clip's features: (N, T, Hf, Wf, C) or (N, F)."""
+def feature_shape(config: FeaturesSettings, weights: Path) -> tuple[int, ...]:
+    """Shape of one version of a clip's features: (N, T, Hf, Wf, C) or (N, F); `weights` is the weights folder.
+
+    Raises:
+        WeightsError: the size depends on weights that aren't there.
+    """
     from models.backbones import build_backbone
 
-    network = build_backbone(config.model.backbone, config.key_view()["features"]["split"])
+    form = model_form(config.model, weights)
+    network = build_backbone(config.model.backbone, config.key_view()["features"]["split"], form=form)
     segments = len(config.masks.starts)
     if config.features.mode == "pooled":
         return segments, network.features
     return segments, network.steps, *network.grid, network.channels
 
 
-def feature_bytes(config: FeaturesSettings) -> int:
-    """Bytes of one version of a clip's features."""
-    return int(np.prod(feature_shape(config))) * np.dtype(np.float16).itemsize
+def feature_bytes(config: FeaturesSettings, weights: Path) -> int:
+    """Bytes of one version of a clip's features; as `feature_shape`."""
+    return int(np.prod(feature_shape(config, weights))) * np.dtype(np.float16).itemsize
 
 
 @functools.lru_cache(maxsize=1)
 def _network(
-    model: str, weights: Path | None, digest: str | None, starts: tuple[int, ...], frozen: FrozenPart, device: str
+    model: str, weights: Path | None, digests: tuple[str, ...], starts: tuple[int, ...], frozen: FrozenPart, device: str
 ) -> ScoreNetwork:
     """One network a process; `_one_at_a_time` keeps threads from building or using it together.
 
-    `digest` is of the weights file, so that another file in its place is another network.
+    `digests` are of the weights' files, so that another file in its place is another network.
     """
     from models.score_network import ScoreNetwork
 
@@ -147,7 +152,7 @@ def _frozen_network(config: FeaturesSettings, context: Context, digests: Mapping
     return _network(
         json.dumps(model.model_dump(mode="json"), sort_keys=True),
         files[0] if files else None,
-        digests[files[0].name] if files else None,
+        tuple(digests[file.name] for file in files),
         tuple(config.masks.starts),
         config.frozen,
         context.resolved_device,

@@ -29,7 +29,7 @@ from tasks.engine.stage import Stage, each
 from tasks.features import FeaturesConfig, feature_files
 from tasks.own_features import feature_clips
 from tasks.training.config import HEAD_PLUGIN, OF_PIXELS, ON_OWN_FEATURES, EpochRow, ModelConfig, TrainConfig
-from tasks.training.first_weights import model_weights
+from tasks.training.first_weights import first_file, model_weights
 from tasks.training.targets import score_spans
 
 logger = logging.getLogger(__name__)
@@ -167,8 +167,8 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     gpu = int(number) if number else None
     accelerator = "gpu" if device == "cuda" else "cpu"
     settings = config.train.model_copy(update={"accelerator": accelerator})
-    start = [str(path) for path in model_weights(config.model, context.workspace.weights).values()]
-    model = config.model.model_copy(update={"weights": start[0]}) if start else config.model
+    start = first_file(config.model, context.workspace.weights)
+    model = config.model if start is None else config.model.model_copy(update={"weights": str(start)})
 
     own: dict[str, str] = {}
     with locked(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint

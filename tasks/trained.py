@@ -17,7 +17,7 @@ from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackLabels, PackReader
 from tasks.engine.progress import report
 from tasks.training.config import ModelConfig, TrainConfig
-from tasks.training.network import build_network, build_network_on_features
+from tasks.training.network import build_network, build_network_on_features, trained_form
 from tasks.training.targets import ScoreScale, score_scale
 
 # Torch and pandas take seconds to import, and the stages are imported by every command: functions import them.
@@ -71,7 +71,7 @@ def build_scorer(
     Raises:
         ValueError: the weights don't fit the network, or the network doesn't fit the pack.
     """
-    network = build_network(model.model_copy(update={"weights": None}), training.seed, training.freeze)
+    network = _without_weights(model, training, state)
     scorer = scorer_of(network, reader, model.head, score_range, training.difficulty)
     load_state(scorer, "of the run", state)
     return scorer
@@ -95,9 +95,9 @@ def build_feature_scorer(
 
 
 def untrained_scorer(
-    reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig, scale: ScoreScale
+    reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig, scale: ScoreScale, state: State
 ) -> ClipScorer | FeatureScorer:
-    """What scores these clips, its network still without trained weights.
+    """What scores these clips, its network still without the trained weights `state`, which only say how large it is.
 
     Raises:
         ValueError: the network doesn't fit the pack.
@@ -107,8 +107,14 @@ def untrained_scorer(
     if isinstance(reader, FeatureClips):
         on_features = build_network_on_features(model, reader.features, training.seed)
         return FeatureScorer(on_features, reader, model.head, scale)
-    network = build_network(model.model_copy(update={"weights": None}), training.seed, training.freeze)
+    network = _without_weights(model, training, state)
     return ClipScorer(network, reader, model.head, scale)
+
+
+def _without_weights(model: ModelConfig, training: TrainConfig, state: State) -> TSANet:
+    """The network that `state` is of; the weights that it began from aren't needed any more. Raises ValueError."""
+    unnamed = model.model_copy(update={"weights": None})
+    return build_network(unnamed, training.seed, training.freeze, trained_form(state))
 
 
 def scorer_of(

@@ -18,7 +18,7 @@ from packaging.version import Version
 from tests.support import REPO
 
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
-USERS = ("excel", "onnx", "redis", "tensorboard")  # extras that don't bring a cluster or a service
+USERS = ("excel", "onnx", "redis", "tensorboard")  # extras that bring no cluster or service, nor ask for a newer core
 UNREACHABLE = re.compile(r"Failed to fetch|error sending request|dns error|Connection refused|network was disabled")
 
 

@@ -27,7 +27,14 @@ ByteProgress = Callable[[int, int | None], None]
 
 
 class DownloadError(RuntimeError):
-    """The file could not be had; one plain sentence, what was received so far is kept where that helps."""
+    """The file could not be had; one plain sentence, what was received so far is kept where that helps.
+
+    `status` is what an HTTP server answered where that was the reason, else None.
+    """
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ def _attempt(
     except httpx.HTTPStatusError as exc:
         status = f"{exc.response.status_code} {exc.response.reason_phrase}"
         if exc.response.status_code not in _AGAIN:
-            raise DownloadError(f"{url} answers {status}") from exc
+            raise DownloadError(f"{url} answers {status}", exc.response.status_code) from exc
         return f"the server answers {status}"
     except httpx.TooManyRedirects as exc:
         raise DownloadError(f"{url} redirects more than {MAX_REDIRECTS} times, as in an infinite loop") from exc

@@ -11,6 +11,7 @@ from data_catalog.suggest import nearest
 # The registry is data that lies beside the networks it is for; nothing of that package is imported.
 REGISTRY = Path(__file__).resolve().parents[2] / "models" / "weights"
 DIGESTS = "digests.json"  # recorded digests in the weights folder
+REPOSITORY_MARK = "--"  # stands for the slash of a hub's repository in the name of its folder there
 
 
 class WeightsError(ValueError):

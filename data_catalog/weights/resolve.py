@@ -22,6 +22,7 @@ from data_catalog.system import sync_folder
 from data_catalog.weights.download import ByteProgress, DownloadError, Patience, fetch, forget
 from data_catalog.weights.registry import (
     DIGESTS,
+    REPOSITORY_MARK,
     WeightFile,
     Weights,
     WeightsError,
@@ -48,7 +49,7 @@ class WeightStatus:
 
 
 def list_weights(folder: Path, registry: dict[str, Weights] | None = None) -> list[WeightStatus]:
-    """Every registered file, present or missing, then the user's own files; digests are not computed."""
+    """Every registered file, present or missing, the user's own files, those of repositories; without their digests."""
     known = load_registry() if registry is None else registry
     found = []
     for entry in known.values():
@@ -57,7 +58,12 @@ def list_weights(folder: Path, registry: dict[str, Weights] | None = None) -> li
             found.append(WeightStatus(entry.name, file.file, "present" if path.is_file() else "missing", path, entry))
     registered = {status.file for status in found}
     own = [name for name in _recorded(folder) if name not in registered and (folder / name).is_file()]
-    return found + [WeightStatus(Path(name).stem, name, "unregistered", folder / name) for name in sorted(own)]
+    found += [WeightStatus(Path(name).stem, name, "unregistered", folder / name) for name in sorted(own)]
+    for place in sorted(digests.parent for digests in folder.glob(f"*{REPOSITORY_MARK}*/{DIGESTS}")):
+        name = place.name.replace(REPOSITORY_MARK, "/")
+        there = [file for file in sorted(_recorded(place)) if (place / file).is_file()]
+        found += [WeightStatus(name, file, "unregistered", place / file) for file in there]
+    return found
 
 
 def pull(
@@ -119,11 +125,11 @@ def verify(
         registry: entries by name; by default those of ``models/weights``.
         advance: is called with how many files are read, and how many there are.
     """
-    recorded = _recorded(folder)
     checked = []
     there = [status for status in list_weights(folder, registry) if status.state != "missing"]
     for done, status in enumerate(there, start=1):
         digest = _digest(status.path)
+        recorded = _recorded(status.path.parent if status.path.parent.parent == folder else folder)
         file = next((f for f in status.entry.files if f.file == status.file), None) if status.entry else None
         fault = (file.fault(digest) if file else "") or _record_fault(recorded.get(status.file), digest)
         state = "changed" if fault else ("verified" if status.entry else "unregistered")

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import ArtifactDamaged
+from data_catalog.weights.registry import WeightsError
 from flows.experiments.comparison_record import MetricRow, OurRow, PaperTableRecord
 from flows.experiments.contenders import Contender
 from flows.experiments.published import PaperColumn, PaperTable, paper_tables
@@ -95,7 +96,10 @@ def _costs(
     kind = contender.first.config.model.attention
     if kind == "none":
         return {}
-    form = attention_form(contender.first.config.model)
+    try:
+        form = attention_form(contender.first.config.model, workspace.weights)
+    except WeightsError:
+        return {}  # how large the network was is known by weights that are gone; the scores are still there
     keys: dict[str, str] = {}
     for run in contender.seeds[0]:
         keys |= run.keys.get("masks", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from flows.console import size_text
 from flows.stages import planned_config
@@ -44,14 +45,14 @@ class FeaturesSpace:
         return {"versions": self.versions, "bytes": self.total, "bytes_to_write": self.missing}
 
 
-def features_space(plans: Mapping[str, StagePlan]) -> FeaturesSpace | None:
-    """The space of the planned features; None where the config has none."""
+def features_space(plans: Mapping[str, StagePlan], weights: Path) -> FeaturesSpace | None:
+    """The space of the planned features; None where the config has none. `weights` is the weights folder."""
     plan = plans.get("features")
     if plan is None or not isinstance(plan.config, FeaturesSettings):  # those made elsewhere are there already
         return None
     config = planned_config(plans, "features", FeaturesSettings)
     clips = {name: job.clip for name, job in plan.jobs.items() if job.clip is not None}
     versions = {name: len(clip_versions(clip, config)) for name, clip in clips.items()}
-    each = feature_bytes(config)
+    each = feature_bytes(config, weights)
     missing = sum(count for name, count in versions.items() if name not in plan.hits)
     return FeaturesSpace(len(clips), sum(versions.values()), each, missing * each)

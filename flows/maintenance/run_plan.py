@@ -83,4 +83,4 @@ def plan_run(
         stages: dict[str, StagePlan] = {name: planned[name] for name in selected}
         workers = workers_of(config.engine, processors())
         cost = estimate(workspace.index.rows, planned, selected, workers)
-    return RunPlan(stages, features_space(stages), tuple(left_out(workspace, dataset)), cost)
+    return RunPlan(stages, features_space(stages, workspace.weights), tuple(left_out(workspace, dataset)), cost)

@@ -10,6 +10,7 @@ from pathlib import Path
 from data_catalog.weights.download import ByteProgress
 from data_catalog.weights.registry import WeightsError, find_entry, load_registry
 from data_catalog.weights.resolve import WeightStatus, pull
+from data_catalog.weights.saved_networks import is_repository, pull_repository
 from flows.console import sentence
 
 
@@ -81,7 +82,7 @@ def pull_all(
     """Fetch weights into the weights folder; those that can't be had don't keep the others from being fetched.
 
     Args:
-        names: of registered weights.
+        names: of registered weights, or of a hub's repositories, OWNER/NAME.
         folder: the workspace's weights folder.
         watch: opened with each name while that is fetched; what it yields is called with the bytes so far.
 
@@ -89,13 +90,16 @@ def pull_all(
         WeightsError: one of the names is unknown; nothing was fetched.
     """
     registry = load_registry()
-    entries = [find_entry(name, registry).name for name in names]
+    entries = [name if is_repository(name) else find_entry(name, registry).name for name in names]
     files: list[Path] = []
     failed: list[str] = []
     for name in entries:
         try:
             with watch(name) as progress:
-                files += pull(name, folder, registry=registry, progress=progress)
+                if is_repository(name):
+                    files += pull_repository(name, folder, progress=progress)
+                else:
+                    files += pull(name, folder, registry=registry, progress=progress)
         except WeightsError as exc:
             failed.append(sentence(str(exc)))
     return PullRecord(tuple(map(str, files)), tuple(failed))

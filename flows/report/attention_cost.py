@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig, load_config
@@ -14,6 +15,8 @@ from flows.stages import CLIP_STAGES, section
 from models.attention.cost import AttentionCost, total_cost
 from tasks.engine import progress
 from tasks.engine.plan import Planner, StagePlan
+from tasks.training.config import ModelConfig
+from tasks.training.first_weights import model_form
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,25 @@ class GroupCost:
     dense: AttentionCost
 
 
-def backbone_macs(backbone: str, split: str | None, segments: int) -> int:
-    """Multiply-accumulates of a clip's segments through the network around the attention; nothing is computed."""
+def backbone_macs(model: ModelConfig, weights: Path, segments: int) -> int:
+    """Multiply-accumulates of a clip's segments through the network around the attention; nothing is computed.
+
+    Args:
+        model: which network.
+        weights: the weights folder, by which the size of some backbones is known.
+        segments: of a clip.
+
+    Raises:
+        WeightsError: such weights aren't there.
+    """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from models.backbones import build_backbone
 
+    form = model_form(model, weights)
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net = build_backbone(backbone, split).eval()
+        net = build_backbone(model.backbone, model.split, form=form).eval()
         before = counter.get_total_flops()  # of the dry run that finds the network's sizes
         net(torch.empty(1, 3, net.frames, net.input_size, net.input_size))
         flops = counter.get_total_flops() - before
@@ -95,5 +108,5 @@ def count_flops(workspace: Workspace, name: str, preset: str | None, overrides: 
     is_dataset = name in workspace.datasets.names()
     dataset = name if is_dataset else dataset_of(workspace, name)
     config = load_config(preset, overrides) if preset else last_config(workspace, dataset, overrides)
-    form = attention_form(config.model)
+    form = attention_form(config.model, workspace.weights)
     return cost_rows(tube_positions(workspace, dataset, config, form, None if is_dataset else name), form)

@@ -382,12 +382,12 @@ def cost_table(
     model = facts.model
     if model.attention in ("none", "nonlocal") or "masks" not in plans:
         return None
-    form = attention_form(model)
+    form = attention_form(model, workspace.weights)
     positions = mask_positions(workspace, plans["masks"], form)
     if not positions:
         return None
     mean = cost_rows(positions, form)[-1]
-    rest = backbone_macs(model.backbone, model.split, len(facts.starts))
+    rest = backbone_macs(model, workspace.weights, len(facts.starts))
     dense, tube = mean.dense.published, mean.tube.published
     rows = (
         page.CostRow(f"Non-local ×{1 if form.control else form.blocks}", dense, rest + dense),

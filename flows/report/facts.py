@@ -97,7 +97,8 @@ class ReportFacts:
             return ""
         part = "stage 1 of the backbone" if self.freeze == "stage1" else "the backbone"
         weights = self.model.weights
-        return f"{part}, {'with random weights' if weights is None else f'from {Path(weights).name}'}"
+        random = weights is None or Path(weights).suffix == ".json"  # which says how large an encoder is
+        return f"{part}, with random weights" if random else f"{part}, from {Path(str(weights)).name}"
 
     @property
     def classifies(self) -> bool:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.attention.cost import AttentionCost, attention_cost, positionwise_cost
 from tasks.training.config import ModelConfig
+from tasks.training.first_weights import model_form
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,17 @@ class AttentionForm:
         return int(grow_tubes(joined, self.min_positions).sum())
 
 
-def attention_form(model: ModelConfig) -> AttentionForm:
+def attention_form(model: ModelConfig, weights: Path) -> AttentionForm:
     """The attention of a network, read off the network itself; nothing is computed.
 
     A network without attention inside a tube is taken as the one that would have one such block.
+
+    Args:
+        model: which network.
+        weights: the weights folder, by which the size of some backbones is known.
+
+    Raises:
+        WeightsError: such weights aren't there.
     """
     import torch  # with the networks below seconds, which a command that counts nothing is spared
     from torch import nn
@@ -67,7 +76,7 @@ def attention_form(model: ModelConfig) -> AttentionForm:
     with torch.device("meta"):
         network = build_tsanet(
             model.backbone, model.split, None, kind, model.stacks, model.affinity,
-            dict(model.block_options()), compat=model.compat,
+            dict(model.block_options()), compat=model.compat, form=model_form(model, weights),
         )  # fmt: skip
     blocks: list[nn.Module] = list(network.attention) if network.pool is None else [network.pool]
     first = blocks[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,11 @@ __all__ = [
     "BackboneEntry",
     "Layout",
     "SplitBackbone",
+    "backbone_form",
     "build_backbone",
+    "has_form",
     "has_parts",
+    "missing_package",
 ]
 
 I3D_SPLITS = {"paper": "mixed_4e", "released": "maxpool_4a"}
@@ -36,9 +40,16 @@ class BackboneEntry(Entry[Callable[..., "SplitBackbone"]]):
     """Where a backbone's factory is, which takes (split: str | None, weights: str | Path | None).
 
     `parts`: its second stage works on the map at the cut alone, so that the first can be computed once and kept.
+
+    `form`: "module:function" of a backbone whose sizes depend on its weights, from their path to a text that says them;
+    the factory takes that as `form` besides, and keeps it as its tensor `form`. Its weights are files, never names.
+
+    `needs`: a package that isn't among those that Tubeflow always has, which is also the name of the extra.
     """
 
     parts: bool = True
+    form: str | None = None
+    needs: str | None = None
 
 
 BACKBONES: Registry[Entry[Callable[..., SplitBackbone]]] = Registry("backbone", {
@@ -49,6 +60,17 @@ BACKBONES: Registry[Entry[Callable[..., SplitBackbone]]] = Registry("backbone", 
     "s3d": BackboneEntry("models.backbones.torchvision:build_s3d"),
     "mvit_v2_s": BackboneEntry("models.backbones.torchvision:build_mvit_v2_s", parts=False),  # has a class token
     "swin3d_t": BackboneEntry("models.backbones.torchvision:build_swin3d_t"),
+    "videomae": BackboneEntry(
+        "models.backbones.encoders:build_videomae",
+        form="models.backbones.encoders:videomae_form",
+        needs="transformers",
+    ),
+    "vit": BackboneEntry(
+        "models.backbones.encoders:build_vit",
+        parts=False,  # has a class token a frame
+        form="models.backbones.encoders:vit_form",
+        needs="transformers",
+    ),
 }, group="tubeflow.backbones", plain=BackboneEntry)
 
 
@@ -65,7 +87,36 @@ def has_parts(name: str) -> bool:
     return not isinstance(entry, BackboneEntry) or entry.parts
 
 
-def build_backbone(name: str, split: str | None = None, weights: str | Path | None = None) -> SplitBackbone:
+def has_form(name: str) -> bool:
+    """Whether a backbone's sizes depend on its weights (`BackboneEntry.form`)."""
+    entry = BACKBONES.get(name)  # of plug-ins none: to know it they would have to be imported
+    return isinstance(entry, BackboneEntry) and entry.form is not None
+
+
+def backbone_form(name: str, weights: str | Path | None) -> str | None:
+    """What a backbone's weights say of its sizes, for `build_backbone`; None where they say nothing.
+
+    Raises:
+        ValueError: the file says nothing of such a network.
+        FileNotFoundError: it does not exist, or what lies beside it.
+    """
+    entry = BACKBONES.get(name)
+    if weights is None or not isinstance(entry, BackboneEntry) or entry.form is None:
+        return None
+    module, _, function = entry.form.partition(":")
+    return str(getattr(import_module(module), function)(Path(weights)))
+
+
+def missing_package(name: str) -> str | None:
+    """The package that a backbone needs and that isn't installed, which is also the extra's name."""
+    entry = BACKBONES.get(name)
+    needs = entry.needs if isinstance(entry, BackboneEntry) else None
+    return None if needs is None or find_spec(needs) is not None else needs
+
+
+def build_backbone(
+    name: str, split: str | None = None, weights: str | Path | None = None, form: str | None = None
+) -> SplitBackbone:
     """Build a video network cut in two after a named layer.
 
     Args:
@@ -73,9 +124,11 @@ def build_backbone(name: str, split: str | None = None, weights: str | Path | No
         split: layer behind which attention works; None takes the backbone's own default (`mixed_4e` of I3D).
         weights: a checkpoint file, or, for torchvision's networks, `"kinetics"` or a name of its weight enum.
             None starts from random weights.
+        form: of `backbone_form`, for a network whose weights will be put in later; with `weights` their own counts.
 
     Raises:
         ValueError: an unknown name, split or weights, or a file that does not hold this network's weights.
         FileNotFoundError: the weights file does not exist.
     """
-    return BACKBONES.find(name).load()(split=split, weights=weights)
+    sizes = {} if form is None or weights is not None else {"form": form}
+    return BACKBONES.find(name).load()(split=split, weights=weights, **sizes)

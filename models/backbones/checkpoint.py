@@ -78,6 +78,11 @@ def check_fit(path: Path, network: str, wanted: Mapping[str, Tensor], found: Map
         for n in wanted
         if n in found and found[n].shape != wanted[n].shape
     ]
+    refuse_faults(path, network, missing, unexpected, reshaped)
+
+
+def refuse_faults(path: Path, network: str, missing: list[str], unexpected: list[str], reshaped: list[str]) -> None:
+    """Raise one bounded sentence if any of these names of tensors are there. Raises ValueError."""
     faults = [("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped)]
     told = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in faults if names)
     if told:

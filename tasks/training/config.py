@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from data_catalog.weights.registry import load_registry
-from models.backbones import BACKBONES
+from models.backbones import BACKBONES, has_form
 from models.head_names import HEADS
 from tasks.engine.config import StageConfig
 
@@ -32,11 +32,6 @@ OF_PIXELS = frozenset({"flip", "shift", "eval_shift", "freeze_batchnorm", "freez
 """Fields of TrainConfig that it has no use for."""
 
 
-def names_file(weights: str | None) -> bool:
-    """Whether the weights are a file or registered, and not a name that only the backbone knows."""
-    return weights is not None and (bool(Path(weights).suffix) or weights in load_registry())
-
-
 class ModelConfig(StageConfig):
     """Which network; see `models.tsanet.build_tsanet`."""
 
@@ -49,7 +44,8 @@ class ModelConfig(StageConfig):
     weights: str | None = Field(
         None,
         description="Weights that the backbone starts from: a file, a name of `tubeflow weights list`, or one that the "
-        'backbone knows (torchvision\'s "kinetics"); None starts from random weights.',
+        'backbone knows (torchvision\'s "kinetics"); of videomae and vit a folder that transformers saved, or the name '
+        "of a repository that was pulled; None starts from random weights.",
     )
     # What was done before these were there.
     added: ClassVar[Mapping[str, Any]] = {
@@ -132,11 +128,18 @@ class ModelConfig(StageConfig):
         With the packages that bring backbone and head, where some do.
         """
         view = super().key_view()
-        if names_file(self.weights):
+        if self.weights_are_files:
             del view["weights"]
         origins = {"backbone_plugin": BACKBONES.origin(self.backbone), HEAD_PLUGIN: HEADS.origin(self.head)}
         view |= {name: origin for name, origin in origins.items() if origin is not None}
         return view
+
+    @property
+    def weights_are_files(self) -> bool:
+        """Whether the weights are files or registered, and not a name that only the backbone knows."""
+        if self.weights is None:
+            return False
+        return has_form(self.backbone) or bool(Path(self.weights).suffix) or self.weights in load_registry()
 
     @property
     def attention_words(self) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tasks.training.config import ModelConfig
 
@@ -14,28 +19,49 @@ FROZEN_SEED = 0
 """Of a frozen part that no weights are named for: its features are the same for every seed of the training."""
 
 
-def build_network(config: ModelConfig, seed: int, frozen: FrozenPart = "none") -> TSANet:
+def build_network(
+    config: ModelConfig, seed: int, frozen: FrozenPart = "none", form: str | None = None
+) -> TSANet:
     """The network with weights that depend on the seed alone; the process's random state is left as it was.
 
     Args:
         config: which network.
         seed: of weights that no file gives.
-        frozen: the part of the backbone that stays as it is; without `config.weights` it is random, of `FROZEN_SEED`.
+        frozen: the part of the backbone that stays as it is; what no weights give of it is random, of `FROZEN_SEED`.
+        form: sizes of a backbone that depend on its weights, where those will be put in later (`trained_form`).
 
     Raises:
         ValueError: the network can't be built, or that part of it can't be frozen.
     """
-    network = _build(config, seed)
+    network = _build(config, seed, form)
     network.freeze(frozen)
-    if frozen != "none" and config.weights is None and seed != FROZEN_SEED:
-        same = _build(config, FROZEN_SEED)
+    random = config.weights is None or Path(config.weights).suffix == ".json"  # a size without weights
+    if frozen != "none" and random and seed != FROZEN_SEED:
+        same = _build(config, FROZEN_SEED, form)
         same.freeze(frozen)
         for layer, of_all_seeds in zip(network.frozen_layers(), same.frozen_layers(), strict=True):
             layer.load_state_dict(of_all_seeds.state_dict())
     return network
 
 
-def _build(config: ModelConfig, seed: int) -> TSANet:
+def trained_form(state: Mapping[str, NDArray[Any]]) -> str | None:
+    """What trained weights say of the sizes of their backbone; None of one whose name says all.
+
+    Args:
+        state: tensors by name, of any shape and dtype; what is read is (n,) uint8.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    import torch
+
+    from models.backbones.encoder_form import FORM, form_text
+
+    found = state.get(f"backbone.{FORM}")
+    return None if found is None else form_text(torch.from_numpy(np.array(found)))
+
+
+def _build(config: ModelConfig, seed: int, form: str | None) -> TSANet:
     import torch
 
     from models.tsanet import build_tsanet
@@ -55,6 +81,7 @@ def _build(config: ModelConfig, seed: int) -> TSANet:
             compat=config.compat,
             temporal=config.temporal,
             temporal_options=dict(config.temporal_options),
+            form=form,
         )
 
 

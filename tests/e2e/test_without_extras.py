@@ -18,7 +18,7 @@ from tests.support.tiny_workspace import DATASET, SETTINGS
 
 ABSENT = (
     "openpyxl", "xlrd", "tensorboard", "prefect_redis", "mlflow", "wandb", "onnx", "onnxruntime", "onnxscript",
-    "prefect_dask", "prefect_ray", "playwright",
+    "prefect_dask", "prefect_ray", "playwright", "transformers",
 )  # fmt: skip
 # Python runs it at the start of every process, also of those that a command starts.
 HIDING = f"import sys\nfor name in {ABSENT}:\n    sys.modules[name] = None\n"
@@ -77,7 +77,9 @@ def test_from_clips_to_a_report_and_a_model_needs_no_extra(workspace: Path) -> N
 def test_what_is_missing_and_asked_for_is_a_sentence(workspace: Path, tmp_path: Path) -> None:
     dask = [*RUN, "-o", "train.seed=7", "-o", "engine.runner=dask", "-w", workspace]
     onnx = ["export", "last", "--format", "onnx", "-w", workspace]
-    for (status, words), extra in zip(tubeflow(tmp_path, dask, onnx), ("dask", "onnx"), strict=True):
+    vit = [*RUN, "-o", "model.backbone=vit", "-w", workspace]
+    found = tubeflow(tmp_path, dask, onnx, vit)
+    for (status, words), extra in zip(found, ("dask", "onnx", "transformers"), strict=True):
         assert status == 2, words
         assert f"with: pip install 'tubeflow[{extra}]'" in words
 

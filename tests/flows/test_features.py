@@ -112,7 +112,7 @@ def test_without_features_there_is_no_such_stage_and_every_key_is_as_before(trai
     plans = plan(trained)
     assert "features" not in plans
     assert all(not one.reasons for one in plans.values())
-    assert features_space(plans) is None
+    assert features_space(plans, trained / "weights") is None
 
 
 def test_the_plan_says_how_much_of_the_disk_they_take(trained: Path) -> None:
@@ -121,10 +121,10 @@ def test_the_plan_says_how_much_of_the_disk_they_take(trained: Path) -> None:
     for path in files:
         with h5py.File(path) as file:
             there += file["features"].nbytes
-    space = features_space(plan(trained, *CUT, *AUGMENTED))
+    space = features_space(plan(trained, *CUT, *AUGMENTED), trained / "weights")
     assert space is not None
     assert (space.clips, space.total, space.missing) == (len(files), there, 0)
-    more = features_space(plan(trained, *CUT, *AUGMENTED, "train.shift=[0, 3]"))
+    more = features_space(plan(trained, *CUT, *AUGMENTED, "train.shift=[0, 3]"), trained / "weights")
     assert more is not None
     train = sum(one.split == "train" for one in Workspace(trained).datasets.clips("tiny"))
     assert more.total == there + 2 * train * space.each  # flipped, and not

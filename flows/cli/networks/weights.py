@@ -37,11 +37,15 @@ def weights_list(workspace: WorkspaceOption = Path("workspace"), as_json: JsonOp
 @app.command("pull")
 @plain_errors
 def weights_pull(
-    names: Annotated[list[str], typer.Argument(help="Names of `tubeflow weights list`.")],
+    names: Annotated[
+        list[str], typer.Argument(help="Names of `tubeflow weights list`, or of a hub's repositories, OWNER/NAME.")
+    ],
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
     """Download weights, checked before they are used; continues where it was interrupted.
+
+    A repository of VideoMAE or ViT weights gets a folder of its own; the hub is Hugging Face's or that of HF_ENDPOINT.
 
     Example: `tubeflow weights pull nanotrack_v2 yolo11n`
     """

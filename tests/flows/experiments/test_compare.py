@@ -274,7 +274,7 @@ def test_the_papers_tables_have_ours_beside(workspace: Workspace, record: dict[s
     }
     keys = {key: value for run in tube.seeds[0] for key, value in run.keys["masks"].items()}
     masks = [workspace.store.read("masks", keys[clip]).arrays["mask"] for clip in clips]
-    channels = attention_form(tube.first.config.model).channels
+    channels = attention_form(tube.first.config.model, Path()).channels
     each = 2 * channels * (channels // 2) + channels // 2 + 3 * channels
     dense, own = (float(np.mean(sizes)) * each for sizes in ([m.size for m in masks], [m.sum() for m in masks]))
     three = {(row["contender"], row["name"]): row["values"] for row in tables["Table 3"]["ours"]}

@@ -13,6 +13,7 @@ from flows.runs.attention_form import AttentionForm, attention_form
 from models.attention import TubeSelfAttention
 from models.attention.cost import positionwise_cost, reduction
 from models.attention.forms import FORMS
+from tasks.training.config import ModelConfig
 
 PAPER = AttentionForm(528, 264, "dot", 0, 1)
 
@@ -35,20 +36,20 @@ PAPER = AttentionForm(528, 264, "dot", 0, 1)
 )
 def test_the_form_of_the_network_decides(overrides: list[str], form: AttentionForm, macs: float) -> None:
     """One thousand positions of the preset's network and of four that differ from it."""
-    found = attention_form(load_config("aqa7", overrides).model)
+    found = attention_form(load_config("aqa7", overrides).model, Path())
     assert found == form
     assert found.cost(1000).published == pytest.approx(macs, rel=2e-4)
 
 
 def test_blocks_of_one_network_add_up() -> None:
-    once, thrice = (attention_form(load_config("aqa7", [f"model.stacks={n}"]).model).cost(500) for n in (1, 3))
+    once, thrice = (attention_form(load_config("aqa7", [f"model.stacks={n}"]).model, Path()).cost(500) for n in (1, 3))
     assert thrice == once.of_blocks(3)
     assert thrice.positions == 500
 
 
 def test_tubes_are_counted_as_large_as_they_grow() -> None:
     """The positions that the block itself changes."""
-    form = attention_form(load_config("aqa7", ["model.attention_options={min_positions: 40}"]).model)
+    form = attention_form(load_config("aqa7", ["model.attention_options={min_positions: 40}"]).model, Path())
     mask = np.zeros((2, 4, 14, 14), bool)
     mask[0, 1, 5, 5] = True
     block = TubeSelfAttention(8, min_positions=40, zero_init=False)
@@ -63,7 +64,7 @@ def test_controls_stand_beside_one_dense_block_of_the_papers() -> None:
     mask = np.zeros((10, 4, 14, 14), bool)
     mask[:, :, 5:8, 5:8] = True
     for name, positions, saved in (("mask", 360, 1.0), ("pointwise", 360, 1 - 360 / 7840), ("channel", 7840, -1 / 528)):
-        form = attention_form(load_config("aqa7", [f"model.attention={name}"]).model)
+        form = attention_form(load_config("aqa7", [f"model.attention={name}"]).model, Path())
         assert form.positions(mask) == positions
         (row,) = cost_rows({"a": ("", form.positions(mask), mask.size)}, form)
         assert row.dense.printed == 7840 * 280_632
@@ -86,7 +87,7 @@ def test_products_are_counted_as_the_block_multiplies(name: str) -> None:
 
 
 def test_a_network_without_attention_is_counted_as_with_one_block() -> None:
-    assert attention_form(load_config("aqa7", ["model.attention=none"]).model) == PAPER
+    assert attention_form(load_config("aqa7", ["model.attention=none"]).model, Path()) == PAPER
 
 
 def test_the_mean_over_clips_keeps_actions_apart() -> None:
@@ -98,7 +99,8 @@ def test_the_mean_over_clips_keeps_actions_apart() -> None:
 
 def test_the_cut_changes_nothing_of_the_rest() -> None:
     """Wherever attention stands, the convolutions around it are the same."""
-    assert backbone_macs("i3d", "mixed_4e", 10) == backbone_macs("i3d", "maxpool_4a", 10) > 1e11
+    paper, released = (ModelConfig(backbone="i3d", split=split) for split in ("mixed_4e", "maxpool_4a"))
+    assert backbone_macs(paper, Path(), 10) == backbone_macs(released, Path(), 10) > 1e11
 
 
 def test_flops_counts_the_blocks_of_the_asked_network(finished_workspace: Path) -> None:
