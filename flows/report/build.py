@@ -21,6 +21,7 @@ from flows.report import data as page
 from flows.report.attention_cost import backbone_macs, cost_rows, mask_positions
 from flows.report.facts import ReportFacts
 from flows.report.page import load_picture, render_report
+from flows.report.report_steps import Steps, scored_steps, step_rows, write_step_scores
 from flows.runs.attention_form import attention_form
 from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
@@ -101,14 +102,17 @@ def write_report(
         ArtifactDamaged, FileNotFoundError: an artifact that it draws can't be read.
     """
     evaluation, training = _evaluation_of(workspace, plans)
-    facts = ReportFacts.of(plans)
-    tubes = chosen_tubes(workspace, summary.dataset, plans, predictions_frame(evaluation))
+    facts, predictions = ReportFacts.of(plans), predictions_frame(evaluation)
+    tubes = chosen_tubes(workspace, summary.dataset, plans, predictions)
     sheet = None
     if tubes:
         title = f"{summary.dataset}: tubes of tracker '{facts.tracker}'"
         sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
         summary.contact_sheet = str(sheet)
-    data = build_report(folder, workspace, summary, facts, plans, evaluation, training, tubes, sheet, truth)
+    steps, odd = scored_steps(workspace, summary.dataset, plans, facts, predictions)
+    summary.notes += [odd] if odd and odd not in summary.notes else []
+    write_step_scores(folder, steps, predictions)
+    data = build_report(folder, workspace, summary, facts, plans, evaluation, training, tubes, sheet, truth, steps)
     summary.report = str(render_report(folder / "report.html", replace(data, settings=settings)))
 
 
@@ -172,6 +176,7 @@ def build_report(
     tubes: Mapping[str, ClipTube],
     sheet: Path | None,
     truth: Mapping[str, TruthFigures],
+    steps: Steps,
 ) -> page.ReportData:
     """Fill the page's tree."""
     info = workspace.datasets.info(summary.dataset)
@@ -212,7 +217,8 @@ def build_report(
         intervals=score_intervals(evaluation, shown, split),
         confusion=confusion(shown, split, CLASSES.get(info.adapter)) if facts.classifies and len(shown) else None,
         curves=learning_curves(history),
-        segment_scores=segment_scores(folder, shown, tubes, facts),
+        segment_scores=segment_scores(folder, shown, tubes, facts, steps),
+        steps=step_rows(steps, shown),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
         tube_quality=tube_quality(facts.tracker or "", truth),
@@ -307,7 +313,7 @@ def confusion(shown: pd.DataFrame, split: str, names: tuple[str, str] | None) ->
 
 
 def segment_scores(
-    folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], facts: ReportFacts
+    folder: Path, shown: pd.DataFrame, tubes: Mapping[str, ClipTube], facts: ReportFacts, steps: Steps
 ) -> tuple[page.SegmentScores, ...]:
     """Each segment's own score of the drawn clips that have a prediction, in their order (Figure 7 of the paper)."""
     starts, length = facts.starts, facts.segment_length
@@ -327,8 +333,9 @@ def segment_scores(
         )
         true = float(values["true"])
         known = true if np.isfinite(true) else None
+        predicted, of_clip = float(values["predicted"]), steps.get(("last", clip), ())
         found.append(
-            page.SegmentScores(clip, starts, length, scores, known, float(values["predicted"]), strip, measure)
+            page.SegmentScores(clip, starts, length, scores, known, predicted, strip, measure, of_clip)
         )
     return tuple(found)
 

@@ -21,9 +21,25 @@ from flows.draw.paint import write_whole
 from flows.draw.tube_layers import GridLayer, numbers, tube_json
 from flows.report.data import LineageRow
 from flows.report.page_templates import page_templates
+from flows.runs.clip_steps import ClipStep
 
 JPEG_QUALITY = 82  # of frames to look at: a third of the stored ones' bytes
 FRAME_LISTS = ("cuts", "jumps", "area_changes", "score_drops", "lost_frames", "drift_frames", "outside_frames")
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSteps:
+    """The steps of a clip and, where a run evaluated it, what its segments' scores make of them.
+
+    Attributes:
+        steps: in order of time.
+        scores: (N,) float64, each segment's own score; None where no run evaluated the clip.
+        run_id: the run that did; empty where none.
+    """
+
+    steps: Sequence[ClipStep]
+    scores: NDArray[np.float64] | None
+    run_id: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +56,7 @@ class ClipPage:
         files: path of each artifact, by stage.
         quality: the judgement of the tube, where it was measured.
         series: what was measured, to be plotted.
+        scored: the clip's steps; None where it has none.
         command: what makes this page again.
     """
 
@@ -52,6 +69,7 @@ class ClipPage:
     files: Mapping[str, str] = field(default_factory=dict)
     quality: TubeQuality | None = None
     series: TubeSeries | None = None
+    scored: ScoredSteps | None = None
     command: str = ""
 
 
@@ -83,7 +101,7 @@ def _in_script(value: Mapping[str, object]) -> str:
 
 def page_json(page: ClipPage) -> dict[str, object]:
     """What the page's script draws from."""
-    view, series = page.view, page.series
+    view, series, scored = page.view, page.series, page.scored
     width, height = view.frame_wh
     truth = view.true_quads
     return {
@@ -95,6 +113,8 @@ def page_json(page: ClipPage) -> dict[str, object]:
         "grid": page.grid.as_json(),
         "truth": None if truth is None else numbers(np.asarray(truth, np.float64), 2),
         "likeness": None if series is None else numbers(series.likeness, 3),
+        "steps": [] if scored is None else [step.as_json() for step in scored.steps],
+        "segment_scores": None if scored is None or scored.scores is None else numbers(scored.scores, 4),
         "marks": {} if page.quality is None else {name: getattr(page.quality, name) for name in FRAME_LISTS},
     }
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.runs.clip_steps import ClipStep
+
 
 @dataclass(frozen=True)
 class MetricValue:
@@ -231,6 +233,7 @@ class SegmentScores:
         predicted: The clip's prediction, or None.
         strip: Middle frames of the segments side by side (`sheet.segment_strip`), or None.
         measure: What the figures are, on the axis.
+        steps: The steps that the clip is labelled with, in order of time.
     """
 
     clip_id: str
@@ -241,6 +244,7 @@ class SegmentScores:
     predicted: float | None = None
     strip: Picture | None = None
     measure: str = "score"
+    steps: tuple[ClipStep, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that every segment has a finite score."""
@@ -250,6 +254,23 @@ class SegmentScores:
             )
         if not all(math.isfinite(score) for score in self.scores):
             raise ValueError(f"clip '{self.clip_id}': a segment's score is not finite; leave the section out")
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """One kind of step over the held-out clips that have it.
+
+    Attributes:
+        name: What kind of step it is.
+        clips: How many clips have it.
+        score: Mean score of these steps; None where no segment reaches into any.
+        difference: Mean of step's score less what is predicted of its clip; None as `score`.
+    """
+
+    name: str
+    clips: int
+    score: float | None
+    difference: float | None
 
 
 @dataclass(frozen=True)
@@ -386,6 +407,7 @@ class ReportData:
         confusion: For classes.
         curves: Learning curves.
         segment_scores: Per-segment score over time of some clips, of which the reader chooses; the first one is open.
+        steps: The kinds of steps that held-out clips are labelled with.
         tubes: The run's contact sheet (`sheet.dataset_sheet`).
         clip_sheets: clip_id → contact sheet; clips named in tables link to theirs.
         tube_quality: Against ground truth, where there is some: all tubes, then the worst clips.
@@ -416,6 +438,7 @@ class ReportData:
     confusion: Confusion | None = None
     curves: tuple[Curve, ...] = ()
     segment_scores: tuple[SegmentScores, ...] = ()
+    steps: tuple[StepRow, ...] = ()
     tubes: Picture | None = None
     clip_sheets: Mapping[str, Picture] = field(default_factory=dict)
     tube_quality: tuple[TubeQualityRow, ...] = ()

@@ -156,13 +156,39 @@ def segments_svg(data: SegmentScores, prefix: str, size_inches: tuple[float, flo
         axes.axhline(data.true, color=_GREY, linewidth=1.4, linestyle=(0, (4, 3)), label="clip, true")
     axes.set(xlabel="frame", ylabel=data.measure, xlim=(starts.min(), starts.max() + data.segment_length))
     axes.margins(y=0.15)
+    _draw_steps(axes, data, size_inches[0])
+    columns = 3 if not data.steps else 4 if size_inches[0] > 6 else 2  # steps are a fourth entry
     axes.legend(
-        frameon=False, labelcolor=_INK, fontsize=9.5, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0),
+        frameon=False, labelcolor=_INK, fontsize=9.5, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1.0),
         borderaxespad=0.2,
     )  # fmt: skip
     said = ", ".join(f"{score:.4g}" for score in data.scores)
     title = f"{data.measure.capitalize()} of each segment of {data.clip_id} in order of time: {said}"
     return _to_svg(figure, prefix, title, {})
+
+
+def _draw_steps(axes: "Axes", data: SegmentScores, width_inches: float) -> None:
+    """The clip's steps as a strip at the foot of the plot, and over each the score that its segments make."""
+    shown = [(step, *step.frames) for step in data.steps if step.frames is not None]
+    if not shown:
+        return
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.22 * (high - low), high)  # room for the strip
+    (left, right), foot = axes.get_xlim(), axes.get_xaxis_transform()
+    letters = width_inches * 11 / (right - left)  # that fit over one frame
+    for place, (step, first, end) in enumerate(shown):
+        axes.axvspan(first, end, 0, 0.13, color=_AMBER, alpha=0.34 if place % 2 else 0.2, linewidth=0)
+        axes.axvline(first, color=_AMBER, linewidth=1, linestyle=(0, (1, 2)))
+        room = int((end - first) * letters)
+        words = step.name if len(step.name) <= room else step.name[: max(room - 1, 0)] + "…" * (room > 1)
+        axes.text(
+            (first + end) / 2, 0.065, words, color=_INK, fontsize=9, ha="center", va="center", transform=foot,
+            clip_on=True,
+        )  # fmt: skip
+    scored = [(step.score, first, end) for step, first, end in shown if step.score is not None]
+    if scored:
+        scores, firsts, ends = zip(*scored, strict=True)
+        axes.hlines(scores, firsts, ends, color=_AMBER, linewidth=2.4, label="step")
 
 
 def tubes_svg(data: TubeOverlaps, prefix: str) -> str:

@@ -20,6 +20,7 @@ from data_catalog.indexed_read import read_artifact
 from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError
 from flows.draw.tube_layers import number, numbers
+from flows.runs.clip_steps import Segments, clip_steps
 from flows.runs.clip_tube import true_quads
 from flows.runs.finished import find_run
 from flows.runs.record import read_runs
@@ -50,6 +51,7 @@ def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, object]:
         "label_boxes": [],
         "tube": None,
         "truth": None,
+        "steps": [],
     }
     if keys["normalize"] is not None:
         found |= _frames_part(workspace, state, record, keys["normalize"])
@@ -109,6 +111,7 @@ def _frames_part(workspace: Workspace, state: DatasetState, record: ClipRecord, 
         },
         "label_boxes": [to_frame(box, source, (width, height)) for box in record.boxes],
         "truth": None if truth is None else numbers(truth, 2),
+        "steps": [step.as_json() for step in clip_steps(record, index, Segments((), 0))],
     }
 
 

@@ -24,8 +24,16 @@ from flows.report.data import (
     SegmentScores,
     SetAsideRow,
     StageRow,
+    StepRow,
     TubeOverlaps,
     TubeQualityRow,
+)
+from flows.runs.clip_steps import ClipStep
+
+STEPS = (
+    ClipStep("take-off", 3, 40, (1, 11), (0, 1), 20.25),
+    ClipStep("a flight of many words", 40, 90, (11, 26), (0, 1), 21.5),
+    ClipStep("entry", 90, 91, None, ()),
 )
 
 
@@ -70,9 +78,10 @@ def full_report(**changes: object) -> ReportData:
             Curve("MSE", "test", epochs, (None, None, None)),
         ),
         "segment_scores": (
-            SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5, picture()),
+            SegmentScores("b", (0, 10), 16, (20.0, 22.0), 20.0, 25.5, picture(), steps=STEPS),
             SegmentScores("a", (0,), 16, (9.0,)),
         ),
+        "steps": (StepRow("take-off", 2, 20.25, -5.25), StepRow("a step <i>without</i> score", 1, None, None)),
         "tubes": picture("teal"),
         "clip_sheets": {"b": picture("maroon")},
         "tube_quality": (TubeQualityRow("all clips", 60, 0.613, 0.713, 0.934, None, 2),),

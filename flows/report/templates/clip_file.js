@@ -213,6 +213,11 @@
       const points = values.map((v, t) => (v === null ? "" : `${position(t).toFixed(1)},${y(Math.min(high, Math.max(low, v))).toFixed(1)}`));
       svg("polyline", { points: points.join(" "), fill: "none", class: `athlete${a % 4}`, "stroke-width": 2 }, box);
     });
+    followed(box);
+  }
+
+  // A cursor that follows the frame, and going to a frame by click or drag.
+  function followed(box) {
     svg("line", { class: "cursor", x1: LEFT, x2: LEFT, y1: TOP, y2: HEIGHT - BOTTOM }, box);
     const seek = (event) => {
       const at = box.getBoundingClientRect(), x = ((event.clientX - at.left) / at.width) * WIDTH;
@@ -222,7 +227,48 @@
     box.addEventListener("pointermove", (event) => { if (event.buttons) seek(event); });
   }
 
+  // The clip's steps along the time axis, each with its score; above them the segments that made it.
+  function stepsPlot() {
+    const shown = data.steps.filter((step) => step.frames);
+    if (!shown.length) return;
+    const scores = data.segment_scores, half = (position(1) - position(0)) / 2;
+    const told = shown.map(({ name, score }) => (score === null ? name : `${name} ${score.toFixed(2)}`));
+    const title = scores ? "score of each segment and step" : "steps";
+    // From the edge of the first frame to that of the last, as far as the plot goes.
+    const edges = (first, last) => [Math.max(LEFT, position(first) - half), Math.min(WIDTH - RIGHT, position(last) + half)];
+    const box = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}: ${told.join(", ")}` },
+      document.getElementById("plots"));
+    shown.forEach(({ frames: [first, end] }, n) => {
+      const [x, stop] = edges(first, end - 1), width = stop - x;
+      svg("rect", { class: `step${n % 2 ? " odd" : ""}`, x, width, y: TOP, height: HEIGHT - TOP - BOTTOM }, box);
+      const room = Math.floor(width / 8), words = [told[n], shown[n].name].find((text) => text.length <= room);
+      svg("text", { x: x + width / 2, y: HEIGHT - BOTTOM - 6, "text-anchor": "middle" }, box).textContent = words || "";
+    });
+    const values = (scores || []).filter((score) => score !== null);
+    const low = Math.min(...values), high = Math.max(...values);
+    const y = (value) => HEIGHT - BOTTOM - 26 - ((HEIGHT - TOP - BOTTOM - 36) * (value - low)) / (high - low || 1);
+    if (values.length) {
+      for (const value of new Set([low, high])) {
+        svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, box).textContent = +value.toPrecision(4);
+      }
+      grid.starts.forEach((start, n) => {
+        if (scores[n] === null) return;
+        const [x1, x2] = edges(start, start + grid.segment_length - 1);
+        svg("line", { class: "segment", x1, x2, y1: y(scores[n]), y2: y(scores[n]) }, box);
+      });
+      for (const { frames: [first, end], score } of shown) {
+        if (score === null) continue;
+        const [x1, x2] = edges(first, end - 1);
+        svg("line", { class: "step-score", x1, x2, y1: y(score), y2: y(score) }, box);
+      }
+    }
+    svg("text", { x: LEFT, y: HEIGHT - 6 }, box).textContent = title;
+    svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 6, "text-anchor": "end" }, box).textContent = `frame ${length - 1}`;
+    followed(box);
+  }
+
   function plots() {
+    stepsPlot();
     const known = tube.scores.flat().filter((value) => value !== null);
     if (known.length) plot("tracker score", tube.scores, Math.min(0, ...known), Math.max(1, ...known));
     if (data.likeness) plot("likeness to the first frame", data.likeness, 0, 1);
@@ -238,6 +284,10 @@
     if ((marks.drift_frames || []).length) key("drift", "holds something else");
     if ((marks.lost_frames || []).length) key("lost", "lost");
     if ((marks.cuts || []).length) key("cut", "cut");
+    if (data.segment_scores) {
+      key("segment", "segment's score");
+      key("step-score", "step's score");
+    }
     legend.append("Click or drag in a plot to go there.");
   }
 

@@ -28,6 +28,8 @@ from data_catalog.media.frame_codec import decode_frames
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.store import ArtifactDamaged
 from flows.draw.tube_layers import as_base64, number, numbers
+from flows.runs.clip_steps import ClipStep, Segments, clip_steps
+from flows.runs.clip_tube import scored_starts
 from flows.runs.finished import NEWEST, FinishedRun, find_run, trained_state
 from flows.runs.record import read_runs
 from flows.view.clip_answer import recorded
@@ -233,6 +235,7 @@ def score_routes(state: ViewState) -> APIRouter:
         if needs_difficulty(found.config.model, found.config.train) and subject.record.difficulty is None:
             raise CatalogError("This run multiplies by the degree of difficulty, which the clip's labels don't tell.")
         told = networks.score(workspace, subject, run_id, weights)
+        steps = steps_of(workspace, subject, found, told["segments"])
         before = recorded(workspace, run_id, clip).get(weights)
         known = None if before is None else before["score"]
         classifies = found.config.model.head == "classification"
@@ -241,6 +244,7 @@ def score_routes(state: ViewState) -> APIRouter:
             "weights": weights,
             "unit": "probability" if classifies else "score",
             **told,
+            "steps": [step.as_json() for step in steps],
             "starts": list(found.config.masks.starts),
             "true": subject.record.label if classifies else subject.record.score,
             "recorded": before,
@@ -266,6 +270,19 @@ def score_routes(state: ViewState) -> APIRouter:
         return networks.attention(snapshot.workspace, subject, run_id, weights, (segment, step, row, column))
 
     return router
+
+
+def steps_of(
+    workspace: Workspace, subject: ScoredClip, run: FinishedRun, scores: JsonValue
+) -> tuple[ClipStep, ...]:
+    """The clip's steps with what the scores of its segments make of them."""
+    config = subject.state.config
+    if config is None or not subject.record.steps:
+        return ()
+    index = read_artifact(workspace, "normalize", subject.normalize_key, ["source_index"]).arrays["source_index"]
+    starts = scored_starts(config.masks, len(index), run.config.train.eval_shift)
+    segments = Segments(starts, config.masks.segment_length)
+    return clip_steps(subject.record, index, segments, np.array(scores, np.float64))
 
 
 def find_subject(snapshot: Snapshot, dataset: str, clip: str) -> ScoredClip:

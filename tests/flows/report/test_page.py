@@ -32,8 +32,8 @@ BEST_ON_TEST = "choose the best epoch on the test set itself"
 # What only a full report has, by its heading.
 SECTIONS = (
     "Metrics", "Stages", "Predicted against true", "How far a score may be off", "Classes", "Learning curves",
-    "Score over time", "Tubes", "Contact sheets", "Tubes against the truth", "Cost", "Quarantined clips", "Settings",
-    "Lineage",
+    "Score over time", "Steps", "Tubes", "Contact sheets", "Tubes against the truth", "Cost", "Quarantined clips",
+    "Settings", "Lineage",
 )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def test_links_reach_their_places_and_ids_are_unique(page: Page) -> None:
 def test_pictures_tables_and_plots_are_described(page: Page) -> None:
     assert len(page.all("img")) == 3
     assert all(attributes["alt"] for attributes in page.all("img"))
-    assert len(page.all("caption")) == len(page.all("table")) == 8
+    assert len(page.all("caption")) == len(page.all("table")) == 10
     plots = page.all("svg")
     # Scatter, intervals wide and narrow, two panels with values, the segments of two clips, tubes against the truth.
     assert len(plots) == 1 + 2 + 2 + 2 * 2 + 1
@@ -229,6 +229,17 @@ def test_how_often_intervals_hold_is_told_and_drawn(page: Page) -> None:
     assert "1 of 3 true scores within 50 %, 2 of 3 true scores within 80 %" in svg
     with pytest.raises(ValueError, match="3 clips, but other numbers"):
         replace(full_report().intervals, predicted=np.zeros(2))
+
+
+def test_steps_are_told_and_drawn(page: Page) -> None:
+    table = page.words[page.words.index("Steps of clip b;") :]
+    assert "take-off 1 to 10 0, 1 20.25 a flight of many words 11 to 25 0, 1 21.50 entry – – –" in table
+    assert "less the clip's prediction take-off 2 20.25 \u22125.25 a step <i>without</i> score 1 – –" in table
+    assert "no mark for the step" in page.words
+    wide, *_ = (one for one in page.source.split("<svg") if "Score of each segment of b" in one)
+    assert "take-off" in wide
+    assert "a flight of many words" in wide
+    assert ">entry<" not in wide  # it has no frame of the clip's
 
 
 def test_a_single_epoch_is_a_whole_number() -> None:

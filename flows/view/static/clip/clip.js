@@ -85,6 +85,7 @@ class ClipPage {
       people: data.detections?.boxes ?? null,
     });
     this.transport.show(this.tube);
+    this.plot.steps = data.steps;
     this.plot.show(this.tube ?? this.before, this.tube ? this.before : null);
     this._offerLayers();
     byId("main").setAttribute("aria-busy", "false");
@@ -146,7 +147,7 @@ class ClipPage {
   }
 
   _scored() {
-    this.plot.showScores(this.score.segments);
+    this.plot.showScores(this.score.segments, this.score.steps ?? this.data.steps);
     this._offerLayers();
     this.stage.draw();
   }

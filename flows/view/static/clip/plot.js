@@ -4,7 +4,8 @@ import { range, short, svg } from "../shared/svg.js";
 import { moments } from "../player/tube.js";
 import { GAP, PlotFrame } from "../shared/plot_frame.js";
 
-const LANE = { score: 62, area: 48, marks: 14, segments: 40 };
+const LETTER = 6.2; // width of a letter of a step's name
+const LANE = { score: 62, area: 48, marks: 14, steps: 26, segments: 40 };
 
 export class Plot extends PlotFrame {
   /**
@@ -17,6 +18,7 @@ export class Plot extends PlotFrame {
     this.choose = choose;
     this.segment = null;
     this.scores = null;
+    this.steps = [];
     this.tube = null;
     this.before = null;
   }
@@ -28,9 +30,10 @@ export class Plot extends PlotFrame {
     this.redraw();
   }
 
-  /** Show the scores of the segments, or none. */
-  showScores(scores) {
+  /** Show the scores of the segments, or none, and the clip's steps [{name, start, end, frames, segments, score}]. */
+  showScores(scores, steps) {
     this.scores = scores;
+    this.steps = steps;
     this.redraw();
   }
 
@@ -54,6 +57,7 @@ export class Plot extends PlotFrame {
     const title = "tube area, % of the frame";
     y = this._values(picture, title, share(tube.area), share(this.before?.area), y, LANE.area, 0);
     y = this._marks(picture, y - GAP + 6);
+    if (this.steps.length) y = this._steps(picture, y);
     return tube.segments ? this._segments(picture, y) : y;
   }
 
@@ -78,6 +82,31 @@ export class Plot extends PlotFrame {
       );
     }
     return y + LANE.marks;
+  }
+
+  /** A strip of the clip's steps: their names, and the score that their segments make, where there is room. */
+  _steps(picture, y) {
+    this.steps.forEach(({ name, start, end, frames, segments, score }, n) => {
+      if (!frames) return;
+      const x = (frames[0] / this.player.count) * this.width;
+      const wide = ((frames[1] - frames[0]) / this.player.count) * this.width;
+      const told = score === null ? "" : `${short(score)}`;
+      const of = segments.length ? `, score ${told || "none"} from segments ${segments.join(", ")}` : "";
+      const label = `step ${name}, frames ${frames[0]} to ${frames[1] - 1}, of the video ${start} to ${end - 1}${of}`;
+      const room = Math.floor((wide - 8) / LETTER);
+      const both = told ? `${name} ${told}` : name;
+      const words = [both, name].find((text) => text.length <= room) ?? (room > 2 ? `${name.slice(0, room - 1)}…` : "");
+      picture.append(
+        svg(
+          "g",
+          { class: `plot-step${n % 2 ? " odd" : ""}` },
+          svg("title", {}, label),
+          svg("rect", { class: "plot-step-bar", x, y: y + 1, width: Math.max(1, wide - 1), height: LANE.steps - 6 }),
+          svg("text", { class: "plot-number", x: x + wide / 2, y: y + LANE.steps / 2 + 1.5 }, words),
+        ),
+      );
+    });
+    return y + LANE.steps;
   }
 
   /** Segments overlap, so every other one lies a row lower; a bar's fill is its score among the clip's segments. */
@@ -150,6 +179,11 @@ export class Plot extends PlotFrame {
   summary() {
     const odd = moments(this.tube.quality);
     const list = odd.map(({ from, label }) => `${label} at frame ${from}`).join("; ");
-    return `Tracker score and tube area over ${this.player.count} frames. ${odd.length ? `Odd moments: ${list}.` : "No odd moments."}`;
+    const steps = this.steps
+      .filter(({ frames }) => frames)
+      .map(({ name, frames, score }) => `${name} from frame ${frames[0]}${score === null ? "" : `, score ${short(score)}`}`)
+      .join("; ");
+    const labelled = steps ? ` Steps: ${steps}.` : "";
+    return `Tracker score and tube area over ${this.player.count} frames.${labelled} ${odd.length ? `Odd moments: ${list}.` : "No odd moments."}`;
   }
 }

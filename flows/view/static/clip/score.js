@@ -39,6 +39,10 @@ export class ScorePanel extends EventTarget {
     return this.score?.segments ?? null;
   }
 
+  get steps() {
+    return this.score?.steps ?? null;
+  }
+
   async _fetch() {
     const number = (this._asked += 1);
     this.state = "busy";
