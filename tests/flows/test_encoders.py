@@ -85,6 +85,7 @@ def test_a_video_is_scored_without_the_folder_that_training_began_from(
     assert scored.videos[0].score == pytest.approx(row["predicted"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_its_model_is_exported(orphan: tuple[Path, FinishedRun], tmp_path: Path) -> None:
     workspace, found = Workspace(orphan[0]), orphan[1]
     exported = export_run(workspace, found, "torch-export", "last", None, tmp_path / "model")
@@ -92,6 +93,7 @@ def test_its_model_is_exported(orphan: tuple[Path, FinishedRun], tmp_path: Path)
     assert "videomae" in (tmp_path / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_its_backbone_is_exported_and_trained_further(orphan: tuple[Path, FinishedRun], tmp_path: Path) -> None:
     """One file, which says itself how large its network is."""
     workspace, found = Workspace(orphan[0]), orphan[1]
