@@ -95,6 +95,7 @@ def where_it_is_absent(folder: Path, program: str, *words: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_pipeline_runs_where_it_is_absent(tiny_videos: Path, tmp_path: Path) -> None:
     told = where_it_is_absent(tmp_path, RUN, tmp_path / "workspace", tiny_videos)

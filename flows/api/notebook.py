@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -32,6 +33,8 @@ def notebook_bars() -> Iterator[None]:
         with stage_bars():
             yield
         return
+    # Of tqdm, which other packages import for bars that nobody shows here.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     table = _ProgressTable()
     with progress.listening(table.told, table.expect):
         yield

@@ -124,6 +124,10 @@ class ViTBackbone(EncoderBackbone):
     def _layers(self) -> nn.ModuleList:
         return cast(nn.ModuleList, self.network.layers)
 
+    def stage1_layers(self) -> list[nn.Module]:
+        """Refused, as the class tokens cross the cut beside the map. Raises NotImplementedError."""
+        raise NotImplementedError("ViT's first stage makes the class tokens, too, which its map does not hold")
+
     def _open(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Segments to class tokens (M·T, 1, C) and the map (M, C, T, Hf, Wf) at the cut."""
         frames = x.transpose(1, 2)

@@ -295,6 +295,7 @@ def test_prepare_draws_once(tmp_path: Path) -> None:
     assert set(json.loads((workspace.weights / "truth.json").read_text())) == {"diving_0000", "diving_0001"}
 
 
+@pytest.mark.slow
 def test_table_of_a_real_experiment(finished_workspace: Path, tmp_path: Path) -> None:
     """Three rows, six held-out clips: figures of the right runs in the right places."""
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "ws"))

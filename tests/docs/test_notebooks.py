@@ -31,6 +31,7 @@ def output(cells: dict[str, list[Any]], begins: str) -> list[Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(SECONDS)
 def test_first_run_shows_progress_tables_and_the_tube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = outputs_of("first_run.ipynb", tmp_path, monkeypatch)

@@ -21,7 +21,22 @@ ABSENT = (
     "prefect_dask", "prefect_ray", "playwright", "transformers",
 )  # fmt: skip
 # Python runs it at the start of every process, also of those that a command starts.
-HIDING = f"import sys\nfor name in {ABSENT}:\n    sys.modules[name] = None\n"
+# Their metadata too: torchmetrics imports transformers where a version of it is known.
+HIDING = f"""
+import sys
+from importlib.metadata import Distribution, PackageNotFoundError
+
+known = Distribution.from_name.__func__
+
+def from_name(cls, name):
+    if name.replace("-", "_") in {ABSENT}:
+        raise PackageNotFoundError(name)
+    return known(cls, name)
+
+Distribution.from_name = classmethod(from_name)
+for name in {ABSENT}:
+    sys.modules[name] = None
+"""
 RUN_ALL = """
 import json, sys
 from typer.testing import CliRunner

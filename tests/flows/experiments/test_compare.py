@@ -411,6 +411,7 @@ def test_matrix_files(tmp_path: Path) -> None:
         load_matrix("seven")
 
 
+@pytest.mark.slow
 def test_the_experiment_command_prints_its_record(
     workspace: Workspace, record: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

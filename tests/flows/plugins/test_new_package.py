@@ -75,6 +75,7 @@ def test_every_kind_has_a_template_and_the_files_of_a_package(packages: dict[str
         assert not [path for path in package.rglob("*") if path.is_file() and "$" in path.read_text()]
 
 
+@pytest.mark.slow
 def test_a_tracker_is_installed_tested_listed_and_run(packages: dict[str, Path], root: Path, tmp_path: Path) -> None:
     fresh, asked = FreshEnvironment(tmp_path / "venv"), "track.tracker=template"
     said = call(fresh, "plan", root, asked, status=2).stderr

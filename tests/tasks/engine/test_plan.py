@@ -37,7 +37,7 @@ CHANGES = {
               "train.patience=1", "train.ema=0.9", "train.compile=true", "train.select_on=validation",
               "train.freeze_batchnorm=true", "train.freeze=stage1", "train.precision=bf16-mixed",
               "train.deterministic=true"],
-    "evaluate": ["evaluate.splits=[test]"],
+    "evaluate": ["evaluate.splits=[test]", "evaluate.intervals=temperature"],
     None: ["engine.workers=1", "engine.shard_clips=3", "engine.runner=processes", "engine.device=auto",
            "engine.threads=1",
            "train.checkpoint_steps=7", "train.loggers=[]", "train.workers=1", "evaluate.batch=1",
