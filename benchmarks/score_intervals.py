@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.unlv_dive import FILE, Dives
 from models.metrics.calibration import LEVELS, Method
 from models.metrics.scores import spearman
-from tasks.evaluate import EvaluateConfig, evaluate
+from tasks.evaluate import EvaluateConfig, evaluate, interval_ends
 from tasks.train import train
 from tasks.training.config import ModelConfig, TrainConfig
 
@@ -75,7 +75,7 @@ def try_intervals(dives: Dives, head: str, source: str, seed: int) -> dict[Metho
         true = shown["true"].to_numpy(float)
         inside = {}
         for level in LEVELS:
-            low, high = shown[f"low_{level}"].to_numpy(float), shown[f"high_{level}"].to_numpy(float)
+            low, high = interval_ends(shown, level)
             known = test & np.isfinite(low)
             inside[level] = np.where(known, (low <= true) & (true <= high), np.nan)
         width = np.where(test, (shown["high_80"] - shown["low_80"]).to_numpy(float), np.nan)

@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
-from models.metrics.calibration import Calibration, calibrate, clips_needed
+from models.metrics.calibration import LEVELS, Calibration, Coverage, calibrate, clips_needed, coverage
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each, read_parent
 from tasks.features import feature_files
 from tasks.own_features import feature_clips
-from tasks.trained import State, load_state, score_clips, untrained_scorer
+from tasks.trained import State, load_state, score_clips, state_of, untrained_scorer
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.score_table import Table, score_table
 from tasks.training.splits import split_clips
@@ -173,6 +174,18 @@ def with_intervals(frame: pd.DataFrame, calibration: Calibration) -> pd.DataFram
     return frame.assign(spread=spread * calibration.scale, **columns)
 
 
+def interval_ends(table: pd.DataFrame, level: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower and upper ends (n,) float64 of a table's intervals of one coverage, as `with_intervals` wrote them."""
+    return tuple(table[f"{side}_{level}"].to_numpy(float) for side in SIDES)  # type: ignore[return-value]
+
+
+def held(table: pd.DataFrame) -> list[Coverage]:
+    """How often a table's intervals hold, the narrowest first; without those that clips were too few for."""
+    true = table["true"].to_numpy(float)
+    found = [coverage(level, true, *interval_ends(table, level)) for level in LEVELS]
+    return [one for one in found if one is not None]
+
+
 def _calibrating(reader: PackReader | FeatureClips, model: ModelConfig, training: TrainConfig) -> list[int]:
     """The validation clips. Raises ValueError where none has a score, or the head predicts no score."""
     if model.head == "classification":
@@ -245,10 +258,7 @@ def too_few_clips(calibration: Calibration) -> tuple[str, ...]:
 
 def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Product:
     trained = read_parent(job, "train", context).arrays
-    weights = {
-        name: {key.removeprefix(f"{name}/"): value for key, value in trained.items() if key.startswith(f"{name}/")}
-        for name in WEIGHTS
-    }
+    weights = {name: state_of(trained, name) for name in WEIGHTS}
     store = context.workspace.store
     of_pack = "pack" in job.parents
     clips = store.path("pack", job.parents["pack"]) if of_pack else feature_clips(job.members, store, job.dataset)

@@ -29,7 +29,7 @@ from tasks.engine.progress import report
 from tasks.engine.stage import Stage, each, read_parent
 from tasks.features import feature_files
 from tasks.own_features import feature_clips
-from tasks.trained import BATCH, State, build_feature_scorer, build_scorer
+from tasks.trained import State, batches_for, build_feature_scorer, build_scorer, state_of
 from tasks.training.config import ModelConfig, TrainConfig
 from tasks.training.splits import split_clips
 
@@ -117,18 +117,9 @@ def _chunk_vectors(
 ) -> NDArray[np.float32]:
     import torch
 
-    from data_catalog.pack.loader import ClipLoader
-    from tasks.training.remask import Remask
-
-    remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
-    loader = ClipLoader(reader, indices, batch_size=BATCH, eval_shift=eval_shift, remask=remask, features=features)
-    device = next(scorer.network.parameters()).device
-    found = []
     with torch.inference_mode():
-        for clips in loader:
-            moved = {key: value.to(device) for key, value in clips.items()}  # type: ignore[attr-defined]
-            found.append(scorer.clip_features(moved).float().cpu().numpy())  # type: ignore[arg-type]
-    return np.concatenate(found)
+        batches = batches_for(scorer, reader, indices, eval_shift, features=features)
+        return np.concatenate([scorer.clip_features(clips).float().cpu().numpy() for clips in batches])
 
 
 def vectors_of(
@@ -206,9 +197,7 @@ def _novelty_job(job: Job, config: NoveltySettings, context: Context) -> Product
         clips = PackReader(store.path("pack", job.parents["pack"]))
     else:
         clips = feature_clips(job.members, store, job.dataset)
-    trained = read_parent(job, "train", context).arrays
-    prefix = f"{config.weights}/"
-    state = {name.removeprefix(prefix): value for name, value in trained.items() if name.startswith(prefix)}
+    state = state_of(read_parent(job, "train", context).arrays, config.weights)
     ids = clips.labels.clip_id
     parts = split_clips(clips, config.train, config.model)
     train, validation = (_some(part, ids, config) for part in (parts.train, parts.validation))

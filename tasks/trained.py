@@ -6,7 +6,7 @@ stands in the pack that it was trained on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -162,6 +162,32 @@ def read_batch(reader: PackReader, index: int, eval_shift: int) -> Batch:
     return next(iter(loader))
 
 
+def state_of(arrays: Mapping[str, NDArray[Any]], weights: str) -> dict[str, NDArray[Any]]:
+    """Of a train artifact's arrays, of any shape and dtype, the weights `last` or `best`, by parameter name."""
+    prefix = f"{weights}/"
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+def batches_for(
+    scorer: ClipScorer | FeatureScorer,
+    reader: PackReader | FeatureClips,
+    indices: Sequence[int],
+    eval_shift: int,
+    batch: int = BATCH,
+    features: FeatureReader | None = None,
+) -> Iterator[Batch]:
+    """Clips as a scorer looks at them, on the device where it is; arguments as of `score_clips`."""
+    from data_catalog.pack.loader import ClipLoader
+    from tasks.training.remask import Remask
+
+    remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
+    device = next(scorer.network.parameters()).device
+    for clips in ClipLoader(
+        reader, list(indices), batch_size=batch, eval_shift=eval_shift, remask=remask, features=features
+    ):
+        yield cast("Batch", {key: value.to(device) for key, value in clips.items()})  # type: ignore[attr-defined]
+
+
 def score_clips(
     scorer: ClipScorer | FeatureScorer,
     reader: PackReader | FeatureClips,
@@ -192,20 +218,12 @@ def score_clips(
     import pandas as pd
     import torch
 
-    from data_catalog.pack.loader import ClipLoader
-    from tasks.training.remask import Remask
-
-    remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
-    loader = ClipLoader(
-        reader, indices, batch_size=batch, eval_shift=eval_shift, remask=remask, features=features
-    )
-    device = next(scorer.network.parameters()).device
+    batches = -(-len(indices) // batch)
     found: list[Predicted] = []
     with torch.inference_mode():
-        for clips in loader:
-            moved = {key: value.to(device) for key, value in clips.items()}  # type: ignore[attr-defined]
-            found.append(scorer.predict(moved, spread))  # type: ignore[arg-type]
-            report("evaluate", number * len(loader) + len(found), count * len(loader))
+        for clips in batches_for(scorer, reader, indices, eval_shift, batch, features):
+            found.append(scorer.predict(clips, spread))
+            report("evaluate", number * batches + len(found), count * batches)
     labels = reader.labels
     frame = pd.DataFrame(
         {

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from models.metrics.calibration import LEVELS, coverage
-from tasks.evaluate import SIDES
+from tasks.evaluate import interval_ends
 
 Floats = NDArray[np.float64]
 
@@ -47,8 +47,7 @@ def compare_intervals(label: str, tables: Sequence[pd.DataFrame], clips: Sequenc
     predicted, spread = (np.stack([one[name].to_numpy(float) for one in chosen]) for name in ("predicted", "spread"))
     rows: list[IntervalsRow] = []
     for level in LEVELS:
-        ends = [tuple(one[f"{side}_{level}"].to_numpy(float) for side in SIDES) for one in chosen]
-        held = [_held(level, true, low, high) for low, high in ends]
+        held = [_held(level, true, *interval_ends(one, level)) for one in chosen]
         known = [one for one in held if one is not None]
         if len(known) < len(held):
             continue

@@ -25,9 +25,8 @@ from flows.config import config_text
 from flows.runs.finished import FinishedRun
 from flows.runs.intervals import metric_intervals
 from flows.runs.results import METRICS_FILE
-from models.metrics.calibration import LEVELS, coverage
 from tasks.engine.run import library_versions
-from tasks.evaluate import SIDES
+from tasks.evaluate import held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +92,8 @@ def held_out_metrics(run: FinishedRun, weights: str) -> dict[str, Any]:
     intervals = metric_intervals(predictions, split, values, weights)
     clips = int(((predictions["weights"] == weights) & (predictions["split"] == split)).sum())
     metrics = {name: {"value": value, "interval_95": intervals.get(name)} for name, value in values.items()}
-    held = held_intervals(predictions, split, weights)
-    return {"split": split, "clips": clips, "metrics": metrics, **({"intervals": held} if held else {})}
+    rows = held_intervals(predictions, split, weights)
+    return {"split": split, "clips": clips, "metrics": metrics, **({"intervals": rows} if rows else {})}
 
 
 def held_intervals(predictions: pd.DataFrame, split: str, weights: str) -> list[dict[str, Any]]:
@@ -102,11 +101,7 @@ def held_intervals(predictions: pd.DataFrame, split: str, weights: str) -> list[
     shown = predictions[(predictions["weights"] == weights) & (predictions["split"] == split)]
     if split == "validation" or "spread" not in shown:
         return []
-    true = shown["true"].to_numpy(float)
-    found = (
-        coverage(level, true, *(shown[f"{side}_{level}"].to_numpy(float) for side in SIDES)) for level in LEVELS
-    )
-    return [{**asdict(one), "share": one.share, "share_95": list(one.bounds)} for one in found if one is not None]
+    return [{**asdict(one), "share": one.share, "share_95": list(one.bounds)} for one in held(shown)]
 
 
 def card_text(

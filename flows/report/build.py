@@ -28,12 +28,11 @@ from flows.runs.command_line import command_line
 from flows.runs.intervals import metric_intervals
 from flows.runs.results import METRICS_FILE, calibrations, predictions_frame, write_predictions
 from flows.runs.summary import Metrics, RunSummary
-from models.metrics.calibration import coverage
 from models.metrics.scores import spearman
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import library_versions
-from tasks.evaluate import SIDES
+from tasks.evaluate import held, interval_ends
 from tasks.training.config import EpochRow
 
 SHEET_CLIPS = 6
@@ -254,14 +253,11 @@ def score_intervals(evaluation: Artifact, shown: pd.DataFrame, split: str) -> pa
     if calibration is None or split == "validation":
         return None
     known = shown[np.isfinite(shown["true"])]
-    true = known["true"].to_numpy(float)
-    ends = {level: known[[f"{side}_{level}" for side in SIDES]].to_numpy(float) for level in calibration.ends}
-    held = [coverage(level, true, *pairs.T) for level, pairs in ends.items()]
-    rows = [page.IntervalRow(one.level, one.clips, one.inside, one.bounds, one.width) for one in held if one]
+    rows = [page.IntervalRow(one.level, one.clips, one.inside, one.bounds, one.width) for one in held(known)]
     if not rows:
         return None
-    drawn = {row.level: ends[row.level] for row in rows}
-    predicted = known["predicted"].to_numpy(float)
+    drawn = {row.level: np.stack(interval_ends(known, row.level), axis=1) for row in rows}
+    true, predicted = (known[name].to_numpy(float) for name in ("true", "predicted"))
     return page.Intervals(calibration.method, calibration.clips, tuple(rows), true, predicted, drawn)
 
 

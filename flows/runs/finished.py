@@ -16,6 +16,7 @@ from data_catalog.tables.runs import REFERENCES_FILE, read_references
 from flows.config import PipelineConfig
 from flows.runs.record import RunRecord, read_all_runs, read_runs, unreadable_record
 from flows.runs.results import PREDICTIONS_FILE, calibrations, check_results
+from tasks.trained import state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +119,4 @@ def trained_state(workspace: Workspace, run: FinishedRun, weights: str) -> dict[
     """A run's weights, `last` or `best`, by parameter name. Raises CatalogError."""
     if weights not in ("last", "best"):
         raise CatalogError(f"A run keeps the weights 'last' and 'best', not '{weights}'.")
-    arrays = workspace.store.read("train", run.artifact(workspace, "train")).arrays
-    prefix = f"{weights}/"
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+    return state_of(workspace.store.read("train", run.artifact(workspace, "train")).arrays, weights)
