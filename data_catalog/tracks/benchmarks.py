@@ -13,6 +13,8 @@ Which one a folder has shows in its files.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.media.frame_folder import list_images, read_image
+from data_catalog.npy import read_npz
 from data_catalog.tracks.text import TextFormat, TrackFileError, read_text_track
 from data_catalog.tracks.vot_masks import holds_masks, read_regions, whole_masks
 
@@ -101,10 +104,13 @@ def _csv_clip(file: Path) -> TrackingClip:
 
 
 def _packed_masks(file: Path) -> Masks:
-    with np.load(file) as stored:
+    try:
+        stored = read_npz(file)
         frames, height, width = (int(side) for side in stored["shape"])
         bits = np.unpackbits(stored["bits"], axis=-1)[..., :width]
-    return np.asarray(bits.reshape(frames, height, width).astype(bool))
+        return np.asarray(bits.reshape(frames, height, width).astype(bool))
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
+        raise TrackFileError(f"{file} holds no masks that can be read ({exc}); save or download it again") from exc
 
 
 def _text_clip(file: Path, style: TextFormat) -> TrackingClip:

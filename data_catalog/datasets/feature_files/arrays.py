@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from data_catalog.errors import BadVideo
 from data_catalog.media.regular_file import open_regular
+from data_catalog.npy import read_npy_header
 from data_catalog.safe_pickle import BrokenPickle, UnsafePickle, load_pickle
 from data_catalog.self_contained import NotSelfContained, open_self_contained
 
@@ -121,9 +122,7 @@ def _check_size(path: Path, shape: tuple[int, ...], item_bytes: int, there: int 
 def _npy_header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, Fortran order and dtype at the beginning of an .npy; the file then stands at the first value."""
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = read_npy_header(file)
     except Exception as exc:  # NumPy raises whatever a damaged header makes it
         raise _damaged(path) from exc
     if dtype.hasobject:

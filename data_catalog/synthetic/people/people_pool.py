@@ -6,6 +6,7 @@ The file's name says what it holds (how many, which seed, which renderer), so a 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.atomic import replacing
+from data_catalog.npy import read_npz
 from data_catalog.synthetic.people.mesh import People, PeopleError
 from data_catalog.synthetic.people.render import Image, random_person
 
@@ -34,10 +36,10 @@ class PeoplePool:
 
     def __init__(self, file: Path) -> None:
         try:
-            with np.load(file) as stored:
-                self._bytes: NDArray[np.uint8] = stored["bytes"]
-                self._ends: NDArray[np.int64] = stored["ends"]
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
+            stored = read_npz(file)
+            self._bytes: NDArray[np.uint8] = stored["bytes"]
+            self._ends: NDArray[np.int64] = stored["ends"]
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as exc:
             raise PeopleError(f"the pool of people {file} is damaged ({exc}); delete it and run again") from exc
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from data_catalog.npy import read_npz
 from data_catalog.synthetic.sport.render_clip import render
 from data_catalog.synthetic.sport.storyboard import Storyboard
 
@@ -39,11 +40,11 @@ class GroundTruth:
 
 def read_ground_truth(path: Path) -> GroundTruth:
     """Read `ground_truth/<clip_id>.npz`."""
-    with np.load(path) as stored:
-        shape = tuple(int(n) for n in stored["masks_shape"])
-        bits = np.unpackbits(stored["masks"], count=int(np.prod(shape)))
-        num, den = (int(n) for n in stored["fps"])
-        return GroundTruth(stored["quads"], bits.reshape(shape).astype(np.bool_), stored["visible"], Fraction(num, den))
+    stored = read_npz(path)
+    shape = tuple(int(n) for n in stored["masks_shape"])
+    bits = np.unpackbits(stored["masks"], count=int(np.prod(shape)))
+    num, den = (int(n) for n in stored["fps"])
+    return GroundTruth(stored["quads"], bits.reshape(shape).astype(np.bool_), stored["visible"], Fraction(num, den))
 
 
 def silhouette_quad(mask: Mask) -> NDArray[np.float32]:
