@@ -107,7 +107,7 @@ class Candidate:
             result = train(dives.clips(split[0], ()), model, config, Path(folder))
         span = action_range(clips.labels, config, "")
         scorer = build_feature_scorer(clips, result.last, model, config, span)
-        table = score_clips(scorer, clips, clips.indices("test"), 0, batch=len(split[1]))
+        table = score_clips(scorer, clips, clips.indices("test"), 0, batch=len(split[1])).table
         return table["predicted"].to_numpy(float)
 
     def __str__(self) -> str:

@@ -52,7 +52,8 @@ class FeatureNetwork(nn.Module):
             return_segments: also give the output for every step by itself.
 
         Returns:
-            The head's raw output (B, …), or a `TSANetOutput` whose `segments` are (B, N, …).
+            The head's raw output (B, …), or a `TSANetOutput` whose `segments` are (B, N, …) and whose `features` are
+            the steps as they were given.
 
         Raises:
             ValueError: the steps have another number of features.
@@ -63,7 +64,7 @@ class FeatureNetwork(nn.Module):
         output = self.head(self.temporal(standard, mask))
         if not return_segments:
             return output
-        return TSANetOutput(output, outputs_alone(standard, self.temporal, self.head))
+        return TSANetOutput(output, outputs_alone(standard, self.temporal, self.head), features=steps)
 
 
 def build_feature_network(

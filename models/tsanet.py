@@ -46,11 +46,13 @@ class TSANetOutput:
         segments: the head's raw output per segment, (B, N, ...), or None if not asked for.
         attention: weights (B, N, T, Hf, Wf) that the chosen position assigns to every position, zero outside the
             tube, one tensor per attention block, or None if not asked for.
+        features: pooled features (B, N, F) of every segment, as `segment_features` returns them.
     """
 
     output: Tensor
     segments: Tensor | None = None
     attention: tuple[Tensor, ...] | None = None
+    features: Tensor | None = None
 
 
 def merge_segments(h: Tensor, videos: int) -> Tensor:
@@ -222,7 +224,8 @@ class TSANet(nn.Module):
         if not return_segments and return_attention is None:
             return output
         segments = outputs_alone(segment_features, self.temporal, self.head) if return_segments else None
-        return TSANetOutput(output, segments, None if return_attention is None else tuple(maps))
+        attention = None if return_attention is None else tuple(maps)
+        return TSANetOutput(output, segments, attention, segment_features)
 
     def segment_features(
         self, video: Tensor, mask: Tensor | None = None, entrance: Entrance = "pixels"

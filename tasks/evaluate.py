@@ -145,7 +145,7 @@ def evaluate(
 
         def score(indices: list[int], number: int = number) -> pd.DataFrame:
             options = training.eval_shift, config.batch, number, len(weights), stored, bool(judging)
-            return score_clips(scorer, reader, indices, *options)
+            return score_clips(scorer, reader, indices, *options).table
 
         frames = {split: score(indices) for split, indices in chosen.items()}
         if config.intervals != "none":

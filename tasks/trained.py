@@ -7,6 +7,7 @@ stands in the pack that it was trained on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -33,6 +34,21 @@ State = Mapping[str, NDArray[Any]]
 """A network's weights by name, as `tasks.train.train` returns them."""
 BATCH = 4
 """Clips at once, where no configuration says how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredClips:
+    """What a network says of n clips, from one pass.
+
+    Attributes:
+        table: one row a clip: clip_id, action, true, predicted, segment_0 … segment_N-1; score points, or label and
+            probabilities; nan for segments that a clip of features doesn't have. Where it was asked for, a column
+            `spread`, see `Scorer.spread`.
+        features: (n, F) float32, pooled features of each clip, see `Scorer.clip_features`.
+    """
+
+    table: pd.DataFrame
+    features: NDArray[np.float32]
 
 
 def needs_difficulty(model: ModelConfig, training: TrainConfig) -> bool:
@@ -198,7 +214,7 @@ def score_clips(
     count: int = 1,
     features: FeatureReader | None = None,
     spread: bool = False,
-) -> pd.DataFrame:
+) -> ScoredClips:
     """Score clips of a pack, on the device where the scorer is.
 
     Args:
@@ -209,11 +225,7 @@ def score_clips(
         batch: clips at once.
         number, count: these are the weights `number` of `count`, so that reports say how far all of the work is.
         features: read instead of the pack's frames.
-        spread: whether a column `spread` says how uncertain the scores are, see `Scorer.spread`.
-
-    Returns:
-        One row a clip: clip_id, action, true, predicted, segment_0 … segment_N-1; score points, or label and
-        probabilities; nan for segments that a clip of features doesn't have.
+        spread: whether a column `spread` says how uncertain the scores are.
     """
     import pandas as pd
     import torch
@@ -242,7 +254,7 @@ def score_clips(
     )
     for segment in range(by_segment.shape[1]):
         frame[f"segment_{segment}"] = by_segment[:, segment]
-    return frame
+    return ScoredClips(frame, np.concatenate([part.features for part in found]))
 
 
 def score_pack(
@@ -253,8 +265,8 @@ def score_pack(
     score_range: tuple[float, float],
     device: str = "cpu",
     spread: bool = False,
-) -> pd.DataFrame:
-    """Scores of every clip of a pack: columns clip_id, predicted, segment_0 … segment_N-1.
+) -> ScoredClips:
+    """Scores of every clip of a pack; the table is without action and truth.
 
     Args:
         pack: the clips, packed with the same masks and input size as the run's; their labels aren't used, but for
@@ -270,5 +282,5 @@ def score_pack(
     """
     reader = PackReader(pack)
     scorer = build_scorer(reader, state, model, training, score_range).to(device)
-    frame = score_clips(scorer, reader, list(range(len(reader))), training.eval_shift, spread=spread)
-    return frame.drop(columns=["action", "true"])
+    found = score_clips(scorer, reader, list(range(len(reader))), training.eval_shift, spread=spread)
+    return replace(found, table=found.table.drop(columns=["action", "true"]))

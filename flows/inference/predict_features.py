@@ -33,15 +33,15 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
     files, features, failures = [], [], []
     for path in request.videos:
         try:
-            found = read_clip_features(path.absolute(), Place(path.stem))
-            if found.shape[1] != length:
-                made = f"{path.name} has features of {found.shape[1]} numbers and run '{run.run_id}' takes {length}"
+            read = read_clip_features(path.absolute(), Place(path.stem))
+            if read.shape[1] != length:
+                made = f"{path.name} has features of {read.shape[1]} numbers and run '{run.run_id}' takes {length}"
                 raise BadFeatures(made, "make them with the network that made the run's")
         except BadFeatures as exc:
             failures.append(NotScored(path.stem, "features", f"{exc.reason}.", f"{exc.remedy.capitalize()}."))
             continue
         files.append(path)
-        features.append(found)
+        features.append(read)
     scores: tuple[VideoScore, ...] = ()
     novelty = None
     if files:
@@ -49,8 +49,8 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
         clips = FeatureClips("the files", labels, HeldFeatures(features))
         scorer = build_feature_scorer(clips, state, run.config.model, run.config.train, span)
         calibration = calibration_of(workspace, run, request.weights)
-        table = score_clips(scorer, clips, list(range(len(clips))), 0, spread=calibration is not None)
-        table = table if calibration is None else with_intervals(table, calibration)
+        found = score_clips(scorer, clips, list(range(len(clips))), 0, spread=calibration is not None)
+        table = found.table if calibration is None else with_intervals(found.table, calibration)
         steps = [name for name in table.columns if name.startswith("segment_")]
         scores = tuple(
             VideoScore(
@@ -64,7 +64,7 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
             )
             for (_, row), path, one in zip(table.iterrows(), files, features, strict=True)
         )
-        novelty = find_novelty(workspace, run, request.weights, state, clips)
+        novelty = find_novelty(workspace, run, request.weights, found.features)
     classifies = run.config.model.head == "classification"
     result = VideoScores(run.run_id, request.weights, classifies, (), scores, tuple(failures))
     return result if novelty is None else result.compared(novelty)

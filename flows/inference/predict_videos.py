@@ -323,11 +323,11 @@ def predict_videos(
     span = action_range(reader.labels, config.train, action)
     progress.report("score", 0, None)
     calibration = calibration_of(workspace, run, request.weights)
-    table = score_pack(pack, state, config.model, config.train, span, device, spread=calibration is not None)
-    table = table if calibration is None else with_intervals(table, calibration)
+    scored = score_pack(pack, state, config.model, config.train, span, device, spread=calibration is not None)
+    table = scored.table if calibration is None else with_intervals(scored.table, calibration)
     progress.report("score", len(table), len(table))
     found = replace(found, videos=_scores(workspace, dataset, plans, records, table, folder))
-    return found.compared(find_novelty(workspace, run, request.weights, state, PackReader(pack)))
+    return found.compared(find_novelty(workspace, run, request.weights, scored.features))
 
 
 def intervals_of(row: Mapping[Any, Any]) -> tuple[ScoreInterval, ...]:

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.records import ClipRecord
-from data_catalog.pack.feature_clips import FeatureClips
-from data_catalog.pack.file import PackReader
 from data_catalog.store import ArtifactDamaged, read_lineage
 from flows.datasets.clips import dataset_clips
 from flows.runs.finished import FinishedRun
@@ -19,8 +17,7 @@ from tasks.engine.job import Context, Job, Member
 from tasks.engine.keys import make_key
 from tasks.engine.plan import describe_members
 from tasks.engine.run import run_jobs
-from tasks.novelty import STAGE, NoveltySettings, vectors_of
-from tasks.trained import State
+from tasks.novelty import STAGE, NoveltySettings
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Novelty:
 
 
 def find_novelty(
-    workspace: Workspace, run: FinishedRun, weights: str, state: State, clips: PackReader | FeatureClips
+    workspace: Workspace, run: FinishedRun, weights: str, features: NDArray[np.floating]
 ) -> Novelty:
     """How unlike its training clips a run's network finds new clips.
 
@@ -62,11 +59,7 @@ def find_novelty(
         workspace: the workspace.
         run: the run.
         weights: `last` or `best`.
-        state: these weights.
-        clips: the new clips.
-
-    Raises:
-        ValueError: weights and clips don't fit together.
+        features: (m, F) of the new clips, of these weights, as `tasks.trained.ScoredClips` has them.
     """
     sections = {"model": run.config.model, "train": run.config.train}
     config = NoveltySettings.model_validate({**sections, "weights": weights})
@@ -76,8 +69,7 @@ def find_novelty(
     except _Unknown as exc:
         unknown = f"Whether this is unlike what run '{run.run_id}' was trained on can't be told: {exc}"
         return Novelty((), None, config.coverage, unknown)
-    vectors = vectors_of(clips, state, config.model, config.train, context.resolved_device)
-    distances = fit_kind(known).distance(vectors)
+    distances = fit_kind(known).distance(features)
     return Novelty(tuple(map(float, distances)), bound, config.coverage)
 
 

@@ -31,11 +31,13 @@ class Predicted:
     Attributes:
         points: (B,) float64.
         segments: (B, N) float64, of each segment by itself.
+        features: (B, F) float32, see `Scorer.clip_features`.
         spread: (B,) float64, see `Scorer.spread`; None where nobody asked.
     """
 
     points: NDArray[np.float64]
     segments: NDArray[np.float64]
+    features: NDArray[np.float32]
     spread: NDArray[np.float64] | None = None
 
 
@@ -79,7 +81,11 @@ class Scorer(nn.Module):
         raise NotImplementedError
 
     def clip_features(self, batch: Batch) -> Tensor:
-        """Pooled features (B, F) float of each clip of a batch: the mean over its segments or steps."""
+        """Pooled features (B, F) float of each clip of a batch, without its score: the mean over segments or steps."""
+        raise NotImplementedError
+
+    def _mean(self, features: Tensor, batch: Batch) -> Tensor:
+        """From the features (B, N, F) float of segments or steps to those of clips, (B, F)."""
         raise NotImplementedError
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
@@ -132,7 +138,7 @@ class Scorer(nn.Module):
         return head.action_numbers([self._actions[one] for one in index.tolist()])
 
     def predict(self, batch: Batch, spread: bool = False) -> Predicted:
-        """Score clips.
+        """Score clips; score and features come from one pass.
 
         Args:
             batch: the clips.
@@ -141,7 +147,8 @@ class Scorer(nn.Module):
         result = cast(TSANetOutput, self._run(batch, batch["mask"], return_segments=True))
         segments = self.points(cast(Tensor, result.segments), batch, per_segment=True)
         said = self.spread(result.output, batch) if spread else None
-        return Predicted(self.points(result.output, batch), segments, said)
+        features = self._mean(cast(Tensor, result.features), batch).float().cpu().numpy()
+        return Predicted(self.points(result.output, batch), segments, features, said)
 
 
 class ClipScorer(ScoreNetwork, Scorer):
@@ -174,8 +181,10 @@ class ClipScorer(ScoreNetwork, Scorer):
     def clip_features(self, batch: Batch) -> Tensor:
         """As of every scorer, (B, F) float: what stands behind the backbone, in front of the temporal module."""
         video, entrance = self._given(batch)
-        segments = self.network.segment_features(video, batch["mask"], entrance)
-        return cast(Tensor, MeanPool(self.network.backbone.features)(segments))
+        return self._mean(self.network.segment_features(video, batch["mask"], entrance), batch)
+
+    def _mean(self, features: Tensor, batch: Batch) -> Tensor:
+        return features.mean(dim=1)
 
     def _given(self, batch: Batch) -> tuple[Tensor, Entrance]:
         """What the network is given of a batch, and where it comes in."""
@@ -210,7 +219,10 @@ class FeatureScorer(Scorer):
 
     def clip_features(self, batch: Batch) -> Tensor:
         """As of every scorer, (B, F) float: features as they are, where the network centres them by training clips."""
-        return cast(Tensor, MeanPool(self.network.features)(batch["features"].float(), batch["mask"]))
+        return self._mean(batch["features"].float(), batch)
+
+    def _mean(self, features: Tensor, batch: Batch) -> Tensor:
+        return cast(Tensor, MeanPool(self.network.features)(features, batch["mask"]))
 
     def predict(self, batch: Batch, spread: bool = False) -> Predicted:
         """As of every scorer, a step being a segment; steps that a clip doesn't have are nan."""

@@ -145,7 +145,7 @@ class Networks:
         with packed(workspace, subject, run) as reader:
             span = action_range(loaded.labels, run.config.train, subject.record.action)
             scorer = loaded.scorer(reader, span)
-            table = score_clips(scorer, reader, [0], run.config.train.eval_shift)
+            table = score_clips(scorer, reader, [0], run.config.train.eval_shift).table
         segments = [name for name in table.columns if name.startswith("segment_")]
         row = table.iloc[0]
         return {
