@@ -171,9 +171,16 @@ def preset_names() -> list[str]:
 def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
     """Read a preset by name, or a YAML file by path, and apply `section.field=value` overrides.
 
+    A file that begins with `preset: NAME` says only what it has otherwise than that preset, field by field.
+
     Raises:
         ConfigError: there is no such preset or file, it isn't YAML, or fields are unknown or of a wrong type.
     """
+    return apply_overrides(_read_values(preset), overrides)
+
+
+def _read_values(preset: str) -> dict[str, Any]:
+    """What a file says, laid over the preset that it names as its own `preset`. Raises ConfigError."""
     path = PRESETS / f"{preset}.yaml"
     if preset not in preset_names():
         path = Path(preset)
@@ -188,7 +195,16 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
         raise ConfigError(not_yaml(path, exc)) from exc
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a mapping of sections such as 'track:', found {type(values).__name__}.")
-    return apply_overrides(values, overrides)
+    base = values.pop("preset", None)
+    if base is None:
+        return values
+    if base not in preset_names():  # files of other people may lead round in a circle
+        raise ConfigError(f"{path}: 'preset: {shorten(str(base))}' is none of {', '.join(preset_names())}.")
+    merged = _read_values(base)
+    for section, fields in values.items():
+        both = isinstance(fields, dict) and isinstance(merged.get(section), dict)
+        merged[section] = {**merged[section], **fields} if both else fields
+    return merged
 
 
 def config_text(config: PipelineConfig) -> str:

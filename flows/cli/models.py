@@ -22,7 +22,7 @@ from flows.cli.options import (
 from flows.config import PipelineConfig
 from flows.console import doing, out, stage_bars
 from flows.execution.run_options import RunOptions
-from flows.experiments.matrix import dataset_actions, expand, load_matrix, run_matrix
+from flows.experiments.matrix import dataset_actions, expand, from_preset, load_matrix, run_matrix
 from flows.local_run import run_pipeline
 from flows.runs.finished import find_run
 from flows.runs.summary import RunSummary
@@ -138,6 +138,7 @@ def export_command(
 def experiment_command(
     matrix: Annotated[str, typer.Argument(help="A matrix of the program (aqa7_six, procedural …), or a YAML file.")],
     dataset: DatasetOption,
+    preset: Annotated[str | None, typer.Option("--preset", help="In the place of the matrix's own preset.")] = None,
     overrides: OverrideOption = NO_OVERRIDES,
     where: WhereOption = None,
     workspace: WorkspaceOption = Path("workspace"),
@@ -146,12 +147,13 @@ def experiment_command(
     """Run every combination of a matrix of configs; what combinations share is made once.
 
     A matrix file has `preset:`, and `matrix:` with a list of values for each varied field, e.g.
-    `train.seed: [0, 1, 2]`. `train.actions: each` trains one model for each action.
+    `train.seed: [0, 1, 2]`. `train.actions: each` trains one model for each action. `aqa7_table1` and `mtl_aqa_table4`
+    are Tables 1 and 4 of the TSA-Net paper (docs/systems.md).
 
     Example: `tubeflow experiment aqa7_six --dataset aqa7`
     """
     opened = Workspace.open(workspace)
-    cells = expand(load_matrix(matrix), overrides, dataset_actions(opened, dataset, where))
+    cells = expand(from_preset(load_matrix(matrix), preset), overrides, dataset_actions(opened, dataset, where))
 
     def run_cell(config: PipelineConfig) -> RunSummary:
         return _run(config, dataset, opened.root, where)

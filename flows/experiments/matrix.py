@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 MATRICES = Path(__file__).parent / "matrices"
 EACH = "each"
+BASE = "preset"
+"""What a variant calls the preset that it begins from."""
 MAX_CELLS = 1000
 WEIGHTS = ("last", "best")
 
@@ -55,7 +57,7 @@ class Matrix(StageConfig):
     """A matrix file: a preset (or YAML file), fixed overrides, and the fields that vary with their values.
 
     `train.actions: each` stands for one model for each action of the dataset. `variants` are named sets of fields that
-    change together, each combined with everything in `matrix`.
+    change together, each combined with everything in `matrix`; one that names a `preset` begins from that instead.
     """
 
     preset: str
@@ -132,6 +134,15 @@ def load_matrix(name: str) -> Matrix:
         ) from exc
 
 
+def from_preset(matrix: Matrix, preset: str | None) -> Matrix:
+    """The same matrix with another preset; itself with None. Raises ConfigError where its variants name their own."""
+    if preset is None:
+        return matrix
+    if any(BASE in fields for fields in matrix.variants.values()):
+        raise ConfigError("--preset can't be had with this matrix: its variants say themselves which preset they are.")
+    return matrix.model_copy(update={"preset": preset})
+
+
 def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> list[Cell]:
     """Every combination, the first field varying slowest, variants fastest; each is checked before anything runs.
 
@@ -140,7 +151,12 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
     Raises:
         ConfigError: a field that is no list or that a variant sets too, or a value that its section doesn't take.
     """
-    base = load_config(matrix.preset, [*matrix.override, *overrides]).model_dump(mode="json")
+    fixed = [*matrix.override, *overrides]
+    base = load_config(matrix.preset, fixed).model_dump(mode="json")
+    bases = {
+        variant: load_config(str(fields[BASE]), fixed).model_dump(mode="json") if BASE in fields else base
+        for variant, fields in matrix.variants.items()
+    }
     axes: dict[str, list[JsonValue]] = {}
     for name, values in matrix.matrix.items():
         if values == EACH and name == ACTIONS:
@@ -150,7 +166,10 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
         else:
             axes[name] = values
     per_action = matrix.matrix.get(ACTIONS) == EACH
-    variants: list[tuple[str | None, dict[str, JsonValue]]] = [*matrix.variants.items()] or [(None, {})]
+    variants: list[tuple[str | None, dict[str, JsonValue]]] = [
+        (variant, {name: value for name, value in fields.items() if name != BASE})
+        for variant, fields in matrix.variants.items()
+    ] or [(None, {})]
     for variant, fields in variants:
         if twice := sorted(set(fields) & set(axes)):
             raise ConfigError(f"variants: {variant}: {twice[0]} varies in the matrix already; set it in one place.")
@@ -162,7 +181,8 @@ def expand(matrix: Matrix, overrides: Sequence[str], actions: Sequence[str]) -> 
         for variant, fields in variants:
             texts = [f"{name}={json.dumps(value)}" for name, value in {**fields, **changes}.items()]
             try:
-                cells.append(Cell(changes, apply_overrides(base, texts), per_action, variant))
+                begun = base if variant is None else bases[variant]
+                cells.append(Cell(changes, apply_overrides(begun, texts), per_action, variant))
             except ConfigError as exc:
                 raise ConfigError(f"variants: {variant}: {exc}" if variant else str(exc)) from exc
     return cells

@@ -16,6 +16,12 @@ from flows.runs.attention_form import attention_form
 from tasks.training.config import ModelConfig
 from tasks.training.score_table import OVERALL
 
+SYSTEMS = {
+    (False, "mean", "usdl"): "USDL",
+    (False, "mean", "musdl"): "MUSDL",
+}
+"""Networks without attention in Tables 1 and 4: whether C3D, temporal module and head → name."""
+
 Figures = Mapping[tuple[str, str], float | None]
 """Metric and action → a contender's figure; what is not there is not known."""
 
@@ -68,11 +74,11 @@ def paper_layout(
 
 
 def network_name(model: ModelConfig) -> str:
-    """What the paper would call a network: Plain-Net, NL-Net, TSA-Net, TSAx2-Net and so on."""
-    kinds = {"none": "Plain-Net", "nonlocal": "NL", "tsa": "TSA"}
-    kind = kinds.get(model.attention, model.attention)
+    """What the paper would call a network: NL-Net, TSA-Net, TSAx2-Net, USDL and so on, else Plain-Net."""
     if model.attention == "none":
-        return kind
+        return SYSTEMS.get((model.backbone.startswith("c3d"), model.temporal, model.head), "Plain-Net")
+    kinds = {"nonlocal": "NL", "tsa": "TSA"}
+    kind = kinds.get(model.attention, model.attention)
     return f"{kind}-Net" if model.stacks == 1 else f"{kind}x{model.stacks}-Net"
 
 

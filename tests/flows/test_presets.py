@@ -217,3 +217,21 @@ def test_six_actions_in_one_command(clips: Path, tmp_path: Path, tubeflow: Calla
     assert ours == {action: pytest.approx(rows[action, "spearman"]) for action in (*ACTIONS, "all")}
     theirs = {row["action"]: row["value"] for row in compared["published"] if row["metric"] == "spearman"}
     assert set(theirs) == set(ours)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("layout", "matrix"), [("aqa7", "aqa7_table1"), ("mtl_aqa", "mtl_aqa_table4")])
+def test_a_table_of_the_paper_row_by_row(
+    layout: str, matrix: str, clips: Path, tmp_path: Path, tubeflow: Callable[..., Any]
+) -> None:
+    """Each system on one action, and beside the printed row of its name. Three dives say nothing of the figures."""
+    small = prepared(layout, tmp_path / "data", clips, tubeflow, *SHORT)
+    only = ("--where", "action = 'diving'") if layout == "aqa7" else ()
+    record = tubeflow("experiment", matrix, "--dataset", "d", *only, *small, "--json")
+    assert [cell["why"] for cell in record["cells"]] == [None] * len(record["cells"])
+    compared = tubeflow("compare", record["experiment_id"], "--json")
+    printed = compared["paper"][0]
+    ours = {row["contender"]: row["network"] for row in printed["ours"]}
+    assert list(ours) == list(ours.values()) == [cell["variant"] for cell in record["cells"]]
+    assert set(ours) <= {row["name"] for row in printed["printed"]}

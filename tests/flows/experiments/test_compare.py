@@ -389,7 +389,7 @@ def test_another_row_as_the_baseline(workspace: Workspace, record: dict[str, Any
 
 def test_matrix_files(tmp_path: Path) -> None:
     parts = ("", "_centred", "_distant", "_pixels", "_relation", "_relation_perceptron", "_tubes")
-    assert matrix_names() == ["aqa7_six", *(f"procedural{part}" for part in parts)]
+    assert matrix_names() == ["aqa7_six", "aqa7_table1", "mtl_aqa_table4", *(f"procedural{part}" for part in parts)]
     six = expand(load_matrix("aqa7_six"), [], ["diving", "gym_vault"])
     assert [cell.config.train.actions for cell in six] == [("diving",), ("gym_vault",)]
     assert {cell.config.model.backbone for cell in six} == {"i3d"}
