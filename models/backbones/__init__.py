@@ -55,6 +55,8 @@ class BackboneEntry(Entry[Callable[..., "SplitBackbone"]]):
 BACKBONES: Registry[Entry[Callable[..., SplitBackbone]]] = Registry("backbone", {
     "i3d": BackboneEntry("models.backbones.i3d:build_i3d"),
     "i3d_small": BackboneEntry("models.backbones.i3d_small:build_i3d_small"),
+    "c3d": BackboneEntry("models.backbones.c3d:build_c3d"),
+    "c3d_pool5": BackboneEntry("models.backbones.c3d:build_c3d_pool5"),
     "r3d_18": BackboneEntry("models.backbones.torchvision:build_r3d_18"),
     "r2plus1d_18": BackboneEntry("models.backbones.torchvision:build_r2plus1d_18"),
     "s3d": BackboneEntry("models.backbones.torchvision:build_s3d"),
