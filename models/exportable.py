@@ -134,6 +134,7 @@ class ScoreModel(ScoreNetwork):
         multiplies: the score is the share times the clip's degree of difficulty.
         action: whose exemplars a head that compares asks; they are in the network.
         spread: whether it says how uncertain a score is, too.
+        pooled: whether it hands out the clip's pooled features, too.
     """
 
     def __init__(
@@ -144,9 +145,10 @@ class ScoreModel(ScoreNetwork):
         multiplies: bool = False,
         action: str = "",
         spread: bool = False,
+        pooled: bool = False,
     ) -> None:
         super().__init__(dense_copy(network), starts)
-        self.score_range, self.multiplies, self.spread = score_range, multiplies, spread
+        self.score_range, self.multiplies, self.spread, self.pooled = score_range, multiplies, spread, pooled
         head = self.network.head
         number = head.action_numbers([action]) if isinstance(head, ComparingHead) else None
         self.register_buffer("action", number, persistent=False)
@@ -161,14 +163,17 @@ class ScoreModel(ScoreNetwork):
 
         Returns:
             score (1,) and segments (1, N) float32 in points or probabilities, and the head's raw output (1, …); with
-            `spread`, also how far the score may be off, (1,) float32 points before any calibration.
+            `spread`, also how far the score may be off, (1,) float32 points before any calibration; with `pooled`,
+            last, the mean (1, F) float32 of the features of the segments.
         """
         result = self.outputs(frames, mask)
         action = cast("Tensor | None", self.action)
         score = self._points(self.decode(result.output, difficulty, action=action), difficulty)
         decoded = self.decode(cast(Tensor, result.segments), difficulty, per_segment=True, action=action)
-        found = score, self._points(decoded, difficulty[:, None]), result.output
-        return (*found, self._spread(result.output, difficulty)) if self.spread else found
+        found: tuple[Tensor, ...] = (score, self._points(decoded, difficulty[:, None]), result.output)
+        if self.spread:
+            found = (*found, self._spread(result.output, difficulty))
+        return (*found, cast(Tensor, result.features).mean(dim=1)) if self.pooled else found
 
     def _spread(self, raw: Tensor, difficulty: Tensor) -> Tensor:
         if self.score_range is None:

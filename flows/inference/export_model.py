@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.json_file import write_json
 from data_catalog.pack.file import PackReader
 from flows.config import ConfigError
+from flows.inference.exported_kind import kind_to_export, write_kind
 from flows.inference.model_card import write_card
 from flows.inference.predict_videos import choose_action
 from flows.runs.finished import FinishedRun, calibration_of, trained_state
@@ -38,8 +39,8 @@ TOLERANCE = 1e-4
 EXPORT_STEPS = 3
 CHECKED_CLIPS = 3
 INPUTS, OUTPUTS = ("frames", "mask", "difficulty"), ("score", "segments", "raw")
-SPREAD = "spread"
-"""A further output, of a model whose run made intervals."""
+SPREAD, FEATURES = "spread", "features"
+"""Further outputs: of a model whose run made intervals; of a folder, where it is known what training clips are like."""
 
 Arrays = tuple[NDArray[np.floating], ...]
 
@@ -94,20 +95,50 @@ def export_run(
     span = action_range(reader.labels, training, chosen)
     scorer = build_scorer(reader, state, model, training, span)
     calibration = calibration_of(workspace, run, weights)
+    # What a file alone puts out stays as it was: nothing beside it says what features are to be compared with.
     target = (path or Path(f"{run.run_id}-{weights}")).absolute()
     folder = None if target.suffix in ENDINGS.values() else target
     target = target if folder is None else folder / f"model{ENDINGS[form]}"
+    known, unlike = (None, {}) if folder is None else kind_to_export(workspace, run, weights)
+    names = output_names(calibration is not None, known is not None)
+    progress.report("export", 0, EXPORT_STEPS, "building the model")
+    portable = _portable(scorer, reader, run, chosen, span, names)
+    difference, clips = _write_checked(portable, scorer, reader, run, form, target, names)
+    example = clip_inputs(reader, run, 0)
+    description = target.with_suffix(".json")
+    meaning = describe(
+        reader, run, weights, chosen, _told_range(scorer, span), example, difference, clips, names, calibration
+    )
+    meaning |= {"unlike": unlike} if unlike else {}
+    write_json(description, {"file": target.name, **meaning})
+    if folder is not None:
+        write_kind(known, folder)
+        write_card(workspace, run, folder, form, weights, chosen, meaning)
+    return Exported(target, description, form, difference, clips, folder)
+
+
+def _write_checked(
+    portable: ScoreModel,
+    scorer: ClipScorer,
+    reader: PackReader,
+    run: FinishedRun,
+    form: str,
+    target: Path,
+    names: Sequence[str],
+) -> tuple[float, int]:
+    """Write a model's file and keep it where its outputs are the run's; the largest difference, and on how many clips.
+
+    Raises:
+        CatalogError: it can't be written in this format, or it differs.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
     try:
-        progress.report("export", 0, EXPORT_STEPS, "building the model")
-        portable = _portable(scorer, reader, run, chosen, span, spread=calibration is not None)
-        example = clip_inputs(reader, run, 0)
         with _quiet():
             progress.report("export", 1, EXPORT_STEPS, "writing the file")
-            _write(portable, example, form, temporary)
+            _write(portable, clip_inputs(reader, run, 0), form, temporary, names)
             progress.report("export", 2, EXPORT_STEPS, "comparing it with the run")
-            difference, clips = _compare(scorer, reader, run, _loaded(form, temporary))
+            difference, clips = _compare(scorer, reader, run, _loaded(form, temporary), names)
         if not difference <= TOLERANCE:
             raise CatalogError(
                 f"The exported model differs from run '{run.run_id}' by {difference:.1e}, more than {TOLERANCE:g}; "
@@ -117,12 +148,7 @@ def export_run(
         progress.report("export", EXPORT_STEPS, EXPORT_STEPS)
     finally:
         temporary.unlink(missing_ok=True)
-    description = target.with_suffix(".json")
-    meaning = describe(reader, run, weights, chosen, _told_range(scorer, span), example, difference, clips, calibration)
-    write_json(description, {"file": target.name, **meaning})
-    if folder is not None:
-        write_card(workspace, run, folder, form, weights, chosen, meaning)
-    return Exported(target, description, form, difference, clips, folder)
+    return difference, clips
 
 
 def _check_format(form: str) -> None:
@@ -137,7 +163,12 @@ def _check_format(form: str) -> None:
 
 
 def _portable(
-    scorer: ClipScorer, reader: PackReader, run: FinishedRun, action: str, span: tuple[float, float], spread: bool
+    scorer: ClipScorer,
+    reader: PackReader,
+    run: FinishedRun,
+    action: str,
+    span: tuple[float, float],
+    names: Sequence[str],
 ) -> ScoreModel:
     from models.exportable import ScoreModel
 
@@ -149,7 +180,8 @@ def _portable(
             span if shares else None,
             run.config.train.difficulty,
             action,
-            spread,
+            spread=SPREAD in names,
+            pooled=FEATURES in names,
         ).eval()
     except ValueError as exc:
         raise CatalogError(f"The model of run '{run.run_id}' can't be exported: {exc}.") from exc
@@ -171,7 +203,7 @@ def clip_inputs(reader: PackReader, run: FinishedRun, index: int) -> Arrays:
     return batch["frames"].numpy(), batch["mask"].numpy(), difficulty
 
 
-def _write(model: ScoreModel, example: Arrays, form: str, path: Path) -> None:
+def _write(model: ScoreModel, example: Arrays, form: str, path: Path, names: Sequence[str]) -> None:
     import torch
 
     inputs = tuple(torch.from_numpy(array) for array in example)
@@ -179,9 +211,8 @@ def _write(model: ScoreModel, example: Arrays, form: str, path: Path) -> None:
         if form == "torch-export":
             torch.export.save(torch.export.export(model, inputs), path)
             return
-        names = _output_names(model.spread)
         program = torch.onnx.export(
-            model, inputs, dynamo=True, input_names=list(INPUTS), output_names=names, verbose=False
+            model, inputs, dynamo=True, input_names=list(INPUTS), output_names=list(names), verbose=False
         )
         assert program is not None
         program.save(path, external_data=False)
@@ -190,8 +221,9 @@ def _write(model: ScoreModel, example: Arrays, form: str, path: Path) -> None:
         raise CatalogError(f"PyTorch can't export this model to {form}: {first}") from exc
 
 
-def _output_names(spread: bool) -> list[str]:
-    return [*OUTPUTS, SPREAD] if spread else list(OUTPUTS)
+def output_names(spread: bool, pooled: bool) -> tuple[str, ...]:
+    """What a model puts out, in order; what not every model has stands behind what each has."""
+    return (*OUTPUTS, *([SPREAD] if spread else []), *([FEATURES] if pooled else []))
 
 
 def _loaded(form: str, path: Path) -> Callable[[Arrays], Arrays]:
@@ -219,7 +251,11 @@ def _loaded(form: str, path: Path) -> Callable[[Arrays], Arrays]:
 
 
 def _compare(
-    scorer: ClipScorer, reader: PackReader, run: FinishedRun, loaded: Callable[[Arrays], Arrays]
+    scorer: ClipScorer,
+    reader: PackReader,
+    run: FinishedRun,
+    loaded: Callable[[Arrays], Arrays],
+    names: Sequence[str],
 ) -> tuple[float, int]:
     """Largest relative difference to the run's own network over a few clips, test clips first; and how many."""
     order = [*reader.indices("test"), *reader.indices("train")][:CHECKED_CLIPS]
@@ -227,14 +263,16 @@ def _compare(
     for index in order:
         inputs = clip_inputs(reader, run, index)
         outputs = loaded(inputs)
-        own = _own_outputs(scorer, inputs, index, spread=len(outputs) > len(OUTPUTS))
-        for found, wanted in zip(outputs, own, strict=True):
+        own = _own_outputs(scorer, inputs, index, spread=SPREAD in names)
+        for found, wanted in zip(outputs, map(own.__getitem__, names), strict=True):
             unit = max(1.0, float(np.abs(wanted).max()))
             worst = max(worst, float(np.abs(found - wanted).max()) / unit)
     return worst, len(order)
 
 
-def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int, spread: bool) -> Arrays:
+def _own_outputs(
+    scorer: ClipScorer, inputs: Arrays, index: int, spread: bool
+) -> dict[str, NDArray[np.floating]]:
     import torch
 
     frames, mask, difficulty = (torch.from_numpy(array) for array in inputs)
@@ -242,8 +280,8 @@ def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int, spread: bool) -
     with torch.no_grad():
         found = scorer.predict(batch, spread)
         raw = scorer.outputs(frames, mask).output.numpy()
-    said = () if found.spread is None else (found.spread,)
-    return found.points, found.segments, raw, *said
+    said = {} if found.spread is None else {SPREAD: found.spread}
+    return {"score": found.points, "segments": found.segments, "raw": raw, FEATURES: found.features, **said}
 
 
 def describe(
@@ -255,6 +293,7 @@ def describe(
     example: Arrays,
     difference: float,
     clips: int,
+    names: Sequence[str],
     calibration: Calibration | None = None,
 ) -> dict[str, object]:
     """What a program that uses the file must know."""
@@ -266,6 +305,13 @@ def describe(
         f"tube mask of each segment: cells of which the tube covers {g.tau:g}, over {g.stride} frames each",
         "degree of difficulty" + ("" if needs_difficulty(config.model, config.train) else ", without effect"),
     )
+    outputs = {
+        "score": "probability of label 1" if config.model.head == "classification" else "score points",
+        "segments": "the same of each segment by itself",
+        "raw": "the head's output before decoding",
+        SPREAD: "what `intervals` multiply: score + ends · spread, in points",
+        FEATURES: "mean of the features of the segments; `unlike` says how far from those of training clips is too far",
+    }
     return {
         "run_id": run.run_id,
         "weights": weights,
@@ -279,12 +325,7 @@ def describe(
             )
         },
         "preprocessing": preprocessing(reader, run),
-        "outputs": {
-            "score": "probability of label 1" if config.model.head == "classification" else "score points",
-            "segments": "the same of each segment by itself",
-            "raw": "the head's output before decoding",
-            **({} if calibration is None else {SPREAD: "what `intervals` multiply: score + ends · spread, in points"}),
-        },
+        "outputs": {name: outputs[name] for name in names},
         **({} if calibration is None else {"intervals": calibration.as_json()}),
         "segment_starts": list(g.starts),
         "first_frame": config.train.eval_shift,

@@ -22,6 +22,7 @@ from data_catalog.json_file import write_json
 from data_catalog.plain_file import read_plain
 from data_catalog.weights.registry import load_registry
 from flows.config import config_text
+from flows.inference.exported_kind import kind_text
 from flows.runs.finished import FinishedRun
 from flows.runs.intervals import metric_intervals
 from flows.runs.results import METRICS_FILE
@@ -131,6 +132,8 @@ def card_text(
         preprocessing_text(meaning),
         "## Metrics",
         "\n\n".join(part for part in (metrics_text(metrics), intervals_text(metrics)) if part),
+        "## Like or unlike",
+        kind_text(meaning["unlike"]),
         "## Data",
         data_text(workspace, run),
         "## Licence",

@@ -55,6 +55,7 @@ def main() -> int:
     told: dict[str, Any] = {"video": words.video, "score": score, "segments": segments, "cells": int(mask.sum())}
     if "intervals" in how:
         told["intervals"] = intervals(score, float(found["spread"][0]), how["intervals"]["ends"])
+    told |= likeness(found, how["unlike"])
     sys.stdout.write(json.dumps(told) + "\n")
     return 0
 
@@ -280,6 +281,29 @@ def intervals(score: float, spread: float, ends: dict[str, list[float] | None]) 
         for level, pair in ends.items()
         if pair is not None
     ]
+
+
+def likeness(found: dict[str, Array], unlike: dict[str, Any]) -> dict[str, Any]:
+    """Whether the video is like the clips that the model was trained on; None for all where that isn't known."""
+    if "above" not in unlike:
+        return {"distance": None, "unlike": None, "unlike_above": None}
+    far, above = distance(found["features"][0], HERE / unlike["file"]), unlike["above"]
+    if far > above:
+        sys.stderr.write(
+            f"predict.py: this video is unlike what the model was trained on: it is {far / above:.1f} times as far "
+            f"from the training clips as {unlike['coverage']:.0%} of clips of their kind are; its score means little.\n"
+        )
+    return {"distance": far, "unlike": far > above, "unlike_above": above}
+
+
+def distance(features: Array, path: Path) -> float:
+    """Mahalanobis' distance of features (F,), made as long as 1, from the kind of clips that the file describes."""
+    exact = features.astype(np.float64)
+    with np.load(path, allow_pickle=False) as kind:
+        off = exact / (np.linalg.norm(exact) or 1.0) - kind["mean"]
+        along = kind["directions"] @ off
+        beside = max(float(off @ off - along @ along), 0.0)
+        return float(np.sqrt((along**2 / kind["variances"]).sum() + beside / kind["elsewhere"]))
 
 
 def run_model(path: Path, frames: Array, mask: Array, difficulty: Array, outputs: list[str]) -> dict[str, Array]:

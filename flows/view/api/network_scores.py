@@ -28,6 +28,7 @@ from data_catalog.media.frame_codec import decode_frames
 from data_catalog.pack.file import PackLabels, PackReader
 from data_catalog.store import ArtifactDamaged
 from flows.draw.tube_layers import as_base64, number, numbers
+from flows.inference.unlike_clips import find_novelty
 from flows.runs.clip_steps import ClipStep, Segments, clip_steps
 from flows.runs.clip_tube import scored_starts
 from flows.runs.finished import NEWEST, FinishedRun, find_run, trained_state
@@ -100,6 +101,23 @@ class ClipScore(TypedDict):
     segments: JsonValue
 
 
+class ClipKind(TypedDict):
+    """Whether a clip is of the kind that a network was trained on, in the words of `tubeflow predict --json`."""
+
+    distance: float | None
+    unlike: bool | None
+    unlike_above: float | None
+    notes: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class AskedClip:
+    """What one pass of a network makes of a clip: its score, and its pooled features (1, F) float32."""
+
+    told: ClipScore
+    features: NDArray[np.float32]
+
+
 class Networks:
     """Answers about clips, one at a time."""
 
@@ -107,14 +125,14 @@ class Networks:
         self._lock = threading.Lock()
         self._networks: Kept[RunNetwork] = Kept(KEPT_NETWORKS)
         self._features: Kept[tuple[Tensor, Tensor]] = Kept(KEPT_FEATURES)
-        self._scores: Kept[ClipScore] = Kept(KEPT_SCORES)
+        self._scores: Kept[AskedClip] = Kept(KEPT_SCORES)
 
-    def score(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> ClipScore:
-        """Score of the clip and of its segments by a run's weights. Raises CatalogError."""
+    def ask(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> AskedClip:
+        """Score of the clip and of its segments by a run's weights, and its features. Raises CatalogError."""
         record = subject.record
         name = (run_id, weights, subject.normalize_key, subject.masks_key, record.action, record.difficulty)
         with self._lock, _plainly():
-            return self._scores.get(name, lambda: self._score(workspace, subject, run_id, weights))
+            return self._scores.get(name, lambda: self._ask(workspace, subject, run_id, weights))
 
     def attention(
         self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str, position: tuple[int, int, int, int]
@@ -139,19 +157,17 @@ class Networks:
     def _load(self, workspace: Workspace, run_id: str, weights: str) -> RunNetwork:
         return self._networks.get((run_id, weights), lambda: load_run(workspace, run_id, weights))
 
-    def _score(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> ClipScore:
+    def _ask(self, workspace: Workspace, subject: ScoredClip, run_id: str, weights: str) -> AskedClip:
         loaded = self._load(workspace, run_id, weights)
         run = loaded.run
         with packed(workspace, subject, run) as reader:
             span = action_range(loaded.labels, run.config.train, subject.record.action)
             scorer = loaded.scorer(reader, span)
-            table = score_clips(scorer, reader, [0], run.config.train.eval_shift).table
-        segments = [name for name in table.columns if name.startswith("segment_")]
-        row = table.iloc[0]
-        return {
-            "score": number(row["predicted"], 4),
-            "segments": numbers(row[segments].to_numpy(np.float64), 4),
-        }
+            scored = score_clips(scorer, reader, [0], run.config.train.eval_shift)
+        segments = [name for name in scored.table.columns if name.startswith("segment_")]
+        row = scored.table.iloc[0]
+        told = ClipScore(score=number(row["predicted"], 4), segments=numbers(row[segments].to_numpy(np.float64), 4))
+        return AskedClip(told, scored.features)
 
     def _make_features(self, loaded: RunNetwork, workspace: Workspace, subject: ScoredClip) -> tuple[Tensor, Tensor]:
         run = loaded.run
@@ -234,7 +250,8 @@ def score_routes(state: ViewState) -> APIRouter:
         found = find_run(workspace, run_id)
         if needs_difficulty(found.config.model, found.config.train) and subject.record.difficulty is None:
             raise CatalogError("This run multiplies by the degree of difficulty, which the clip's labels don't tell.")
-        told = networks.score(workspace, subject, run_id, weights)
+        asked = networks.ask(workspace, subject, run_id, weights)
+        told = asked.told
         steps = steps_of(workspace, subject, found, told["segments"])
         before = recorded(workspace, run_id, clip).get(weights)
         known = None if before is None else before["score"]
@@ -244,6 +261,7 @@ def score_routes(state: ViewState) -> APIRouter:
             "weights": weights,
             "unit": "probability" if classifies else "score",
             **told,
+            **kind_of(workspace, clip, found, weights, asked.features),
             "steps": [step.as_json() for step in steps],
             "starts": list(found.config.masks.starts),
             "true": subject.record.label if classifies else subject.record.score,
@@ -283,6 +301,19 @@ def steps_of(
     starts = scored_starts(config.masks, len(index), run.config.train.eval_shift)
     segments = Segments(starts, config.masks.segment_length)
     return clip_steps(subject.record, index, segments, np.array(scores, np.float64))
+
+
+def kind_of(
+    workspace: Workspace, clip: str, run: FinishedRun, weights: str, features: NDArray[np.float32]
+) -> ClipKind:
+    """Whether a clip of features (1, F) is like those that a run was trained on, where that was found out already."""
+    novelty = find_novelty(workspace, run, weights, features, make=False)
+    if novelty.unknown:
+        return {"distance": None, "unlike": None, "unlike_above": None, "notes": [novelty.unknown]}
+    [distance] = novelty.distances
+    unlike = novelty.is_unlike(distance)
+    notes = [novelty.sentence(clip, run.run_id, distance)] if unlike else []
+    return {"distance": round(distance, 4), "unlike": unlike, "unlike_above": novelty.bound, "notes": notes}
 
 
 def find_subject(snapshot: Snapshot, dataset: str, clip: str) -> ScoredClip:

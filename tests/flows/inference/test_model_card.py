@@ -84,6 +84,8 @@ def test_alone_it_scores_as_predict_does(folder: Path, scored: dict[str, Any]) -
     assert told["score"] == pytest.approx(score.score, abs=1e-4)
     assert told["segments"] == pytest.approx(score.segments, abs=1e-4)
     assert told["cells"] > 0
+    assert (told["unlike"], told["unlike_above"]) == (None, None)  # 3 training clips are too few
+    assert "that takes 19 training clips, and it has 3" in (folder / "README.md").read_text()
 
 
 def test_onnxruntime_says_the_same(workspace: Workspace, scored: dict[str, Any], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from data_catalog.catalog import Workspace
 from data_catalog.pack.file import PackReader
 from flows.datasets.clips import dataset_clips
-from flows.inference import unlike_clips
+from flows.inference import known_kind
 from flows.inference.predict_videos import Request, predict_videos
 from flows.runs.finished import find_run, trained_state
 from models import tsanet
@@ -56,7 +56,7 @@ def test_score_and_distance_of_a_video_take_one_pass_and_are_those_of_two(
     finished_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "w"))
-    monkeypatch.setattr(unlike_clips, "NoveltySettings", HalfCovered)
+    monkeypatch.setattr(known_kind, "NoveltySettings", HalfCovered)
     run = find_run(workspace, "last")
     clip = next(clip for clip in dataset_clips(workspace, DATASET) if clip.split == "test")
     request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)

@@ -114,6 +114,15 @@ export class ScorePanel extends EventTarget {
     ];
     if (score.true !== null) figures.push(figure("judges said", score.true));
     if (score.recorded) figures.push(figure("when the run ended", score.recorded.score));
+    if (score.unlike !== null)
+      figures.push(
+        el(
+          "div",
+          {},
+          el("dt", {}, "the run's training clips"),
+          el("dd", {}, el("span", { class: `badge ${score.unlike ? "warn" : "good"}` }, score.unlike ? "unlike" : "like")),
+        ),
+      );
     const moved =
       score.recorded &&
       Math.abs(score.score - score.recorded.score) > 1e-4 * Math.max(1, Math.abs(score.recorded.score));
@@ -128,6 +137,7 @@ export class ScorePanel extends EventTarget {
             "The tube has changed since this run; the network was asked again with the tube as it is now.",
           )
         : "",
+      ...score.notes.map((note) => el("p", { class: "faint" }, note)),
     );
   }
 
