@@ -35,11 +35,12 @@ def stages_of_clips(config: PipelineConfig) -> tuple[AnyStage, ...]:
 
 def stages_of_dataset(config: PipelineConfig) -> tuple[AnyStage, ...]:
     """The stages of a config that work on all clips together."""
-    if config.features.mode == "none":
-        return DATASET_STAGES
     if config.features.mode == "own":
         return train.ON_OWN_FEATURES_STAGE, evaluate.ON_OWN_FEATURES_STAGE
-    return pack.STAGE, train.ON_FEATURES, evaluate.ON_FEATURES
+    packing, training, evaluation = DATASET_STAGES
+    if config.features.mode != "none":
+        training, evaluation = train.ON_FEATURES, evaluate.ON_FEATURES
+    return packing, train.with_steps(training) if config.train.steps else training, evaluation
 
 
 def stages_there(config: PipelineConfig, names: Sequence[StageName]) -> tuple[StageName, ...]:

@@ -42,7 +42,11 @@ class FeatureNetwork(nn.Module):
         cast(Tensor, self.scale).fill_(scale or 1.0)
 
     def forward(
-        self, steps: Tensor, mask: Tensor | None = None, return_segments: bool = False
+        self,
+        steps: Tensor,
+        mask: Tensor | None = None,
+        return_segments: bool = False,
+        return_features: bool = False,
     ) -> Tensor | TSANetOutput:
         """Run the network.
 
@@ -50,6 +54,7 @@ class FeatureNetwork(nn.Module):
             steps: (B, N, F) float.
             mask: (B, N) bool, true where a step is there; None where all are. What is missing stands at the end.
             return_segments: also give the output for every step by itself.
+            return_features: also give the steps as they were given.
 
         Returns:
             The head's raw output (B, …), or a `TSANetOutput` whose `segments` are (B, N, …) and whose `features` are
@@ -60,11 +65,16 @@ class FeatureNetwork(nn.Module):
         """
         if steps.dim() != 3 or steps.shape[2] != self.features:
             raise ValueError(f"the network takes features (B, N, {self.features}), got {tuple(steps.shape)}")
-        standard = (steps - cast(Tensor, self.mean)) / cast(Tensor, self.scale)
+        standard = self.standard(steps)
         output = self.head(self.temporal(standard, mask))
-        if not return_segments:
+        if not (return_segments or return_features):
             return output
-        return TSANetOutput(output, outputs_alone(standard, self.temporal, self.head), features=steps)
+        segments = outputs_alone(standard, self.temporal, self.head) if return_segments else None
+        return TSANetOutput(output, segments, features=steps)
+
+    def standard(self, steps: Tensor) -> Tensor:
+        """Steps (B, N, F) float, centred and scaled as those of the training clips are."""
+        return (steps - cast(Tensor, self.mean)) / cast(Tensor, self.scale)
 
 
 def build_feature_network(

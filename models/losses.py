@@ -1,4 +1,4 @@
-"""Losses of action quality assessment: squared error, KL on Gaussian soft labels, binary cross entropy.
+"""Losses of action quality assessment: squared error, KL on Gaussian soft labels, cross entropies.
 
 Pure functions; every one averages over a batch and refuses an empty one, whose mean would be nan.
 """
@@ -61,6 +61,27 @@ def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """
     _check_pair(logits, target)
     return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def step_cross_entropy(logits: Tensor, counts: Tensor) -> Tensor:
+    """Mean cross entropy of the step that each frame of each segment lies in; the mean over the clips that have steps.
+
+    A segment says one thing of all of its frames. A frame that lies in no step has no say, nor has a clip without any.
+
+    Args:
+        logits: (B, N, K) float, of each segment over the K kinds of steps.
+        counts: (B, N, K) float, how many frames of each segment lie in a step of each kind.
+
+    Returns:
+        Scalar, in nats; 0 where no clip has steps.
+
+    Raises:
+        ValueError: shapes differ, or empty.
+    """
+    _check_pair(logits, counts)
+    frames = counts.sum(dim=(1, 2))
+    of_clips = -(counts * logits.log_softmax(dim=-1)).sum(dim=(1, 2)) / frames.clamp(min=1)
+    return of_clips.sum() / (frames > 0).sum().clamp(min=1)
 
 
 def _check_pair(prediction: Tensor, target: Tensor) -> None:

@@ -201,6 +201,7 @@ class TSANet(nn.Module):
         return_segments: bool = False,
         return_attention: Position | None = None,
         entrance: Entrance = "pixels",
+        return_features: bool = False,
     ) -> Tensor | TSANetOutput:
         """Run the network.
 
@@ -212,6 +213,7 @@ class TSANet(nn.Module):
             return_attention: also give what this position (segment, step, row, column) attends to; a video whose
                 tube does not hold it gets zeros.
             entrance: what `video` is: `pixels`, the map at the `cut` (B, N, T, Hf, Wf, C), or `pooled` (B, N, F).
+            return_features: also give the pooled features of every segment.
 
         Returns:
             The head's raw output (B, ...), or a `TSANetOutput` if more was asked for.
@@ -221,7 +223,7 @@ class TSANet(nn.Module):
         """
         segment_features, maps = self._segment_features(video, mask, return_attention, entrance)
         output = self.head(self.temporal(segment_features))
-        if not return_segments and return_attention is None:
+        if not (return_segments or return_features) and return_attention is None:
             return output
         segments = outputs_alone(segment_features, self.temporal, self.head) if return_segments else None
         attention = None if return_attention is None else tuple(maps)

@@ -8,7 +8,7 @@ report.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,14 +21,16 @@ from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
 from models.metrics.calibration import LEVELS, Calibration, Coverage, calibrate, clips_needed, coverage
+from models.metrics.scores import Metric
 from tasks.engine.config import StageConfig
 from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each, read_parent
 from tasks.features import feature_files
 from tasks.own_features import feature_clips
-from tasks.trained import State, load_state, score_clips, state_of, untrained_scorer
+from tasks.steps import StepLabels, StepTargets, targets_of
+from tasks.trained import ScoredClips, State, load_state, score_clips, state_of, untrained_scorer
 from tasks.training.config import ModelConfig, TrainConfig
-from tasks.training.score_table import Table, score_table
+from tasks.training.score_table import OVERALL, Table, score_table
 from tasks.training.splits import split_clips
 from tasks.training.targets import score_scale
 
@@ -78,8 +80,9 @@ class Evaluation:
     Attributes:
         predictions: one row per weights and clip: weights ("last", "best", …), clip_id, split, action, true,
             predicted, and segment_0 … segment_N-1; score points, or label and probabilities. `true` is nan
-            where unknown. Where intervals are asked for, also spread (a calibrated standard deviation), and low_50,
-            high_50 … high_95, nan where the validation clips are too few.
+            where unknown. Where steps were learnt, also step_frames and step_correct, how many of the clip's frames
+            lie in a step and how many of them its segments name right. Where intervals are asked for, also spread (a
+            calibrated standard deviation), and low_50, high_50 … high_95, nan where the validation clips are too few.
         metrics: weights → split → action or "all" → metric name → `models.metrics.scores.Metric`.
         calibrations: weights → what makes intervals of their spreads; empty where none were asked for.
     """
@@ -111,6 +114,7 @@ def evaluate(
     training: TrainConfig,
     config: EvaluateConfig,
     features: Mapping[str, Path] | None = None,
+    steps: StepLabels | None = None,
 ) -> Evaluation:
     """Predict the clips of the chosen splits with each set of weights.
 
@@ -120,6 +124,7 @@ def evaluate(
         model, training: the configuration of that training.
         config: which clips, how many at once, and where.
         features: file of each clip's features by clip id, read instead of the pack's frames.
+        steps: of the clips, in order, where the training learnt them.
 
     Raises:
         NothingHeldOut: no clip in any of the splits.
@@ -135,7 +140,11 @@ def evaluate(
     judging = [] if config.intervals == "none" else _calibrating(reader, model, training)
     device = torch.device(config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
     scale = score_scale(reader.labels, training.score_range, training.difficulty)
-    scorer = untrained_scorer(reader, model, training, scale, next(iter(weights.values()))).to(device).eval()
+    scorer = untrained_scorer(reader, model, training, scale, next(iter(weights.values())))
+    targets = targets_of(steps, reader)
+    if targets is not None:
+        scorer.learn_steps(len(targets.labels.names), training.seed)
+    scorer = scorer.to(device).eval()
     stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
     rows: list[pd.DataFrame] = []
     metrics: dict[str, dict[str, Table]] = {}
@@ -145,7 +154,7 @@ def evaluate(
 
         def score(indices: list[int], number: int = number) -> pd.DataFrame:
             options = training.eval_shift, config.batch, number, len(weights), stored, bool(judging)
-            return score_clips(scorer, reader, indices, *options).table
+            return with_steps(score_clips(scorer, reader, indices, *options), targets, indices, training.eval_shift)
 
         frames = {split: score(indices) for split, indices in chosen.items()}
         if config.intervals != "none":
@@ -163,7 +172,26 @@ def evaluate(
                 frame["action"].tolist(),
                 scorer.classification,
             )
+            if targets is not None:
+                tables[split][OVERALL][STEP_ACCURACY] = step_accuracy(frame)
     return Evaluation(pd.concat(rows, ignore_index=True), metrics, calibrations)
+
+
+def with_steps(
+    scored: ScoredClips, targets: StepTargets | None, indices: Sequence[int], eval_shift: int
+) -> pd.DataFrame:
+    """The table of scores with `step_frames` and `step_correct`, where steps were learnt; `indices` are of its rows."""
+    if targets is None:
+        return scored.table
+    found = [targets.named(index, eval_shift, shares) for index, shares in zip(indices, scored.steps, strict=True)]
+    frames, correct = np.array(found, np.int64).reshape(-1, 2).T
+    return scored.table.assign(step_frames=frames, step_correct=correct)
+
+
+def step_accuracy(table: pd.DataFrame) -> Metric:
+    """Of all frames of a table's clips that lie in a step, the share whose step is named right."""
+    frames, correct = int(table["step_frames"].sum()), int(table["step_correct"].sum())
+    return Metric(correct / frames) if frames else Metric(None, "no clip has steps")
 
 
 def with_intervals(frame: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
@@ -239,6 +267,8 @@ class EvaluateSettings(StageConfig):
 
 
 WEIGHTS = ("last", "best")
+STEP_ACCURACY = "step_accuracy"
+"""Metric of all clips together, frame by frame, where steps were learnt."""
 SIDES = ("low", "high")
 """Of an interval: its ends are the in columns low_50 to high_95."""
 OF_INTERVALS = ("true", "predicted", "spread")
@@ -266,7 +296,8 @@ def _evaluate_job(job: Job, config: EvaluateSettings, context: Context) -> Produ
     notes: tuple[str, ...] = ()
     try:
         features = feature_files(job, store) if of_pack else None
-        result = evaluate(clips, weights, config.model, config.train, settings, features)
+        steps = StepLabels.from_arrays(trained)
+        result = evaluate(clips, weights, config.model, config.train, settings, features, steps)
     except NothingHeldOut as exc:  # a user's first handful of clips may all be for training
         result = nothing_evaluated(config.evaluate.splits[0], config.model.head == "classification")
         notes = (f"Nothing was evaluated: {exc}",)

@@ -211,7 +211,7 @@ def _made_of(network: ScoreNetwork, frames: NDArray[np.uint8], version: Version,
 
 def feature_files(job: Job, store: Store) -> dict[str, Path] | None:
     """File of each clip's features by clip id, for a job of a dataset stage; None where they aren't its parents."""
-    if not job.members:
+    if not any(STAGE.name in member.keys for member in job.members):
         return None
     return {member.clip.clip_id: store.path(STAGE.name, member.keys[STAGE.name]) for member in job.members}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from data_catalog.datasets.records import ClipRecord
 from data_catalog.locks import locked
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import PackReader
@@ -28,6 +29,7 @@ from tasks.engine.job import Context, Job, Product
 from tasks.engine.stage import Stage, each
 from tasks.features import FeaturesConfig, feature_files
 from tasks.own_features import feature_clips
+from tasks.steps import StepLabels, own_steps, packed_steps
 from tasks.training.config import HEAD_PLUGIN, OF_PIXELS, ON_OWN_FEATURES, EpochRow, ModelConfig, TrainConfig
 from tasks.training.first_weights import first_file, model_weights
 from tasks.training.targets import score_spans
@@ -69,6 +71,7 @@ def train(
     on_epoch: Callable[[EpochRow], None] | None = None,
     gpu: int | None = None,
     features: Mapping[str, Path] | None = None,
+    steps: StepLabels | None = None,
 ) -> TrainResult:
     """Train, or continue the training whose checkpoints lie in `workdir`.
 
@@ -79,6 +82,7 @@ def train(
         gpu: number of the GPU, where there is only one to be used.
         features: file of each clip's features by clip id (`tasks.features`), made by the part of the backbone that
             `config.freeze` names; None trains on the pack's frames.
+        steps: of the pack's clips, in its order, where `config.steps` learns them.
 
     Raises:
         ValueError: the pack does not fit the network, nothing to train on, or options that this machine doesn't have.
@@ -88,13 +92,13 @@ def train(
 
     from tasks.training.checkpoints import find_checkpoint
     from tasks.training.distributed import fit_in_processes
-    from tasks.training.module import PREFIX, STATE, build_module
+    from tasks.training.module import PREFIXES, STATE, build_module
     from tasks.training.trainer import check_machine, fit
 
     started = time.monotonic()
     check_machine(config)
     reader = pack if isinstance(pack, FeatureClips) else PackReader(pack)
-    module = build_module(reader, model, config, on_epoch, features)
+    module = build_module(reader, model, config, on_epoch, features, steps)
     folder = workdir / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     found = find_checkpoint(folder)
@@ -113,7 +117,7 @@ def train(
     saved = torch.load(final, map_location="cpu", weights_only=True)
     state = saved[STATE]
     return TrainResult(
-        last=_arrays({k.removeprefix(PREFIX): v for k, v in saved["state_dict"].items()}),
+        last=_arrays({_name(k, PREFIXES): v for k, v in saved["state_dict"].items()}),
         best=_arrays(state["best_weights"]),
         best_epoch=state["best_epoch"],
         history=tuple(state["history"]),
@@ -122,6 +126,12 @@ def train(
         parameters=sum(p.numel() for p in module.network.parameters()),
         seconds=time.monotonic() - started,
     )
+
+
+def _name(name: str, prefixes: Sequence[str]) -> str:
+    for prefix in prefixes:
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _arrays(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
@@ -174,15 +184,19 @@ def _train_job(job: Job, config: TrainSettings, context: Context) -> Product:
     with locked(workdir / ".lock"):  # a second run of the same experiment waits, then finds the last checkpoint
         if "pack" in job.parents:
             pack = store.path("pack", job.parents["pack"])
-            result = train(pack, model, settings, workdir, gpu=gpu, features=feature_files(job, store))
+            steps = packed_steps(job, store) if settings.steps else None
+            files = feature_files(job, store)
+            result = train(pack, model, settings, workdir, gpu=gpu, features=files, steps=steps)
         else:
             clips = feature_clips(job.members, store, job.dataset)
-            result = train(clips, model, settings, workdir, gpu=gpu)
+            steps = own_steps(job, clips) if settings.steps else None
+            result = train(clips, model, settings, workdir, gpu=gpu, steps=steps)
             scores = config.train.score_range, config.train.difficulty, config.train.actions
             own["score_spans"] = json.dumps(score_spans(clips.labels, *scores))  # there is no pack that would know
     arrays: dict[str, NDArray[Any]] = {"history": np.array([json.dumps(row) for row in result.history], dtype=object)}
     for name, weights in (("last", result.last), ("best", result.best)):
         arrays |= {f"{name}/{parameter}": value for parameter, value in weights.items()}
+    arrays |= {} if steps is None else steps.as_arrays()
     facts = {
         "best_epoch": result.best_epoch,
         "parameters": result.parameters,
@@ -198,6 +212,11 @@ def _no_weights(config: TrainSettings, folder: Path) -> dict[str, Path]:
     return {}
 
 
+def _told_of_steps(clip: ClipRecord, config: TrainSettings) -> Mapping[str, Any]:
+    """A clip's steps, where they are learnt."""
+    return {"steps": [list(step) for step in clip.steps]} if config.train.steps else {}
+
+
 STAGE = Stage(
     "train",
     STAGE_VERSION,
@@ -205,6 +224,7 @@ STAGE = Stage(
     each(_train_job),
     uses_device=True,
     weights=lambda config, folder: model_weights(config.model, folder),
+    inputs=_told_of_steps,
     composed=TrainSettings,
 )
 
@@ -213,3 +233,8 @@ ON_FEATURES = replace(STAGE, parents=("pack", "features"), composed=TrainOnFeatu
 
 ON_OWN_FEATURES_STAGE = replace(STAGE, parents=("features",), weights=_no_weights, composed=TrainOnOwnFeaturesSettings)
 """The same stage where features were made elsewhere."""
+
+
+def with_steps(stage: Stage[Any]) -> Stage[Any]:
+    """The same stage where steps of videos are learnt: it reads which source frame each frame is, too."""
+    return replace(stage, parents=(*stage.parents, "normalize"))

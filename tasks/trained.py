@@ -45,10 +45,13 @@ class ScoredClips:
             probabilities; nan for segments that a clip of features doesn't have. Where it was asked for, a column
             `spread`, see `Scorer.spread`.
         features: (n, F) float32, pooled features of each clip, see `Scorer.clip_features`.
+        steps: of each clip (N, K) float32, the shares of the kinds of steps in each segment; empty where none are
+            learnt.
     """
 
     table: pd.DataFrame
     features: NDArray[np.float32]
+    steps: tuple[NDArray[np.float32], ...] = ()
 
 
 def needs_difficulty(model: ModelConfig, training: TrainConfig) -> bool:
@@ -155,16 +158,21 @@ def scorer_of(
 
 
 def load_state(scorer: ClipScorer | FeatureScorer, name: str, state: State) -> None:
-    """Put trained weights into a scorer's network.
+    """Put trained weights into a scorer's network, and into its layer of steps where it has one.
 
     Raises:
         ValueError: they don't fit; missing and unexpected names are listed.
     """
     import torch
 
+    from tasks.training.scorer import STEP_HEAD
+
     tensors = {key: torch.from_numpy(np.array(value)) for key, value in state.items()}
+    named = {key.removeprefix(STEP_HEAD): tensors.pop(key) for key in [*tensors] if key.startswith(STEP_HEAD)}
     try:
         scorer.network.load_state_dict(tensors)
+        if scorer.step_head is not None:
+            scorer.step_head.load_state_dict(named)
     except RuntimeError as exc:
         raise ValueError(f"the weights '{name}' do not fit the network of model.*: {exc}") from exc
 
@@ -254,7 +262,8 @@ def score_clips(
     )
     for segment in range(by_segment.shape[1]):
         frame[f"segment_{segment}"] = by_segment[:, segment]
-    return ScoredClips(frame, np.concatenate([part.features for part in found]))
+    steps = tuple(of_clip for part in found if part.steps is not None for of_clip in part.steps)
+    return ScoredClips(frame, np.concatenate([part.features for part in found]), steps)
 
 
 def score_pack(

@@ -34,6 +34,8 @@ __all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry",
 
 Partner = Callable[[int, int], int]
 """(epoch, clip number) → number of the clip that it is compared with."""
+StepCounts = Callable[[int, int, int], NDArray[np.float32]]
+"""(clip number, shift in frames, segments) → (N, K) frames of each segment in a step of each kind."""
 Remask = Callable[[NDArray[np.float32]], NDArray[np.bool_]]
 """Coverage (L, Hf, Wf) → tube mask (N, T, Hf, Wf), as the masks stage does it."""
 
@@ -45,6 +47,7 @@ class Batch(TypedDict):
     (B, N, T, Hf, Wf, C) or pooled (B, N, F). Features that were made elsewhere are float32, and mask is (B, N) bool,
     the steps that are there: a clip of fewer steps than another one of the batch ends in zeros.
 
+    Where steps are learnt, `steps` (B, N, K) float32 has how many frames of each segment lie in a step of each kind.
     `index` int64 is the clip's number in the pack; score, difficulty, label float32 and judges (B, J)
     float32 are nan where absent.
     """
@@ -57,6 +60,7 @@ class Batch(TypedDict):
     difficulty: Tensor
     label: Tensor
     judges: Tensor
+    steps: NotRequired[Tensor]
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class ClipLoader:
         features: read instead of the pack's frames; has the same clips in the same order.
         partner: whom each clip is compared with; behind the B clips of a batch then stand their B partners, augmented
             by draws of their own.
+        steps: what the batches' `steps` are; it must pickle, as `remask`.
         rank: which process of a distributed run this is.
         world_size: how many processes the run has.
         workers: reading processes; 0 reads in this one.
@@ -123,6 +128,7 @@ class ClipLoader:
         remask: Remask | None = None,
         features: FeatureReader | None = None,
         partner: Partner | None = None,
+        steps: StepCounts | None = None,
         rank: int = 0,
         world_size: int = 1,
         workers: int = 0,
@@ -145,7 +151,7 @@ class ClipLoader:
         self.batch_size = batch_size
         self._cursor = _Cursor(self.indices, batch_size, seed, shuffle, rank, world_size, partner)
         drawn = augmentation or Augmentation(shift=(eval_shift, eval_shift))
-        dataset = _ClipDataset(reader, seed, drawn, remask, features)
+        dataset = _ClipDataset(reader, seed, drawn, remask, features, steps)
         self._loader = DataLoader(
             dataset,
             batch_sampler=self._cursor,
@@ -243,7 +249,9 @@ class _ClipDataset(Dataset[Batch]):
         augmentation: Augmentation,
         remask: Remask | None,
         features: FeatureReader | None,
+        steps: StepCounts | None,
     ) -> None:
+        self._steps = steps
         self._reader, self._seed, self._augmentation, self._remask = reader, seed, augmentation, remask
         self._features = features
         self._masks: dict[tuple[int, int], NDArray[np.bool_]] = {}  # of clip and shift, where frames aren't read
@@ -270,6 +278,8 @@ class _ClipDataset(Dataset[Batch]):
             mask = self._mask(self._reader, index, shift)
             item["features"] = self._features.read(index, flip, shift)
             item["mask"] = torch.from_numpy(np.ascontiguousarray(mask[..., ::-1]) if flip else mask)
+        if self._steps is not None:
+            item["steps"] = torch.from_numpy(self._steps(index, shift, len(item["mask"])))
         return item
 
     def _mask(self, pack: PackReader, index: int, shift: int) -> NDArray[np.bool_]:
@@ -321,6 +331,8 @@ def _collate(items: list[Batch]) -> Batch:
         for item in items:
             item["features"] = _padded(item["features"], max(lengths))
             item["mask"] = _padded(item["mask"], max(lengths))
+            if "steps" in item:
+                item["steps"] = _padded(item["steps"], max(lengths))
     return cast(Batch, default_collate(items))
 
 

@@ -22,6 +22,7 @@ from flows.experiments.contenders import Contender, find_contenders, join_seeds
 from flows.experiments.interval_compare import compare_intervals
 from flows.experiments.paper_layout import paper_layout
 from flows.experiments.published import missing_figures, paper_tables, published, published_rows
+from flows.experiments.step_compare import compare_steps
 from flows.experiments.tube_compare import compare_tubes
 from models.metrics.comparison import (
     METRICS,
@@ -98,6 +99,11 @@ def compare(workspace: Workspace, names: Sequence[str], question: Question) -> C
             row
             for one, of_seeds in zip(contenders, tables, strict=True)
             for row in compare_intervals(one.label, of_seeds, clips)
+        ],
+        "steps": [
+            row
+            for one, of_seeds in zip(contenders, tables, strict=True)
+            for row in compare_steps(one.label, of_seeds, clips, question.repetitions)
         ],
         "notes": _notes(tables, len(clips), adapter),
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
 from flows.experiments.interval_compare import IntervalsRow
+from flows.experiments.step_compare import StepsRow
 from models.metrics.comparison import Interval, PairedTest
 
 
@@ -119,7 +120,7 @@ class ComparisonRecord(TypedDict):
 
     `metrics` by metric, a row a contender; `undefined` says why a figure has no value; `paper` has the paper's tables
     on such a dataset; `missing` are published figures that this program doesn't know; `tubes` is where trackers or
-    masks differ; `intervals` of those that made some.
+    masks differ; `intervals` of those that made some, `steps` of those that learnt them.
     """
 
     dataset: str
@@ -135,6 +136,7 @@ class ComparisonRecord(TypedDict):
     missing: Mapping[str, tuple[str, ...]]
     tubes: list[TubesRow]
     intervals: list[IntervalsRow]
+    steps: list[StepsRow]
     notes: list[str]
 
 

@@ -114,7 +114,8 @@ def novelty_job(workspace: Workspace, run: FinishedRun, config: NoveltySettings)
         parents = {"pack": run.artifact(workspace, "pack"), **parents}
     else:
         inputs = read_lineage(workspace.store.path("train", train)).inputs
-        if not members or describe_members(members) != dict(inputs):
+        described = describe_members(members)
+        if not members or described != {name: inputs.get(name) for name in described}:
             raise CatalogError(
                 f"The features or labels of dataset '{run.dataset}' aren't those that it was trained on; run again."
             )

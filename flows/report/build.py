@@ -21,7 +21,7 @@ from flows.report import data as page
 from flows.report.attention_cost import backbone_macs, cost_rows, mask_positions
 from flows.report.facts import ReportFacts
 from flows.report.page import load_picture, render_report
-from flows.report.report_steps import Steps, scored_steps, step_rows, write_step_scores
+from flows.report.report_steps import Steps, frames_named, scored_steps, step_rows, write_step_scores
 from flows.runs.attention_form import attention_form
 from flows.runs.clip_tube import ClipTube, read_clip
 from flows.runs.command_line import command_line
@@ -46,6 +46,7 @@ NAMES = {
     "kendall": ("Kendall τ", True, "share of concordant pairs less that of discordant ones"),
     "r_l2": ("R-ℓ2 (×100)", False, "squared error relative to the range of true scores"),
     "mse": ("MSE", False, "mean squared error in score points"),
+    "step_accuracy": ("Steps named", True, "share of frames in a step of which the segments name the right kind"),
     "accuracy": ("Accuracy", True, "share of clips classified right at threshold 0.5"),
     "f1": ("F1", True, "harmonic mean of precision and recall"),
     "auc": ("AUC", True, "chance that a positive clip scores above a negative one"),
@@ -218,6 +219,7 @@ def build_report(
         curves=learning_curves(history),
         segment_scores=segment_scores(folder, shown, tubes, facts, steps),
         steps=step_rows(steps, shown),
+        steps_named=frames_named(shown),
         tubes=picture,
         clip_sheets=clip_sheets(folder, tubes),
         tube_quality=tube_quality(facts.tracker or "", truth),

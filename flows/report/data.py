@@ -408,6 +408,7 @@ class ReportData:
         curves: Learning curves.
         segment_scores: Per-segment score over time of some clips, of which the reader chooses; the first one is open.
         steps: The kinds of steps that held-out clips are labelled with.
+        steps_named: Where steps were learnt: frames of held-out clips that lie in one, and how many are named right.
         tubes: The run's contact sheet (`sheet.dataset_sheet`).
         clip_sheets: clip_id → contact sheet; clips named in tables link to theirs.
         tube_quality: Against ground truth, where there is some: all tubes, then the worst clips.
@@ -439,6 +440,7 @@ class ReportData:
     curves: tuple[Curve, ...] = ()
     segment_scores: tuple[SegmentScores, ...] = ()
     steps: tuple[StepRow, ...] = ()
+    steps_named: tuple[int, int] | None = None
     tubes: Picture | None = None
     clip_sheets: Mapping[str, Picture] = field(default_factory=dict)
     tube_quality: tuple[TubeQualityRow, ...] = ()

@@ -87,6 +87,13 @@ def step_rows(steps: Steps, shown: pd.DataFrame) -> tuple[StepRow, ...]:
     return tuple(StepRow(name, len(clips[name]), *_means(scores[name])) for name in order[:SHOWN])
 
 
+def frames_named(shown: pd.DataFrame) -> tuple[int, int] | None:
+    """Frames of the clips `shown` that lie in a step, and of how many the step is named right; None if not learnt."""
+    if "step_frames" not in shown or not len(shown):
+        return None
+    return int(shown["step_frames"].sum()), int(shown["step_correct"].sum())
+
+
 def _means(values: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
     if not values:
         return None, None

@@ -34,7 +34,8 @@ def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
     prefix = "predictions/"
     names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
     ends = [f"{side}_{level}" for level in LEVELS for side in SIDES]
-    first = ["weights", "clip_id", "split", "action", "true", "predicted", "spread", *ends]
+    first = ["weights", "clip_id", "split", "action", "true", "predicted"]
+    first += ["step_frames", "step_correct", "spread", *ends]
     columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
     segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
     frame = pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})

@@ -18,6 +18,7 @@ from flows.experiments.comparison_record import (
     TubesRow,
 )
 from flows.experiments.interval_compare import HeldRecord, IntervalsRow
+from flows.experiments.step_compare import StepsRow
 from tasks.training.score_table import OVERALL
 
 
@@ -39,6 +40,7 @@ def print_comparison(record: ComparisonRecord) -> None:
             soft_wrap=True,
         )
     _print_intervals(record["intervals"])
+    _print_steps(record["steps"])
     for table in record["paper"]:
         _print_paper_table(table)
     for place in range(1, len(record["contenders"])):
@@ -84,6 +86,18 @@ def _print_intervals(rows: Sequence[IntervalsRow]) -> None:
         if any(row["ensemble"] for row in own.values()):
             together = (own[one]["ensemble"] if one in own else None for one in levels)
             table.add_row(f"{contender}, ensemble", *(_held(one) for one in together))
+    out.print(table)
+
+
+def _print_steps(rows: Sequence[StepsRow]) -> None:
+    """How many frames' steps are named right: a line a contender that learnt them."""
+    if not rows:
+        return
+    table = Table("steps", "frames named right", "frames", "clips")
+    table.title, table.title_justify = "share of frames in a step whose kind the segments name right", "left"
+    for row in rows:
+        share = f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
+        table.add_row(row["contender"], share, str(row["frames"]), str(row["clips"]))
     out.print(table)
 
 

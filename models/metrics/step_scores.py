@@ -51,6 +51,26 @@ def segment_overlaps(frame_steps: Frames, steps: int, starts: Sequence[int], len
     return counts
 
 
+def steps_named(
+    shares: NDArray[np.floating], kinds: Frames, starts: Sequence[int], length: int
+) -> tuple[int, int]:
+    """How many frames of a clip lie in a step, and for how many of them its segments name the right kind.
+
+    Of a frame that several segments hold, the kind of the largest mean share; a frame in no segment isn't asked about.
+
+    Args:
+        shares: (N, K) float, of each segment over the kinds of steps, summing to 1.
+        kinds: (L,) int64, the kind of step that each frame lies in, `NO_STEP` where in none.
+        starts: first frame of each of N segments.
+        length: frames of a segment.
+    """
+    votes = np.zeros((len(kinds), shares.shape[1]))
+    for start, share in zip(starts, shares, strict=True):
+        votes[start : start + length] += share
+    asked = (kinds != NO_STEP) & (votes.sum(axis=1) > 0)
+    return int(asked.sum()), int((votes.argmax(axis=1) == kinds)[asked].sum())
+
+
 def step_scores(scores: NDArray[np.float64], overlaps: NDArray[np.int64]) -> NDArray[np.float64]:
     """The mean of the segments' scores in each step, each weighed by how many of its frames lie in the step.
 

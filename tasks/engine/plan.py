@@ -143,7 +143,7 @@ class Planner:
                 and all(clip.clip_id in one.jobs and clip.clip_id not in one.quarantined for one in every_clip_stage)
             ]
             if members or not per_clip:
-                inputs = describe_members(members) if per_clip else {}
+                inputs = describe_members(members) | _told(stage, config, members) if per_clip else {}
                 weights = self.weights(stage, config)
                 key = make_key(stage, config, inputs, weights, parents)
                 if any(UNKNOWN in member.keys.values() for member in members) or UNKNOWN in parents.values():
@@ -224,6 +224,12 @@ def describe_members(members: Sequence[Member]) -> dict[str, Any]:
     for stage in members[0].keys if members else ():
         described[stage] = _digest([member.keys[stage] for member in members])
     return described
+
+
+def _told(stage: Stage[Any], config: StageConfig, members: Sequence[Member]) -> dict[str, str]:
+    """What more of the clips' records enters a dataset stage's key: digests of what `stage.inputs` tells of them."""
+    told = [stage.inputs(member.clip, config) for member in members]
+    return {name: _digest([one.get(name) for one in told]) for name in sorted({name for one in told for name in one})}
 
 
 def label_of(clip: ClipRecord) -> list[Any]:

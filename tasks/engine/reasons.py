@@ -32,7 +32,7 @@ def why_changed(stage: Stage[Any], config: StageConfig, job: Job, previous: Reco
     if "source" in changed:
         return "source video changed"
     own = [name for name in changed if name not in stage.parents]
-    if job.members and own:
+    if job.members and {"clips", "labels"} & set(own):
         return ", ".join(_member_changes(job, previous, store))
     if own:
         return " and ".join(f"{name} changed" for name in own)

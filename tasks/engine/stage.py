@@ -30,7 +30,8 @@ class Stage(Generic[ConfigT]):
         parents: names of the stages whose artifacts it reads.
         compute: makes the products of several jobs, in any order, one outcome a job. It yields an exception for a
             job that failed and continues with the others.
-        inputs: what of a clip's own record enters the key (the source's digest is added by `sees_source`).
+        inputs: what of a clip's own record enters the key (the source's digest is added by `sees_source`); of a stage
+            of a whole dataset what more than the labels of its clips, where it has clips.
         sees_source: the stage reads the source video.
         uses_device: it computes on `Context.device`, so on a GPU it takes the slot of that name.
         weights: files whose digests enter the key, by name.

@@ -169,7 +169,13 @@ class TrainConfig(StageConfig):
     """How it is trained. The defaults are the paper's."""
 
     # What was done before these were there; `select_on` is resolved by `key_view`.
-    added: ClassVar[Mapping[str, Any]] = {"patience": None, "ema": None, "compile": False, "freeze": "none"}
+    added: ClassVar[Mapping[str, Any]] = {
+        "patience": None,
+        "ema": None,
+        "compile": False,
+        "freeze": "none",
+        "steps": 0.0,
+    }
 
     seed: int = Field(0, description="Seed of the weights, the order of the clips and everything else that is random.")
     epochs: int = Field(100, ge=1, description="Passes over the training clips at most; fewer with `patience`.")
@@ -209,6 +215,12 @@ class TrainConfig(StageConfig):
     )
     difficulty: bool = Field(
         False, description="Predict the execution, and multiply it by the clip's known degree of difficulty."
+    )
+    steps: float = Field(
+        0.0,
+        ge=0,
+        description="Weight of a second loss, beside the score's: a layer on each segment's features says which kind "
+        "of step its frames lie in, learnt from the clips that are labelled with steps; 0 is without.",
     )
     flip: float = Field(0.5, ge=0, le=1, description="Probability of a horizontal flip of a training clip.")
     shift: tuple[int, int] = Field(
@@ -274,6 +286,8 @@ class TrainConfig(StageConfig):
             raise ValueError(f"shift is (smallest, largest), got {self.shift}")
         if self.batch % self.devices:
             raise ValueError(f"a batch of {self.batch} clips cannot be shared evenly by {self.devices} devices")
+        if self.steps and self.devices > 1:
+            raise ValueError("train.steps learns on one device; set train.devices to 1")
         if self.validation in ("train", "test"):
             raise ValueError(f"validation clips may be no {self.validation} clips; name another split, or give a share")
         return self

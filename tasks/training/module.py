@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
-from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader
+from data_catalog.pack.loader import Augmentation, Batch, ClipLoader, PackReader, StepCounts
 from models.attention.tube_norm import TubeNorm
 from models.feature_network import FeatureNetwork
 from models.heads import ComparingHead
+from models.losses import step_cross_entropy
 from models.tsanet import TSANet
 from tasks.engine.progress import report
+from tasks.steps import StepLabels, StepTargets, targets_of
 from tasks.training.averaging import moving_average
 from tasks.training.config import EpochRow, ModelConfig, TrainConfig
 from tasks.training.network import build_network, build_network_on_features
@@ -36,8 +38,8 @@ from tasks.training.targets import check_range, score_scale
 
 STATE = "tubeflow"
 """Key of our part of a checkpoint."""
-PREFIX = "scorer.network."
-"""Before the names of the network's weights in a checkpoint."""
+PREFIXES = ("scorer.", "network.")
+"""Before the names of the network's weights in a checkpoint; the first alone before those of the layer of steps."""
 
 
 def build_module(
@@ -46,6 +48,7 @@ def build_module(
     config: TrainConfig,
     on_epoch: Callable[[EpochRow], None] | None = None,
     features: Mapping[str, Path] | None = None,
+    steps: StepLabels | None = None,
 ) -> TubeModule:
     """What Lightning trains on a pack, from the weights that training starts with.
 
@@ -54,6 +57,7 @@ def build_module(
         model, config: which network, and how it is trained.
         on_epoch: called after each epoch with its row.
         features: file of each clip's features by clip id, which then stand for the pack's frames.
+        steps: of the reader's clips, where `config.steps` learns them.
 
     Raises:
         ValueError: the pack doesn't fit the network, or nothing to train on.
@@ -65,10 +69,11 @@ def build_module(
     if isinstance(reader, FeatureClips):
         network = build_network_on_features(model, reader.features, config.seed)
         network.standardize(*reader.moments(parts.train))
-        return TubeModule(FeatureScorer(network, reader, model.head, scale), reader, parts, config, on_epoch)
+        on_own = FeatureScorer(network, reader, model.head, scale)
+        return TubeModule(on_own, reader, parts, config, on_epoch, steps=targets_of(steps, reader))
     scorer = ClipScorer(build_network(model, config.seed, config.freeze), reader, model.head, scale)
     stored = None if features is None else FeatureReader([features[clip] for clip in reader.labels.clip_id])
-    return TubeModule(scorer, reader, parts, config, on_epoch, stored)
+    return TubeModule(scorer, reader, parts, config, on_epoch, stored, targets_of(steps, reader))
 
 
 class TubeModule(LightningModule):
@@ -82,9 +87,13 @@ class TubeModule(LightningModule):
         config: TrainConfig,
         on_epoch: Callable[[EpochRow], None] | None = None,
         features: FeatureReader | None = None,
+        steps: StepTargets | None = None,
     ) -> None:
         super().__init__()
         self.scorer = scorer
+        self._steps = steps
+        if steps is not None:
+            scorer.learn_steps(len(steps.labels.names), config.seed)
         self._features = features
         self._reader, self._parts, self._config, self._on_epoch = reader, parts, config, on_epoch
         self._remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
@@ -120,11 +129,17 @@ class TubeModule(LightningModule):
         """The training clips, shuffled and augmented."""
         augmentation = Augmentation(self._config.flip, self._config.shift)
         partner = None if self._comparable is None else self._comparable.partner
-        self._trained = self._loader(self._parts.train, shuffle=True, augmentation=augmentation, partner=partner)
+        self._trained = self._loader(
+            self._parts.train, shuffle=True, augmentation=augmentation, partner=partner, steps=self._counts
+        )
         # Lightning restores a loader in the middle of an epoch, but not (2.6) after the end of one.
         if self._place is not None:
             self._trained.load_state_dict(self._place)
         return self._trained
+
+    @property
+    def _counts(self) -> StepCounts | None:
+        return None if self._steps is None else self._steps.counts
 
     def val_dataloader(self) -> ClipLoader | list[Any]:
         """All clips that are predicted after each epoch: test and validation."""
@@ -170,8 +185,13 @@ class TubeModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, a float32 scalar."""
-        output = self.scorer.run(batch, self._counting_tubes(batch["mask"], batch_idx))
-        loss = self._share_of_loss(output, batch, batch_idx)
+        mask = self._counting_tubes(batch["mask"], batch_idx)
+        if self._steps is None:
+            loss = self._share_of_loss(self.scorer.run(batch, mask), batch, batch_idx)
+        else:  # on one device, so all clips count
+            output, features = self.scorer.run_with_features(batch, mask)
+            steps = step_cross_entropy(self.scorer.step_logits(features).float(), batch["steps"])
+            loss = self._share_of_loss(output, batch, batch_idx) + self._config.steps * steps
         self._losses.append(loss.detach())
         return loss
 
@@ -299,7 +319,7 @@ class TubeModule(LightningModule):
         nothing_to_compare = chosen is None and error is None
         if self._best_epoch < 0 or rank > self._best_rank or nothing_to_compare:
             self._best_epoch, self._best_rank = self.current_epoch, rank
-            weights = cast(TubeModule, self._kept()).network.state_dict()
+            weights = cast(TubeModule, self._kept()).scorer.state()
             self._best_weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
 
     def _kept(self) -> nn.Module:
@@ -312,7 +332,7 @@ class TubeModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam, with the learning rate constant or falling along a cosine."""
         config = self._config
-        trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        trained = [parameter for parameter in self.scorer.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(trained, lr=config.lr, weight_decay=config.weight_decay)
         if config.schedule == "constant":
             return optimizer

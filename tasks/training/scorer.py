@@ -20,6 +20,8 @@ from models.temporal import MeanPool
 from models.tsanet import Entrance, TSANet, TSANetOutput
 from tasks.training.targets import ScoreScale
 
+STEP_HEAD = "step_head."
+"""Before the names of the weights that say which step a segment lies in, which stand beside a network's own."""
 CUT_DIMENSIONS = 6
 """Of a batch of maps at the cut, (B, N, T, Hf, Wf, C); pooled features have three."""
 
@@ -33,12 +35,14 @@ class Predicted:
         segments: (B, N) float64, of each segment by itself.
         features: (B, F) float32, see `Scorer.clip_features`.
         spread: (B,) float64, see `Scorer.spread`; None where nobody asked.
+        steps: (B, N, K) float32, of each segment the shares of the kinds of steps; None where none are learnt.
     """
 
     points: NDArray[np.float64]
     segments: NDArray[np.float64]
     features: NDArray[np.float32]
     spread: NDArray[np.float64] | None = None
+    steps: NDArray[np.float32] | None = None
 
 
 class Scorer(nn.Module):
@@ -48,9 +52,11 @@ class Scorer(nn.Module):
         network: the network; its weights are part of this module's state.
         classification: whether labels are classes.
         truth: (n,) float64, score points or class of each clip.
+        step_head: from a segment's features to the kinds of steps; None where none are learnt.
     """
 
     network: TSANet | FeatureNetwork
+    step_head: nn.Linear | None
 
     def set_labels(self, labels: PackLabels, head: str, scale: ScoreScale) -> None:
         """Take over what the clips are labelled with.
@@ -60,6 +66,7 @@ class Scorer(nn.Module):
             head: `model.head` of the configuration.
             scale: what a share of the range of scores means for each clip, in points.
         """
+        self.register_module("step_head", None)
         self._judged = head == "musdl"
         self.classification = head == "classification"
         self._scale = scale
@@ -77,8 +84,36 @@ class Scorer(nn.Module):
         """
         return cast(Tensor, self._run(batch, batch["mask"] if mask is None else mask, return_segments=False))
 
-    def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+    def _run(
+        self, batch: Batch, mask: Tensor, return_segments: bool, return_features: bool = False
+    ) -> Tensor | TSANetOutput:
         raise NotImplementedError
+
+    def learn_steps(self, kinds: int, seed: int) -> None:
+        """Say of each segment which of `kinds` steps it lies in, too; nothing else depends on that layer's weights."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.step_head = nn.Linear(self.feature_length, kinds)
+
+    @property
+    def feature_length(self) -> int:
+        """F."""
+        raise NotImplementedError
+
+    def step_logits(self, features: Tensor) -> Tensor:
+        """Kinds of steps (B, N, K) float, before the softmax, of features (B, N, F) float of `run_with_features`."""
+        assert self.step_head is not None
+        return cast(Tensor, self.step_head(features))
+
+    def run_with_features(self, batch: Batch, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """As `run`, and the features (B, N, F) float of each segment, from one pass."""
+        found = cast(TSANetOutput, self._run(batch, mask, return_segments=False, return_features=True))
+        return found.output, cast(Tensor, found.features)
+
+    def state(self) -> dict[str, Tensor]:
+        """The network's weights by name, of any shape and dtype, and those of the layer that names steps."""
+        head = {} if self.step_head is None else self.step_head.state_dict(prefix=STEP_HEAD)
+        return {**self.network.state_dict(), **head}
 
     def clip_features(self, batch: Batch) -> Tensor:
         """Pooled features (B, F) float of each clip of a batch, without its score: the mean over segments or steps."""
@@ -147,8 +182,10 @@ class Scorer(nn.Module):
         result = cast(TSANetOutput, self._run(batch, batch["mask"], return_segments=True))
         segments = self.points(cast(Tensor, result.segments), batch, per_segment=True)
         said = self.spread(result.output, batch) if spread else None
-        features = self._mean(cast(Tensor, result.features), batch).float().cpu().numpy()
-        return Predicted(self.points(result.output, batch), segments, features, said)
+        steps = cast(Tensor, result.features)
+        named = None if self.step_head is None else self.step_logits(steps).softmax(dim=-1).float().cpu().numpy()
+        features = self._mean(steps, batch).float().cpu().numpy()
+        return Predicted(self.points(result.output, batch), segments, features, said, named)
 
 
 class ClipScorer(ScoreNetwork, Scorer):
@@ -171,12 +208,17 @@ class ClipScorer(ScoreNetwork, Scorer):
         super().__init__(network, reader.geometry.starts)
         self.set_labels(reader.labels, head, scale)
 
-    def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+    def _run(
+        self, batch: Batch, mask: Tensor, return_segments: bool, return_features: bool = False
+    ) -> Tensor | TSANetOutput:
         video, entrance = self._given(batch)
-        return cast(
-            "Tensor | TSANetOutput",
-            self.network(video, mask, return_segments=return_segments, entrance=entrance),
-        )
+        options = {"return_segments": return_segments, "return_features": return_features}
+        return cast("Tensor | TSANetOutput", self.network(video, mask, entrance=entrance, **options))
+
+    @property
+    def feature_length(self) -> int:
+        """F, of the backbone."""
+        return self.network.backbone.features
 
     def clip_features(self, batch: Batch) -> Tensor:
         """As of every scorer, (B, F) float: what stands behind the backbone, in front of the temporal module."""
@@ -210,12 +252,22 @@ class FeatureScorer(Scorer):
         self.network = network
         self.set_labels(clips.labels, head, scale)
 
-    def _run(self, batch: Batch, mask: Tensor, return_segments: bool) -> Tensor | TSANetOutput:
+    def _run(
+        self, batch: Batch, mask: Tensor, return_segments: bool, return_features: bool = False
+    ) -> Tensor | TSANetOutput:
         # Where nothing is padded there is nothing to mask, and modules have a shorter way.
-        return cast(
-            "Tensor | TSANetOutput",
-            self.network(batch["features"].float(), None if mask.all() else mask, return_segments=return_segments),
-        )
+        there = None if mask.all() else mask
+        options = {"return_segments": return_segments, "return_features": return_features}
+        return cast("Tensor | TSANetOutput", self.network(batch["features"].float(), there, **options))
+
+    @property
+    def feature_length(self) -> int:
+        """F, of what was made elsewhere."""
+        return self.network.features
+
+    def step_logits(self, features: Tensor) -> Tensor:
+        """As of every scorer, (B, N, F) to (B, N, K) float; of features as the network centres them."""
+        return super().step_logits(self.network.standard(features))
 
     def clip_features(self, batch: Batch) -> Tensor:
         """As of every scorer, (B, F) float: features as they are, where the network centres them by training clips."""

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from models.losses import binary_cross_entropy, distribution_kl, gaussian_soft_labels, squared_error
+from models.losses import (
+    binary_cross_entropy,
+    distribution_kl,
+    gaussian_soft_labels,
+    squared_error,
+    step_cross_entropy,
+)
 
 
 def test_soft_labels_are_the_written_gaussian():
@@ -50,7 +56,24 @@ def test_cross_entropy_is_finite_where_a_sigmoid_saturates():
     assert binary_cross_entropy(torch.tensor([0.0]), torch.tensor([1.0])).item() == pytest.approx(math.log(2))
 
 
-@pytest.mark.parametrize("loss", [squared_error, binary_cross_entropy, distribution_kl])
+def test_each_frame_of_a_segment_counts_once_and_a_clip_without_steps_not_at_all():
+    shares = torch.tensor([[[0.75, 0.25], [0.5, 0.5]], [[0.9, 0.1], [0.2, 0.8]], [[0.3, 0.7], [0.6, 0.4]]])
+    counts = torch.tensor([[[2.0, 1.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]])
+    first = -(2 * math.log(0.75) + math.log(0.25) + 4 * math.log(0.5)) / 7
+    last = -math.log(0.6)
+    logits = (shares.log() + 3.0).requires_grad_()  # a softmax takes no notice of what all kinds have in common
+    loss = step_cross_entropy(logits, counts)
+    assert loss.item() == pytest.approx((first + last) / 2)
+    loss.backward()
+    assert logits.grad[1].abs().max() == 0
+    assert logits.grad[2, 0].abs().max() == 0
+    assert logits.grad[0].abs().min() > 0
+    without = step_cross_entropy(logits[[0, 2]], counts[[0, 2]])
+    assert without.item() == pytest.approx(loss.item())
+    assert step_cross_entropy(logits[1:2], counts[1:2]).item() == 0
+
+
+@pytest.mark.parametrize("loss", [squared_error, binary_cross_entropy, distribution_kl, step_cross_entropy])
 def test_shapes_must_agree_and_batches_not_be_empty(loss):
     with pytest.raises(ValueError, match=r"\(4, 1\), target \(4,\)"):
         loss(torch.zeros(4, 1), torch.zeros(4))

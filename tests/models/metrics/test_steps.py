@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.metrics.step_scores import NO_STEP, segment_overlaps, step_of_frames, step_scores
+from models.metrics.step_scores import NO_STEP, segment_overlaps, step_of_frames, step_scores, steps_named
 from tasks.normalize import select_frames
 
 
@@ -51,3 +51,10 @@ def test_a_steps_score_is_the_mean_of_its_segments_by_overlap() -> None:
 def test_a_segment_without_a_score_has_no_say() -> None:
     overlaps = np.array([[4, 4], [0, 8]], np.int64)
     np.testing.assert_array_equal(step_scores(np.array([np.nan, 30.0]), overlaps), [np.nan, 30.0])
+
+
+def test_a_frame_is_named_by_the_mean_of_its_segments() -> None:
+    shares = np.array([[0.9, 0.1], [0.2, 0.8]])
+    kinds = np.array([0, 0, 0, 1, NO_STEP, 1, 0, 1])  # frame 3 is in both segments: 1.1 to 0.9 for kind 0
+    assert steps_named(shares, kinds, (0, 3), 4) == (6, 4)  # frames 3 and 6 are named wrong; 4 and 7 aren't asked about
+    assert steps_named(shares, np.full(8, NO_STEP), (0, 3), 4) == (0, 0)

@@ -36,7 +36,7 @@ CHANGES = {
               "train.flip=0.25", "train.shift=[-1, 1]", "train.eval_shift=1", "train.validation=0.5",
               "train.patience=1", "train.ema=0.9", "train.compile=true", "train.select_on=validation",
               "train.freeze_batchnorm=true", "train.freeze=stage1", "train.precision=bf16-mixed",
-              "train.deterministic=true"],
+              "train.deterministic=true", "train.steps=0.5"],
     "evaluate": ["evaluate.splits=[test]", "evaluate.intervals=temperature"],
     None: ["engine.workers=1", "engine.shard_clips=3", "engine.runner=processes", "engine.device=auto",
            "engine.threads=1",

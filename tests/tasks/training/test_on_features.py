@@ -13,6 +13,7 @@ import torch
 from data_catalog.features.mapped_features import write_features
 from data_catalog.pack.file import PackReader, shifted_times
 from models.score_network import ScoreNetwork
+from tasks.steps import StepLabels
 from tasks.train import TrainResult, train
 from tasks.training import trainer
 from tasks.training.checkpoints import DurableCheckpoints
@@ -21,6 +22,7 @@ from tasks.training.network import build_network
 from tests.support.tiny_training import CONFIG, MODEL, tiny_pack
 
 ON_CUT = CONFIG.model_copy(update={"freeze": "stage1", "flip": 0.5, "shift": (-1, 1), "accelerator": "cpu"})
+WEIGHT = {"steps": 0.5}
 VERSIONS = [(flip, shift) for flip in (False, True) for shift in (-1, 0, 1)]
 
 
@@ -46,12 +48,18 @@ def features(pack: Path) -> Mapping[str, Path]:
     return found
 
 
-def run(pack: Path, workdir: Path, features: Mapping[str, Path] | None, **changes: Any) -> TrainResult:
+def run(
+    pack: Path,
+    workdir: Path,
+    features: Mapping[str, Path] | None,
+    labels: StepLabels | None = None,
+    **changes: Any,
+) -> TrainResult:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         config = TrainConfig.model_validate(ON_CUT.model_dump() | changes)
-        return train(pack, MODEL, config, workdir, features=features)
+        return train(pack, MODEL, config, workdir, features=features, steps=labels)
     finally:
         torch.set_num_threads(threads)
 
@@ -100,3 +108,38 @@ def test_a_training_on_features_resumes_to_the_same_weights(
     again = run(pack, tmp_path / "cut", features)
     assert again.resumed is not None
     assert all(np.array_equal(values, again.last[name]) for name, values in whole.last.items())
+
+
+def labelled(pack: Path) -> StepLabels:
+    """Two steps that change at another frame in every clip; every third clip has none."""
+    reader = PackReader(pack)
+    length = reader.geometry.length
+    kinds = [(np.arange(length) >= 6 + index % 9).astype(np.int64) for index in range(len(reader))]
+    return StepLabels(("entry", "flight"), tuple(one if index % 3 else one[:0] for index, one in enumerate(kinds)))
+
+
+def test_steps_are_learnt_on_features_as_on_pixels_and_resumed_to_the_bit(
+    pack: Path, features: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "SECONDS_APART", 0.0)
+    steps = labelled(pack)
+    whole = run(pack, tmp_path / "whole", features, steps, **WEIGHT)
+    assert whole.last["step_head.weight"].shape == (2, 16)
+    assert set(whole.best) == set(whole.last)
+    same(whole, run(pack, tmp_path / "pixels", None, steps, **WEIGHT))
+    without = run(pack, tmp_path / "without", features)
+    assert set(whole.last) - set(without.last) == {"step_head.weight", "step_head.bias"}
+    assert not np.allclose(whole.last["backbone.linear.weight"], without.last["backbone.linear.weight"], atol=1e-4)
+
+    def stop(row: Any) -> None:
+        if row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    config = TrainConfig.model_validate(ON_CUT.model_dump() | WEIGHT)
+    (tmp_path / "cut").mkdir()
+    with pytest.raises(BaseException):  # noqa: B017, PT011 (as above)
+        train(pack, MODEL, config, tmp_path / "cut", stop, features=features, steps=steps)
+    again = run(pack, tmp_path / "cut", features, steps, **WEIGHT)
+    assert again.resumed is not None
+    for one, other in ((whole.last, again.last), (whole.best, again.best)):
+        assert all(np.array_equal(values, other[name]) for name, values in one.items())

@@ -119,7 +119,7 @@ export class ScorePanel extends EventTarget {
         el(
           "div",
           {},
-          el("dt", {}, "the run's training clips"),
+          el("dt", {}, "compared with its training clips"),
           el("dd", {}, el("span", { class: `badge ${score.unlike ? "warn" : "good"}` }, score.unlike ? "unlike" : "like")),
         ),
       );
