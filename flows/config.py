@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from flows.plain_yaml import read_yaml
 from models.backbones import BACKBONES, has_parts, missing_package
-from models.head_names import HEADS
+from models.head_names import HEADS, is_fitted, missing_for_head
 from models.trackers import TRACKERS
 from tasks.assessment.published_tubes import PUBLISHED
 from tasks.assessment.tube_checks import QualityConfig
@@ -109,12 +109,14 @@ class PipelineConfig(StageConfig):
                 known.check(name)
             except ValueError as exc:
                 raise ValueError(f"{field}: {exc}") from exc
-        package = missing_package(self.model.backbone)
-        if package is not None:
-            raise ValueError(
-                f"model.backbone {self.model.backbone} needs the package {package}; install it with: "
-                f"pip install 'tubeflow[{package}]'"
-            )
+        for field, name, package in (
+            ("model.backbone", self.model.backbone, missing_package(self.model.backbone)),
+            ("model.head", self.model.head, missing_for_head(self.model.head)),
+        ):
+            if package is not None:
+                raise ValueError(
+                    f"{field} {name} needs the package {package}; install it with: pip install 'tubeflow[{package}]'"
+                )
         return self
 
     @model_validator(mode="after")
@@ -138,6 +140,21 @@ class PipelineConfig(StageConfig):
                 f"model.backbone {self.model.backbone} carries more across its cut than the map there, so its first "
                 "stage can't be frozen by itself; set features.mode to pooled, or take another backbone"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_fitted_head_stands_on_what_stays(self) -> PipelineConfig:
+        """Nothing in front of a head that is fitted at once can be trained with it."""
+        head = self.model.head
+        if not is_fitted(head):
+            return self
+        if self.features.mode != "own" and self.train.freeze != "backbone":
+            raise ValueError(
+                f"model.head {head} is fitted to features that stay as they are; set features.mode to pooled and "
+                "model.attention to none"
+            )
+        if self.model.temporal != "mean":
+            raise ValueError(f"model.head {head} is fitted at once; set model.temporal to mean, which learns nothing")
         return self
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from tasks.steps import StepLabels, own_steps, packed_steps
 from tasks.training.config import HEAD_PLUGIN, OF_PIXELS, ON_OWN_FEATURES, EpochRow, ModelConfig, TrainConfig
 from tasks.training.first_weights import first_file, model_weights
 from tasks.training.targets import score_spans
+
+if TYPE_CHECKING:
+    from tasks.training.module import TubeModule
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +93,7 @@ def train(
     """
     import torch
 
+    from models.heads import FittedHead
     from tasks.training.checkpoints import find_checkpoint
     from tasks.training.distributed import fit_in_processes
     from tasks.training.module import PREFIXES, STATE, build_module
@@ -99,6 +103,11 @@ def train(
     check_machine(config)
     reader = pack if isinstance(pack, FeatureClips) else PackReader(pack)
     module = build_module(reader, model, config, on_epoch, features, steps)
+    if isinstance(module.network.head, FittedHead):
+        result = _fitted(module, config, gpu, started)
+        if on_epoch is not None:
+            on_epoch(dict(result.history[0]))
+        return result
     folder = workdir / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     found = find_checkpoint(folder)
@@ -132,6 +141,27 @@ def _name(name: str, prefixes: Sequence[str]) -> str:
     for prefix in prefixes:
         name = name.removeprefix(prefix)
     return name
+
+
+def _fitted(module: TubeModule, config: TrainConfig, gpu: int | None, started: float) -> TrainResult:
+    """What `train` returns of a head that is fitted at once: one epoch, whose weights are the last and the best."""
+    import torch
+
+    from tasks.training.fitted import fit_head
+
+    on_gpu = config.accelerator == "gpu" or (config.accelerator == "auto" and torch.cuda.is_available())
+    fit_head(module, torch.device("cuda", gpu or 0) if on_gpu else torch.device("cpu"))
+    state = _arrays(module.network.state_dict())
+    return TrainResult(
+        last=state,
+        best=state,
+        best_epoch=0,
+        history=tuple(module.history),
+        notes=(),
+        resumed=None,
+        parameters=sum(p.numel() for p in module.network.parameters()),
+        seconds=time.monotonic() - started,
+    )
 
 
 def _arrays(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -24,6 +24,7 @@ from tasks.training.targets import ScoreScale, score_scale
 # Torch and pandas take seconds to import, and the stages are imported by every command: functions import them.
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
     from data_catalog.features.mapped_features import FeatureReader
     from data_catalog.pack.loader import Batch
@@ -205,11 +206,11 @@ def batches_for(
     from tasks.training.remask import Remask
 
     remask = Remask(reader.geometry) if isinstance(reader, PackReader) else None
-    device = next(scorer.network.parameters()).device
+    targets = cast("Tensor", scorer.targets)  # on its device; a fitted head on features has no parameter to ask
     for clips in ClipLoader(
         reader, list(indices), batch_size=batch, eval_shift=eval_shift, remask=remask, features=features
     ):
-        yield cast("Batch", {key: value.to(device) for key, value in clips.items()})  # type: ignore[attr-defined]
+        yield cast("Batch", {key: value.to(targets.device) for key, value in clips.items()})  # type: ignore[attr-defined]
 
 
 def score_clips(

@@ -19,6 +19,9 @@ from tasks.training.score_table import OVERALL
 SYSTEMS = {
     (False, "mean", "usdl"): "USDL",
     (False, "mean", "musdl"): "MUSDL",
+    (True, "mean", "svr"): "C3D-SVR",
+    (True, "lstm", "linear"): "C3D-LSTM",
+    (True, "mean", "regression"): "C3D-AVG-STL",
 }
 """Networks without attention in Tables 1 and 4: whether C3D, temporal module and head → name."""
 

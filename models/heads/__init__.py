@@ -3,7 +3,7 @@
 from models.head_names import HEADS
 from models.heads.contrastive import ContrastiveHead
 from models.heads.gaussian import GaussianHead
-from models.heads.protocol import ComparingHead, Head, SpreadHead
+from models.heads.protocol import ComparingHead, FittedHead, Head, SpreadHead
 from models.heads.score_heads import (
     ClassificationHead,
     LikertHead,
@@ -17,12 +17,14 @@ from models.heads.score_heads import (
     judges_rule,
     panel_score,
 )
+from models.heads.svr import SvrHead
 
 __all__ = [
     "HEADS",
     "ClassificationHead",
     "ComparingHead",
     "ContrastiveHead",
+    "FittedHead",
     "GaussianHead",
     "Head",
     "LikertHead",
@@ -32,6 +34,7 @@ __all__ = [
     "ScoreHead",
     "ScoreMlp",
     "SpreadHead",
+    "SvrHead",
     "UsdlHead",
     "build_head",
     "judges_rule",

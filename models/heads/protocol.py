@@ -90,3 +90,12 @@ class ComparingHead(Protocol):
     def decode(self, output: Tensor, difficulty: Tensor | None = None, action: Tensor | None = None) -> Tensor:
         """Raw output to (...) float scores, by the remembered exemplars of the action and difficulty."""
         ...
+
+
+@runtime_checkable
+class FittedHead(Head, Protocol):
+    """A head that is fitted at once to what all training clips are, and has nothing that is trained step by step."""
+
+    def fit(self, features: Tensor, target: Tensor, difficulty: Tensor | None = None) -> None:
+        """Take over what is found for features (B, F) float and their scores (B,) in their own unit."""
+        ...

@@ -74,13 +74,35 @@ class RegressionHead(ScoreHead):
         score_scale: as of `ScoreHead`.
         with_difficulty: as of `ScoreHead`.
         dropout: within the perceptron.
+        hidden: units of its only hidden layer, without dropout; 0 is the papers' perceptron of 256 and 128.
+        absolute: weight of the mean absolute error that is added to the squared one (C3D-AVG: 1), in units of
+            `score_scale`.
     """
 
     def __init__(
-        self, features: int, score_scale: float = 1.0, with_difficulty: bool = False, dropout: float = 0.0
+        self,
+        features: int,
+        score_scale: float = 1.0,
+        with_difficulty: bool = False,
+        dropout: float = 0.0,
+        hidden: int = 0,
+        absolute: float = 0.0,
     ) -> None:
         super().__init__(score_scale, with_difficulty)
-        self.mlp: nn.Module = ScoreMlp(features, 1, dropout)
+        self.absolute = absolute
+        self.mlp: nn.Module
+        if hidden:
+            self.mlp = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        else:
+            self.mlp = ScoreMlp(features, 1, dropout)
+
+    def loss(self, output: Tensor, target: Tensor, difficulty: Tensor | None = None) -> Tensor:
+        """As of `ScoreHead`, (B,) float raw outputs against (B,) scores, and `absolute` times the absolute error."""
+        squared = super().loss(output, target, difficulty)
+        if not self.absolute:
+            return squared
+        execution = without_difficulty(target, difficulty, self.with_difficulty).to(output.dtype)
+        return squared + self.absolute * F.l1_loss(output, execution / self.score_scale)
 
     def forward(self, features: Tensor) -> Tensor:
         """(..., F) float to (...)."""

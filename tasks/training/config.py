@@ -101,8 +101,8 @@ class ModelConfig(StageConfig):
         description="What is predicted: one score (by a perceptron; linear: by one layer), a score with its own "
         "uncertainty (gaussian), a distribution of the score (usdl), one a judge (musdl), one score weighed from "
         "levels of quality (likert, with temporal: levels), the difference to training clips of the same action and "
-        "difficulty (contrastive), or one of two labels (classification); or the head of a plug-in, which predicts a "
-        "score.",
+        "difficulty (contrastive), one score by support vector regression on features that stay as they are (svr), or "
+        "one of two labels (classification); or the head of a plug-in, which predicts a score.",
     )
     head_options: dict[str, Option] = Field(
         {}, description="Further arguments of the head, by name; empty takes its defaults."

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.loggers import CSVLogger, Logger
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data_catalog.features.mapped_features import FeatureReader
@@ -119,6 +120,11 @@ class TubeModule(LightningModule):
         return self.scorer.network
 
     @property
+    def parts(self) -> ClipSplits:
+        """Which clips train, and which are predicted."""
+        return self._parts
+
+    @property
     def on_features(self) -> bool:
         """Whether clips are read from their features, so that an epoch takes next to no time."""
         return self._features is not None
@@ -145,6 +151,10 @@ class TubeModule(LightningModule):
         """All clips that are predicted after each epoch: test and validation."""
         watched = self._parts.test + self._parts.validation
         return self._loader(watched, eval_shift=self._config.eval_shift) if watched else []
+
+    def unaugmented(self, indices: list[int]) -> ClipLoader:
+        """Clips as test clips are read, in this process alone."""
+        return self._loader(indices, eval_shift=self._config.eval_shift, alone=True)
 
     def _loader(self, indices: list[int], alone: bool = False, **options: Any) -> ClipLoader:
         """Reads clips; `alone` in this process whatever the others read."""
@@ -250,9 +260,8 @@ class TubeModule(LightningModule):
             return
         training = scorer.training
         scorer.eval()
-        loader = self._loader(self._exemplars, eval_shift=self._config.eval_shift, alone=True)
         made = []
-        for batch in loader:
+        for batch in self.unaugmented(self._exemplars):
             moved = {name: values.to(self.device) for name, values in batch.items()}  # type: ignore[attr-defined]
             made.append(scorer.run(cast(Batch, moved)).float())
         head.remember(torch.cat(made))
@@ -265,6 +274,10 @@ class TubeModule(LightningModule):
         index = batch["index"]
         if self.trainer.world_size > 1:
             index, points = (cast(Tensor, self.all_gather(values)).flatten() for values in (index, points))
+        self.seen_points(index, points)
+
+    def seen_points(self, index: Tensor, points: Tensor | NDArray[np.float64]) -> None:
+        """Remember what clips (B,) int64 were predicted to have, (B,) float64."""
         self._seen.update(zip(index.tolist(), points.tolist(), strict=True))
 
     def on_train_epoch_end(self) -> None:
@@ -275,16 +288,20 @@ class TubeModule(LightningModule):
         self._losses = []
         row: EpochRow = {"epoch": float(self.current_epoch), "train/loss": float(losses)}
         row["lr"] = float(self.trainer.optimizers[0].param_groups[0]["lr"])
-        for split, indices in (("test", self._parts.test), ("validation", self._parts.validation)):
-            if indices:
-                row |= self._metrics(split, indices)
-        self.history.append(row)
+        self.add_epoch(row)
         self._keep_best(row)
         self._stop_early()
         for logger in self.trainer.loggers:
             _log(logger, row)
         if self._on_epoch is not None and self.trainer.is_global_zero:
             self._on_epoch(dict(row))
+
+    def add_epoch(self, row: EpochRow) -> None:
+        """Put the metrics of what was predicted into an epoch's row, and the row into the history."""
+        for split, indices in (("test", self._parts.test), ("validation", self._parts.validation)):
+            if indices:
+                row |= self._metrics(split, indices)
+        self.history.append(row)
 
     def _common_losses(self) -> list[Tensor]:
         """The losses of this epoch so far, each the mean over all processes."""

@@ -18,7 +18,7 @@ from tests.support.tiny_workspace import DATASET, SETTINGS
 
 ABSENT = (
     "openpyxl", "xlrd", "tensorboard", "prefect_redis", "mlflow", "wandb", "onnx", "onnxruntime", "onnxscript",
-    "prefect_dask", "prefect_ray", "playwright", "transformers",
+    "prefect_dask", "prefect_ray", "playwright", "sklearn", "transformers",
 )  # fmt: skip
 # Python runs it at the start of every process, also of those that a command starts.
 # Their metadata too: torchmetrics imports transformers where a version of it is known.
