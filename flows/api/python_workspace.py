@@ -60,6 +60,7 @@ class Workspace:
         labels: PathLike | None = None,
         adapter: str = "folder",
         steps: PathLike | None = None,
+        poses: PathLike | None = None,
     ) -> IngestResult:
         """Read a dataset folder into the catalog, replacing an older dataset of that name.
 
@@ -69,6 +70,7 @@ class Workspace:
             labels: label file; by default inside the folder.
             adapter: layout of the folder: folder, features, procedural, aqa7, mtl_aqa, fr_fs or finediving.
             steps: table of the clips' steps; by default steps.csv beside the labels, where there is one.
+            poses: folder with a file of poses for each clip, CLIP.json or CLIP.npy.
 
         Raises:
             TubeflowError: nothing could be read.
@@ -76,7 +78,7 @@ class Workspace:
         from flows.datasets.dataset_records import ingest_and_compare
 
         with self._showing():
-            places = [Path(path) if path is not None else None for path in (labels, steps)]
+            places = [Path(path) if path is not None else None for path in (labels, steps, poses)]
             record = ingest_and_compare(self._open(), name, adapter, Path(videos), *places)
         notices.told(record.remarks)
         return IngestResult.of(record)

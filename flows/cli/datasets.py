@@ -34,16 +34,20 @@ def ingest_command(
     steps: Annotated[
         Path | None, typer.Option("--steps", help="Table of steps: clip, step, start, end; by default steps.csv.")
     ] = None,
+    poses: Annotated[
+        Path | None, typer.Option("--poses", help="Folder with CLIP.json (AlphaPose, COCO) or CLIP.npy of each clip.")
+    ] = None,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
     """Read a dataset folder into the catalog.
 
-    Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv --steps steps.csv`
+    Example: `tubeflow ingest folder --name mine --videos clips/ --labels labels.csv --steps steps.csv`, or with
+    `--poses alphapose/`
     """
     opened = Workspace.open(workspace)
     with stage_bars():
-        record = ingest_and_compare(opened, name, adapter, root, labels, steps)
+        record = ingest_and_compare(opened, name, adapter, root, labels, steps, poses)
     if as_json:
         typer.echo(json.dumps(record.as_json()))
         return

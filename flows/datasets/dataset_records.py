@@ -87,14 +87,20 @@ def list_datasets(workspace: Workspace) -> list[DatasetRow]:
 
 
 def ingest_and_compare(
-    workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None, steps: Path | None = None
+    workspace: Workspace,
+    name: str,
+    adapter: str,
+    root: Path,
+    labels: Path | None = None,
+    steps: Path | None = None,
+    poses: Path | None = None,
 ) -> IngestRecord:
     """Read a dataset folder into the catalog, see `ingest`, and compare its splits with each other.
 
     Raises:
         CatalogError: nothing could be read.
     """
-    listing = ingest(workspace, name, adapter, root, labels, steps)
+    listing = ingest(workspace, name, adapter, root, labels, steps, poses)
     splits = compare_splits(workspace, name, MOST_AT_INGEST)
     remarks = (*listing.notes, *listing.warnings, *map(str, listing.rejected), *splits.sentences)
     return IngestRecord(name, len(listing.records), listing.rejected, splits.rows, remarks)

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import ADAPTERS, DatasetError, build_adapter
+from data_catalog.datasets.pose_layer import POSES, add_poses
 from data_catalog.datasets.records import Check, ClipRecord, Listing
 from data_catalog.datasets.step_labels import find_steps, without_odd_steps
 from data_catalog.tables.edits import edit_warnings
@@ -55,7 +56,13 @@ def procedural_spec(**fields: object) -> ProceduralSpec:
 
 
 def ingest(
-    workspace: Workspace, name: str, adapter: str, root: Path, labels: Path | None = None, steps: Path | None = None
+    workspace: Workspace,
+    name: str,
+    adapter: str,
+    root: Path,
+    labels: Path | None = None,
+    steps: Path | None = None,
+    poses: Path | None = None,
 ) -> Listing:
     """Read a dataset folder and put its clips into the catalog, replacing an older dataset of that name.
 
@@ -66,17 +73,18 @@ def ingest(
         root: the folder.
         labels: label file or folder; None is the usual place inside `root`.
         steps: table of the clips' steps; None is ``steps.csv`` beside the labels, where there is one.
+        poses: folder with a file of poses for each clip, which stays where it is.
 
     Raises:
         CatalogError: nothing could be read; rows that were left out are in the listing instead.
     """
-    listing = _read_folder(adapter, root.absolute(), labels, steps)
+    listing = _read_folder(adapter, root.absolute(), labels, steps, poses)
     if not listing.records and not listing.missing:
         first = f" The first: {listing.rejected[0]}." if listing.rejected else ""
         raise CatalogError(f"Not one clip of {root} could be used; {len(listing.rejected)} rows were left out.{first}")
     warnings = edit_warnings(workspace.datasets.edits(name).read(), listing.annotated)
     listing = replace(listing, warnings=(*listing.warnings, *warnings))
-    given = {"labels": labels, "steps": steps}
+    given = {"labels": labels, "steps": steps, POSES: poses}
     options = {option: str(path.absolute()) for option, path in given.items() if path is not None}
     brought_by = ADAPTERS.origin(adapter) or ""
     info = DatasetInfo(name, adapter, str(root.absolute()), options, is_procedural(root), plugin=brought_by)
@@ -84,7 +92,22 @@ def ingest(
     return listing
 
 
-def _read_folder(adapter: str, root: Path, labels: Path | None, steps: Path | None) -> Listing:
+def _read_folder(
+    adapter: str, root: Path, labels: Path | None, steps: Path | None, poses: Path | None
+) -> Listing:
+    """What an adapter makes of a dataset folder, with the steps of a table and the poses of a folder where given.
+
+    Raises:
+        CatalogError: any of them can't be read.
+    """
+    listing = _read_steps(adapter, root, labels, steps)
+    try:
+        return listing if poses is None or not listing.annotated else add_poses(listing, poses.absolute())
+    except DatasetError as exc:
+        raise CatalogError(str(exc)) from exc
+
+
+def _read_steps(adapter: str, root: Path, labels: Path | None, steps: Path | None) -> Listing:
     """What an adapter makes of a dataset folder, with the steps of a table where there is one.
 
     Raises:
@@ -110,10 +133,11 @@ def _read_folder(adapter: str, root: Path, labels: Path | None, steps: Path | No
         raise CatalogError(str(exc)) from exc
 
 
-def _read_again(info: DatasetInfo) -> tuple[Path | None, Path | None]:
-    """Label file and table of steps that a dataset was ingested with, where they were given."""
-    labels, steps = (info.options.get(option) for option in ("labels", "steps"))
-    return Path(labels) if labels else None, Path(steps) if steps else None
+def _read_again(info: DatasetInfo) -> tuple[Path | None, Path | None, Path | None]:
+    """Label file, table of steps and folder of poses that a dataset was ingested with, where they were given."""
+    given = [info.options.get(option) for option in ("labels", "steps", POSES)]
+    labels, steps, poses = (Path(path) if path else None for path in given)
+    return labels, steps, poses
 
 
 def ingest_again(workspace: Workspace, name: str, table: Path) -> list[ClipRecord]:

@@ -1,10 +1,10 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const { tube, grid, truth, marks } = data;
+  const { tube, grid, truth, marks, poses } = data;
   const length = data.frames.length;
   const COLOURS = ["#ffd140", "#40d0ff", "#ff8c3c", "#a0f06e"];
-  const CELL = "#ff4a8c", TRUTH = "#ffffff", CROP = "#d6dce4";
+  const CELL = "#ff4a8c", POSE = "#7dff9b", TRUTH = "#ffffff", CROP = "#d6dce4";
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const coverage = bytes(grid.coverage), mask = bytes(grid.mask);
   const [rows, columns] = grid.grid;
@@ -24,6 +24,7 @@
     coverage: { name: "coverage", on: false, colour: CELL, fill: true },
     segment: { name: "tube mask of the segment", on: false, colour: "#b06cff", fill: true },
     truth: { name: "ground truth", on: true, colour: "#9aa4b0", absent: !truth },
+    poses: { name: "pose", on: true, colour: POSE, absent: !poses },
     pixels: { name: "athlete's pixels", on: true, colour: "#40d0ff", fill: true, absent: !runs },
   };
   let current = 0, timer = 0;
@@ -95,6 +96,28 @@
     }
   }
 
+  // Bones between joints that were seen, and a dot for each of those; orange where it lies beside the tube.
+  function skeleton(pose, colour) {
+    const seen = pose.map(([, , sure]) => sure > 0);
+    const bones = new Path2D(), dots = new Path2D();
+    for (const [from, to] of poses.bones) {
+      if (!seen[from] || !seen[to]) continue;
+      bones.moveTo(pose[from][0], pose[from][1]);
+      bones.lineTo(pose[to][0], pose[to][1]);
+    }
+    pose.forEach(([x, y], joint) => { if (seen[joint]) { dots.moveTo(x + 1, y); dots.arc(x, y, 1, 0, 7); } });
+    for (const [width, ink] of [[2.2, "#101216"], [1, colour]]) {
+      pen.lineWidth = width;
+      pen.strokeStyle = ink;
+      pen.stroke(bones);
+    }
+    pen.lineWidth = 0.8;
+    pen.strokeStyle = "#101216";
+    pen.stroke(dots);
+    pen.fillStyle = colour;
+    pen.fill(dots);
+  }
+
   function segmentsAt(t) {
     return grid.starts.map((start, n) => [start, n]).filter(([start]) => t >= start && t < start + grid.segment_length);
   }
@@ -136,6 +159,7 @@
     }
     if (on("truth")) for (const quads of truth) outline(quads[current], TRUTH, false);
     if (on("tube")) tube.quads.forEach((quads, a) => outline(quads[current], COLOURS[a % 4], tube.lost[a][current]));
+    if (on("poses") && poses.joints[current]) skeleton(poses.joints[current], poses.off_tube[current] ? "#ff8c3c" : POSE);
     tell();
   }
 
@@ -152,6 +176,8 @@
     if (inside("lost_frames") && !tube.lost.some((lost) => lost[current])) words.push("nothing of the athlete in the tube");
     else if (inside("drift_frames")) words.push("holds something else than in the first frame");
     if (inside("outside_frames")) words.push("mostly outside the crop");
+    if (poses && !poses.joints[current]) words.push("no pose");
+    if (poses && poses.off_tube[current]) words.push("the pose is off the tube");
     state.textContent = words.join(" · ");
     where.textContent = `frame ${current}`;
     slider.value = String(current);

@@ -1,4 +1,4 @@
-"""A contrastive run on videos, to its predictions and to a file that leaves: the same score everywhere."""
+"""Runs of heads that keep more than layers, to predictions and to a file that leaves: the same score everywhere."""
 
 from __future__ import annotations
 
@@ -21,19 +21,28 @@ from flows.stages import IN_ORDER, PREPROCESS
 from tests.support.tiny_workspace import DATASET, ThreadRunner, copy_workspace, tiny_config
 
 pytestmark = pytest.mark.slow
-HEAD = ("model.head=contrastive", "model.head_options={exemplars: 2, depth: 3, hidden: 16}", "train.difficulty=false")
+HEADS = {
+    "contrastive": (
+        "model.head=contrastive", "model.head_options={exemplars: 2, depth: 3, hidden: 16}", "train.difficulty=false"
+    ),
+    "svr": (
+        "model.head=svr", "model.head_options={kernel: rbf}", "model.attention=none", "features.mode=pooled",
+        "train.difficulty=false",
+    ),
+}  # fmt: skip
 
 
 def preprocess(config: PipelineConfig, dataset: str, root: Path) -> RunSummary:
     return execute(config, dataset, Workspace.open(root), PREPROCESS.stages(), RunOptions(), ThreadRunner())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("form", ["torch-export", "onnx"])
 def test_the_score_is_the_same_in_evaluation_prediction_and_the_exported_folder(
-    finished_workspace: Path, tmp_path: Path, form: str
+    finished_workspace: Path, tmp_path: Path, form: str, head: str
 ) -> None:
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "ws"))
-    config = tiny_config(*HEAD)
+    config = tiny_config(*HEADS[head])
     summary = execute(config, DATASET, workspace, IN_ORDER, RunOptions(), ThreadRunner())  # type: ignore[arg-type]
     assert summary.failures == []
     run = find_run(Workspace(workspace.root), "last")
