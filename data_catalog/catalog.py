@@ -35,6 +35,8 @@ from data_catalog.tables.tube_truth import TruthTable
 logger = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+OF_FEATURES = ("features", "poses")
+"""Adapters of datasets that have no videos."""
 INFO, TABLE, REJECTS, EDITS_FILE = "dataset.json", "clips.parquet", "rejected.parquet", "edits.jsonl"
 
 
@@ -230,12 +232,12 @@ class DatasetInfo:
 
         None for datasets whose file names this program makes itself, and for videos named on the command line.
         """
-        return Path(self.root) if self.plugin or self.adapter in ("folder", "features") else None
+        return Path(self.root) if self.plugin or self.adapter in ("folder", *OF_FEATURES) else None
 
     @property
     def holds_features(self) -> bool:
         """Whether its clips are features that were made elsewhere, without videos."""
-        return self.adapter == "features"
+        return self.adapter in OF_FEATURES
 
 
 class Datasets:

@@ -31,6 +31,7 @@ from tasks.pack import PackConfig
 from tasks.track import TrackConfig
 from tasks.training.config import OF_PIXELS, ON_OWN_FEATURES, ModelConfig, TrainConfig
 
+OF_POSES = ("dct", "stgcn")  # temporal modules
 MAX_SHOWN = 80  # characters of a wrong value
 PRESETS = Path(__file__).parent / "presets"
 
@@ -153,8 +154,21 @@ class PipelineConfig(StageConfig):
                 f"model.head {head} is fitted to features that stay as they are; set features.mode to pooled and "
                 "model.attention to none"
             )
-        if self.model.temporal != "mean":
-            raise ValueError(f"model.head {head} is fitted at once; set model.temporal to mean, which learns nothing")
+        if self.model.temporal not in ("mean", "dct"):
+            raise ValueError(
+                f"model.head {head} is fitted at once; set model.temporal to mean, or of poses to dct; they learn "
+                "nothing"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _modules_of_poses_need_poses(self) -> PipelineConfig:
+        """What a network makes of frames has no joints."""
+        if self.model.temporal in OF_POSES and self.features.mode != "own":
+            raise ValueError(
+                f"model.temporal {self.model.temporal} is of poses; it goes with datasets of tubeflow ingest poses and "
+                "features.mode own, as the presets pose_dct and st_gcn have it"
+            )
         return self
 
     @model_validator(mode="after")

@@ -37,8 +37,12 @@ class FeatureNetwork(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def standardize(self, mean: Tensor, scale: float) -> None:
-        """Take over mean (F,) float32 and scale of the training clips; with scale 0, nothing varies and 1 is taken."""
-        cast(Tensor, self.mean).copy_(mean)
+        """Take over mean (F,) float32 and scale of the training clips; with scale 0, nothing varies and 1 is taken.
+
+        The means stay 0 where the temporal module compares features with each other (`keeps_origin`).
+        """
+        if not getattr(self.temporal, "keeps_origin", False):
+            cast(Tensor, self.mean).copy_(mean)
         cast(Tensor, self.scale).fill_(scale or 1.0)
 
     def forward(

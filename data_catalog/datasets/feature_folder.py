@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +34,15 @@ OPTIONAL = ("score", FEATURES, ENTRY, ROW, "action", "difficulty", *JUDGES, "lab
 
 
 class FeaturesAdapter:
-    """`labels.csv` beside, or given for, a folder of feature files."""
+    """`labels.csv` beside, or given for, a folder of feature files.
+
+    Attributes:
+        suffixes: of files that a clip's name leads to.
+        posed: whether they hold poses.
+    """
+
+    suffixes: Collection[str] = FORMATS
+    posed = False
 
     def read(self, root: Path, labels: Path | None = None) -> Listing:
         """List the clips of `labels` (default ``root/labels.csv``) whose features can be read and agree in length.
@@ -50,12 +58,12 @@ class FeaturesAdapter:
             near = nearest("score", table.unused)
             hint = f"rename column '{near}' to 'score'" if near else "add one of them"
             raise DatasetError(f"{path.name} has neither a column 'score' nor a column 'label'; {hint}")
-        table.columns["video"] = _files_of(root, table)
+        table.columns["video"] = _files_of(root, table, self.suffixes)
         rows = LabelRows(table, broken)
         records = rows.records(VideoFinder(root, "feature file", FEATURES))
         if not len(table) and not broken:
             raise DatasetError(f"{path.name} has a header but no rows; add one row for each clip")
-        usable = _Features(root, table, rows).usable(records)
+        usable = _Features(root, table, rows, self.posed).usable(records)
         return Listing(
             tuple(usable.records),
             tuple(sorted(rows.rejected, key=lambda row: row.line or 0)),
@@ -68,7 +76,7 @@ class FeaturesAdapter:
         return [Check.equal("rows rejected", 0, len(listing.rejected))]
 
 
-def _files_of(root: Path, table: LabelTable) -> NDArray[np.object_]:
+def _files_of(root: Path, table: LabelTable, suffixes: Collection[str]) -> NDArray[np.object_]:
     """(n,) paths relative to `root`: as the column says; else the file called as the clip is, or the only one there.
 
     Raises:
@@ -77,9 +85,10 @@ def _files_of(root: Path, table: LabelTable) -> NDArray[np.object_]:
     given = table.columns.get(FEATURES, np.full(len(table), "", object))
     if (given != "").all():
         return given.copy()
-    by_stem = {path.stem: path.name for path in sorted(root.iterdir()) if path.suffix.lower() in FORMATS}
+    by_stem = {path.stem: path.name for path in sorted(root.iterdir()) if path.suffix.lower() in suffixes}
     if not by_stem:
-        raise DatasetError(f"{root} holds no feature files ({SUFFIXES_TEXT}); give their folder with --root")
+        named = SUFFIXES_TEXT if suffixes is FORMATS else " or ".join(suffixes)
+        raise DatasetError(f"{root} holds no feature files ({named}); give their folder with --root")
     clip_ids = table.columns["clip_id"]
     only = next(iter(by_stem.values())) if len(by_stem) == 1 else None
     if only is None and (given == "").all() and not any(clip_id in by_stem for clip_id in clip_ids):
@@ -98,7 +107,8 @@ def _files_of(root: Path, table: LabelTable) -> NDArray[np.object_]:
 class _Features:
     """Reads every clip's features once, so that what is wrong with them is said at once."""
 
-    def __init__(self, root: Path, table: LabelTable, rows: LabelRows) -> None:
+    def __init__(self, root: Path, table: LabelTable, rows: LabelRows, posed: bool) -> None:
+        self._posed = posed
         self._root, self._rows, self._table = root, rows, table
         self._index = {clip_id: index for index, clip_id in reversed(list(enumerate(table.columns["clip_id"])))}
         self.records: list[ClipRecord] = []
@@ -130,7 +140,7 @@ class _Features:
         row = self._table.columns[ROW][index] if ROW in self._table.columns else ""
         if row and not (row.isascii() and row.isdigit() and len(row) < 10):
             raise BadFeatures(f"its row '{row[:20]}' is not a whole number from 0", "correct the column 'row'")
-        return Place(clip_id, entry or None, int(row) if row else None, shared)
+        return Place(clip_id, entry or None, int(row) if row else None, shared, self._posed)
 
     def _agree(self, shapes: list[tuple[int, int]]) -> None:
         """Reject the clips whose features are not as long as most clips'."""

@@ -80,6 +80,29 @@ def read_poses(path: Path, root: Path) -> PoseTrack:
     return _surest(path, people, frames)
 
 
+def pose_steps(path: Path, root: Path) -> NDArray[np.float32]:
+    """The poses of a file as steps (T, 3·J) float32: x, y and confidence of joint after joint.
+
+    In a frame without a pose each joint lies on the line between its places before and after, with confidence 0.
+
+    Raises:
+        BadFeatures: they can't be used.
+    """
+    try:
+        track = read_poses(path, root)
+    except BadPoses as exc:
+        reason, _, remedy = str(exc).rpartition("; ")
+        raise BadFeatures(reason, remedy) from exc
+    there, frames = np.flatnonzero(track.there), np.arange(len(track.joints))
+    if not len(there):
+        raise BadFeatures(f"{path.name} has no frame with a pose", "run the pose estimator again, or remove the row")
+    filled = np.zeros_like(track.joints)
+    filled[there, :, 2] = track.joints[there, :, 2]
+    for joint, axis in np.ndindex(track.joints.shape[1], 2):
+        filled[:, joint, axis] = np.interp(frames, there, track.joints[there, joint, axis])
+    return filled.reshape(len(filled), -1)
+
+
 def _of_array(path: Path, root: Path) -> PoseTrack:
     try:
         array = open_arrays(path, root)[BARE]

@@ -68,7 +68,7 @@ class Workspace:
             name: what the dataset is called in the workspace.
             videos: folder that holds the videos, or features.
             labels: label file; by default inside the folder.
-            adapter: layout of the folder: folder, features, procedural, aqa7, mtl_aqa, fr_fs or finediving.
+            adapter: layout of the folder: folder, features, poses, procedural, aqa7, mtl_aqa, fr_fs or finediving.
             steps: table of the clips' steps; by default steps.csv beside the labels, where there is one.
             poses: folder with a file of poses for each clip, CLIP.json or CLIP.npy.
 

@@ -26,7 +26,7 @@ app.add_typer(datasets_app, name="datasets")
 @plain_errors
 def ingest_command(
     adapter: Annotated[
-        str, typer.Argument(help="folder, features, procedural, aqa7, mtl_aqa, fr_fs, finediving, or a plug-in.")
+        str, typer.Argument(help="folder, features, poses, procedural, aqa7, mtl_aqa, fr_fs, finediving, or a plug-in.")
     ],
     name: Annotated[str, typer.Option("--name", help="What the dataset is called in the workspace.")],
     root: Annotated[Path, typer.Option("--videos", "--root", help="Folder that holds the videos, or features.")],

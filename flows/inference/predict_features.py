@@ -30,10 +30,12 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
     if request.boxes:
         raise ConfigError("Features have no first frame; leave --box away.")
     length = len(state["mean"])
+    known = run.dataset in workspace.datasets.names()
+    posed = known and workspace.datasets.info(run.dataset).adapter == "poses"
     files, features, failures = [], [], []
     for path in request.videos:
         try:
-            read = read_clip_features(path.absolute(), Place(path.stem))
+            read = read_clip_features(path.absolute(), Place(path.stem, posed=posed))
             if read.shape[1] != length:
                 made = f"{path.name} has features of {read.shape[1]} numbers and run '{run.run_id}' takes {length}"
                 raise BadFeatures(made, "make them with the network that made the run's")

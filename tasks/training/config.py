@@ -88,10 +88,11 @@ class ModelConfig(StageConfig):
     attention_options: dict[str, Option] = Field(
         {}, description="Further arguments of the attention block, by name; empty takes its defaults."
     )
-    temporal: Literal["mean", "attention", "lstm", "levels"] = Field(
+    temporal: Literal["mean", "attention", "lstm", "levels", "dct", "stgcn"] = Field(
         "mean",
         description="How segments, or steps of features, become one vector: their mean, a weighted mean (attention), "
-        "the last state of an LSTM, or what a transformer's queries collect of them, one a level of quality (levels).",
+        "the last state of an LSTM, or what a transformer's queries collect of them, one a level of quality (levels); "
+        "of poses also the low frequencies of each joint's way (dct) or convolution over the skeleton (stgcn).",
     )
     temporal_options: dict[str, Option] = Field(
         {}, description="Further arguments of the temporal module, by name; empty takes its defaults."

@@ -36,6 +36,7 @@ ROWS: dict[str, dict[str, Built]] = {
 }
 MATRIX = {"aqa7": "aqa7_table1", "mtl_aqa": "mtl_aqa_table4"}
 TABLE = {"aqa7": 1, "mtl_aqa": 4}
+ON_POSES = {"Pose+DCT": "pose_dct", "ST-GCN": "st_gcn"}  # of a dataset of poses, so in no matrix of videos
 
 
 def printed_table(dataset: str) -> PaperTable:
@@ -88,6 +89,13 @@ def test_the_printed_table_has_a_row_of_that_name(dataset: str) -> None:
     assert set(ROWS[dataset]) <= set(printed_table(dataset).rows)
 
 
+def test_rows_on_poses() -> None:
+    found = {name: load_config(preset) for name, preset in ON_POSES.items()}
+    assert {name: (config.features.mode, config.model.temporal, config.model.head) for name, config in found.items()} == {
+        "Pose+DCT": ("own", "dct", "svr"), "ST-GCN": ("own", "stgcn", "linear")
+    }  # fmt: skip
+
+
 def test_a_preset_says_what_it_has_otherwise_than_another() -> None:
     whole, usdl = load_config("aqa7"), load_config("aqa7_usdl")
     assert usdl.model.attention == "none"
@@ -131,7 +139,8 @@ def told_of(system: str) -> list[str]:
 def test_the_docs_name_preset_and_printed_figure_of_each_row(dataset: str) -> None:
     """Of every printed row, those without a preset, too."""
     table = printed_table(dataset)
-    presets: dict[str, Any] = {name: fields["preset"] for name, fields in load_matrix(MATRIX[dataset]).variants.items()}
+    variants = load_matrix(MATRIX[dataset]).variants
+    presets: dict[str, Any] = ON_POSES | {name: fields["preset"] for name, fields in variants.items()}
     for system, values in table.rows.items():
         row = told_of(system)
         printed = values[-1] if values[-1] is not None else values[0]

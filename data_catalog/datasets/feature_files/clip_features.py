@@ -37,22 +37,24 @@ class Place:
         entry: name of its array (or of the group that holds it); None takes the clip id, or `features`.
         row: its row in an array of many clips, from 0; None where the array is the clip's own.
         shared: other clips lie in the same file, so that an array without a clip's name belongs to nobody.
+        posed: the file holds the clip's poses (`pose_files.py`), whose features are x, y and confidence of each joint.
     """
 
     clip_id: str
     entry: str | None = None
     row: int | None = None
     shared: bool = False
+    posed: bool = False
 
     @classmethod
     def of(cls, clip_id: str, extra: Mapping[str, object] | None) -> Place:
         """From a clip record's `extra`, as `as_extra` made it."""
         known: Mapping[str, Any] = extra or {}
-        return cls(clip_id, known.get("entry"), known.get("row"), bool(known.get("shared")))
+        return cls(clip_id, known.get("entry"), known.get("row"), bool(known.get("shared")), bool(known.get("posed")))
 
     def as_extra(self) -> dict[str, object]:
         """What a clip record keeps of it, plain JSON values."""
-        values = {"entry": self.entry, "row": self.row, "shared": self.shared or None}
+        values = {"entry": self.entry, "row": self.row, "shared": self.shared or None, "posed": self.posed or None}
         return {name: value for name, value in values.items() if value is not None}
 
 
@@ -67,6 +69,10 @@ def read_clip_features(path: Path, place: Place, root: Path | None = None) -> ND
     Raises:
         BadFeatures: the file can't be opened, has no features of this clip, or they can't be used.
     """
+    if place.posed:
+        from data_catalog.datasets.pose_files import pose_steps  # reads arrays by this package
+
+        return pose_steps(path, root or path.parent)
     arrays = _opened(path, root)
     features, mask = _find(path, arrays, place)
     where = f"{path.name} ({place.entry or place.clip_id})" if place.shared else path.name
