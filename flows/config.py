@@ -159,6 +159,8 @@ class PipelineConfig(StageConfig):
                 f"model.head {head} is fitted at once; set model.temporal to mean, or of poses to dct; they learn "
                 "nothing"
             )
+        if self.train.steps or self.train.devices > 1:
+            raise ValueError(f"model.head {head} is fitted at once; set train.steps to 0, train.devices to 1")
         return self
 
     @model_validator(mode="after")
@@ -196,7 +198,12 @@ class PipelineConfig(StageConfig):
 
 def preset_names() -> list[str]:
     """The presets that come with Tubeflow, sorted."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    return sorted(path.stem for path in PRESETS.rglob("*.yaml"))
+
+
+def preset_path(name: str) -> Path:
+    """Where a preset that comes with Tubeflow is; those of the paper's Tables 1 and 4 have a folder of their own."""
+    return next(PRESETS.rglob(f"{name}.yaml"))
 
 
 def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
@@ -212,12 +219,11 @@ def load_config(preset: str, overrides: Iterable[str] = ()) -> PipelineConfig:
 
 def _read_values(preset: str) -> dict[str, Any]:
     """What a file says, laid over the preset that it names as its own `preset`. Raises ConfigError."""
-    path = PRESETS / f"{preset}.yaml"
-    if preset not in preset_names():
-        path = Path(preset)
-        if not path.is_file():
-            near = _nearest(preset, preset_names())
-            raise ConfigError(f"There is no preset or file '{preset}'{near}; presets: {', '.join(preset_names())}.")
+    known = preset_names()
+    path = preset_path(preset) if preset in known else Path(preset)
+    if not path.is_file():
+        near = _nearest(preset, known)
+        raise ConfigError(f"There is no preset or file '{preset}'{near}; presets: {', '.join(known)}.")
     try:
         values = read_yaml(path.read_text(encoding="utf-8")) or {}
     except OSError as exc:

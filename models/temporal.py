@@ -173,8 +173,8 @@ TEMPORAL: Registry[Entry[Callable[..., Temporal]]] = Registry("temporal module",
     "attention": Entry("models.temporal:AttentionPool"),
     "lstm": Entry("models.temporal:LstmPool"),
     "levels": Entry("models.temporal:LevelDecoder"),
-    "dct": Entry("models.pose_modules:DctPool"),
-    "stgcn": Entry("models.pose_modules:StGcnPool"),
+    "dct": Entry("models.poses.pose_modules:DctPool"),
+    "stgcn": Entry("models.poses.pose_modules:StGcnPool"),
 })
 
 

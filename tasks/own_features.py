@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import Field
 
 from data_catalog.datasets.feature_files.arrays import BadFeatures
-from data_catalog.datasets.feature_files.clip_features import Place, read_clip_features
+from data_catalog.datasets.feature_files.clip_features import Place
+from data_catalog.datasets.poses.pose_files import read_steps
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
@@ -57,7 +58,7 @@ def _own_job(job: Job, config: OwnFeaturesSettings, context: Context) -> Product
     assert job.clip is not None
     root = context.workspace.datasets.info(job.dataset).confined_root
     try:
-        features = read_clip_features(Path(job.clip.video), Place.of(job.clip_id, job.clip.extra), root)
+        features = read_steps(Path(job.clip.video), Place.of(job.clip_id, job.clip.extra), root)
     except BadFeatures as exc:
         raise BadClip(f"Clip '{job.clip_id}': {exc.reason}.", f"{exc.remedy[0].upper()}{exc.remedy[1:]}.") from exc
     return stored(context, [(False, 0)], iter([features]))

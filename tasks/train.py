@@ -147,7 +147,7 @@ def _fitted(module: TubeModule, config: TrainConfig, gpu: int | None, started: f
     """What `train` returns of a head that is fitted at once: one epoch, whose weights are the last and the best."""
     import torch
 
-    from tasks.training.fitted import fit_head
+    from tasks.fitted_head import fit_head
 
     on_gpu = config.accelerator == "gpu" or (config.accelerator == "auto" and torch.cuda.is_available())
     fit_head(module, torch.device("cuda", gpu or 0) if on_gpu else torch.device("cpu"))

@@ -35,7 +35,7 @@ class Adapter(Protocol):
 ADAPTERS: Registry[Entry[Callable[[], Adapter]]] = Registry("dataset adapter", {
     "folder": Entry("data_catalog.datasets.folder:FolderAdapter"),
     "features": Entry("data_catalog.datasets.feature_folder:FeaturesAdapter"),
-    "poses": Entry("data_catalog.datasets.pose_folder:PosesAdapter"),
+    "poses": Entry("data_catalog.datasets.poses.pose_folder:PosesAdapter"),
     "procedural": Entry("data_catalog.datasets.procedural_folder:ProceduralAdapter"),
     "aqa7": Entry("data_catalog.datasets.aqa7:Aqa7Adapter"),
     "mtl_aqa": Entry("data_catalog.datasets.mtl_aqa:MtlAqaAdapter"),

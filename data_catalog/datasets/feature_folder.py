@@ -39,10 +39,12 @@ class FeaturesAdapter:
     Attributes:
         suffixes: of files that a clip's name leads to.
         posed: whether they hold poses.
+        read_steps: from a file, a clip's place in it and the folder to its steps (T, D) float32; raises BadFeatures.
     """
 
     suffixes: Collection[str] = FORMATS
     posed = False
+    read_steps = staticmethod(read_clip_features)
 
     def read(self, root: Path, labels: Path | None = None) -> Listing:
         """List the clips of `labels` (default ``root/labels.csv``) whose features can be read and agree in length.
@@ -63,7 +65,7 @@ class FeaturesAdapter:
         records = rows.records(VideoFinder(root, "feature file", FEATURES))
         if not len(table) and not broken:
             raise DatasetError(f"{path.name} has a header but no rows; add one row for each clip")
-        usable = _Features(root, table, rows, self.posed).usable(records)
+        usable = _Features(root, table, rows, self).usable(records)
         return Listing(
             tuple(usable.records),
             tuple(sorted(rows.rejected, key=lambda row: row.line or 0)),
@@ -87,8 +89,8 @@ def _files_of(root: Path, table: LabelTable, suffixes: Collection[str]) -> NDArr
         return given.copy()
     by_stem = {path.stem: path.name for path in sorted(root.iterdir()) if path.suffix.lower() in suffixes}
     if not by_stem:
-        named = SUFFIXES_TEXT if suffixes is FORMATS else " or ".join(suffixes)
-        raise DatasetError(f"{root} holds no feature files ({named}); give their folder with --root")
+        kinds = SUFFIXES_TEXT if suffixes is FORMATS else " or ".join(suffixes)
+        raise DatasetError(f"{root} holds no feature files ({kinds}); give their folder with --root")
     clip_ids = table.columns["clip_id"]
     only = next(iter(by_stem.values())) if len(by_stem) == 1 else None
     if only is None and (given == "").all() and not any(clip_id in by_stem for clip_id in clip_ids):
@@ -107,8 +109,8 @@ def _files_of(root: Path, table: LabelTable, suffixes: Collection[str]) -> NDArr
 class _Features:
     """Reads every clip's features once, so that what is wrong with them is said at once."""
 
-    def __init__(self, root: Path, table: LabelTable, rows: LabelRows, posed: bool) -> None:
-        self._posed = posed
+    def __init__(self, root: Path, table: LabelTable, rows: LabelRows, adapter: FeaturesAdapter) -> None:
+        self._adapter = adapter
         self._root, self._rows, self._table = root, rows, table
         self._index = {clip_id: index for index, clip_id in reversed(list(enumerate(table.columns["clip_id"])))}
         self.records: list[ClipRecord] = []
@@ -123,7 +125,7 @@ class _Features:
         for record in records:
             try:
                 place = self._place(record.clip_id, users[record.video] > 1)
-                features = read_clip_features(self._root / record.video, place, self._root)
+                features = self._adapter.read_steps(self._root / record.video, place, self._root)
             except BadFeatures as exc:
                 self._reject(record, exc.reason, exc.remedy)
                 continue
@@ -140,7 +142,7 @@ class _Features:
         row = self._table.columns[ROW][index] if ROW in self._table.columns else ""
         if row and not (row.isascii() and row.isdigit() and len(row) < 10):
             raise BadFeatures(f"its row '{row[:20]}' is not a whole number from 0", "correct the column 'row'")
-        return Place(clip_id, entry or None, int(row) if row else None, shared, self._posed)
+        return Place(clip_id, entry or None, int(row) if row else None, shared, self._adapter.posed)
 
     def _agree(self, shapes: list[tuple[int, int]]) -> None:
         """Reject the clips whose features are not as long as most clips'."""

@@ -9,7 +9,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
-from flows.config import PRESETS, PipelineConfig, preset_names
+from flows.config import PipelineConfig, preset_names, preset_path
 from flows.tables.config_table import ConfigField, config_fields
 
 
@@ -35,7 +35,7 @@ def config_page() -> Iterator[str]:
             yield f"| {as_cell(name)} | {as_cell(field.description)} *{field.type}* |"
     yield "\n## Presets\n"
     for name in preset_names():
-        yield f"\n### {name}\n\n```yaml\n{(PRESETS / f'{name}.yaml').read_text(encoding='utf-8')}```\n"
+        yield f"\n### {name}\n\n```yaml\n{preset_path(name).read_text(encoding='utf-8')}```\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from data_catalog.catalog import CatalogError, DatasetInfo, Workspace
 from data_catalog.datasets import ADAPTERS, DatasetError, build_adapter
-from data_catalog.datasets.pose_layer import POSES, add_poses
+from data_catalog.datasets.poses.pose_layer import POSES, add_poses
 from data_catalog.datasets.records import Check, ClipRecord, Listing
 from data_catalog.datasets.step_labels import find_steps, without_odd_steps
 from data_catalog.tables.edits import edit_warnings

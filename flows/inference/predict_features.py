@@ -6,7 +6,8 @@ import json
 
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.datasets.feature_files.arrays import BadFeatures
-from data_catalog.datasets.feature_files.clip_features import Place, read_clip_features
+from data_catalog.datasets.feature_files.clip_features import Place
+from data_catalog.datasets.poses.pose_files import read_steps
 from data_catalog.pack.feature_clips import FeatureClips, HeldFeatures
 from data_catalog.pack.file import ClipLabels
 from flows.config import ConfigError
@@ -35,7 +36,7 @@ def predict_features(workspace: Workspace, run: FinishedRun, request: Request) -
     files, features, failures = [], [], []
     for path in request.videos:
         try:
-            read = read_clip_features(path.absolute(), Place(path.stem, posed=posed))
+            read = read_steps(path.absolute(), Place(path.stem, posed=posed))
             if read.shape[1] != length:
                 made = f"{path.name} has features of {read.shape[1]} numbers and run '{run.run_id}' takes {length}"
                 raise BadFeatures(made, "make them with the network that made the run's")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.catalog import Workspace
-from data_catalog.datasets.pose_files import BadPoses, read_poses
-from data_catalog.datasets.pose_layer import POSES, pose_file
+from data_catalog.datasets.poses.pose_files import BadPoses, read_poses
+from data_catalog.datasets.poses.pose_layer import POSES, pose_file
 from flows.draw.tube_layers import numbers
 from tasks.engine.plan import StagePlan
 
@@ -39,7 +40,7 @@ class ClipPoses:
     @property
     def missing(self) -> NDArray[np.bool_]:
         """(L,) bool, frames without a pose."""
-        return ~np.isfinite(self.joints).all(axis=(1, 2))
+        return cast(NDArray[np.bool_], ~np.isfinite(self.joints).all(axis=(1, 2)))
 
     @property
     def sentence(self) -> str:

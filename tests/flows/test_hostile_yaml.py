@@ -88,7 +88,7 @@ def test_a_matrix_of_endless_runs_is_refused(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("path", [*PRESETS.glob("*.yaml"), *MATRICES.glob("*.yaml")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*PRESETS.rglob("*.yaml"), *MATRICES.glob("*.yaml")], ids=lambda path: path.stem)
 def test_what_a_person_writes_reads_as_ever(path: Path) -> None:
     text = path.read_text()
     assert read_yaml(text) == yaml.safe_load(text)

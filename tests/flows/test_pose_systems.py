@@ -12,8 +12,8 @@ from scipy.fft import dct
 
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.feature_files.arrays import BadFeatures
-from data_catalog.datasets.pose_files import pose_steps
-from data_catalog.datasets.pose_folder import PosesAdapter
+from data_catalog.datasets.poses.pose_files import pose_steps
+from data_catalog.datasets.poses.pose_folder import PosesAdapter
 from flows.config import ConfigError, load_config
 from flows.datasets.dataset_records import ingest_and_compare
 from flows.execution.execute import execute

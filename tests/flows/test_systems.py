@@ -91,7 +91,7 @@ def test_the_printed_table_has_a_row_of_that_name(dataset: str) -> None:
 
 def test_rows_on_poses() -> None:
     found = {name: load_config(preset) for name, preset in ON_POSES.items()}
-    assert {name: (config.features.mode, config.model.temporal, config.model.head) for name, config in found.items()} == {
+    assert {name: (one.features.mode, one.model.temporal, one.model.head) for name, one in found.items()} == {
         "Pose+DCT": ("own", "dct", "svr"), "ST-GCN": ("own", "stgcn", "linear")
     }  # fmt: skip
 

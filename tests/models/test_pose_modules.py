@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.fft import dct
 
-from models.pose_modules import COCO_BONES, COCO_CENTRE, DctPool, StGcnLayer, StGcnPool, partitioned
+from models.poses.pose_modules import COCO_BONES, COCO_CENTRE, DctPool, StGcnLayer, StGcnPool, partitioned
 from models.temporal import build_temporal
 
 

@@ -37,7 +37,7 @@ class Place:
         entry: name of its array (or of the group that holds it); None takes the clip id, or `features`.
         row: its row in an array of many clips, from 0; None where the array is the clip's own.
         shared: other clips lie in the same file, so that an array without a clip's name belongs to nobody.
-        posed: the file holds the clip's poses (`pose_files.py`), whose features are x, y and confidence of each joint.
+        posed: the file holds the clip's poses; those are read by `data_catalog.datasets.poses.pose_files.read_steps`.
     """
 
     clip_id: str
@@ -69,10 +69,6 @@ def read_clip_features(path: Path, place: Place, root: Path | None = None) -> ND
     Raises:
         BadFeatures: the file can't be opened, has no features of this clip, or they can't be used.
     """
-    if place.posed:
-        from data_catalog.datasets.pose_files import pose_steps  # reads arrays by this package
-
-        return pose_steps(path, root or path.parent)
     arrays = _opened(path, root)
     features, mask = _find(path, arrays, place)
     where = f"{path.name} ({place.entry or place.clip_id})" if place.shared else path.name

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from data_catalog.datasets import DatasetError
-from data_catalog.datasets.pose_files import BadPoses, read_poses
-from data_catalog.datasets.pose_layer import add_poses, pose_file
+from data_catalog.datasets.poses.pose_files import BadPoses, read_poses
+from data_catalog.datasets.poses.pose_layer import add_poses, pose_file
 from data_catalog.datasets.records import ClipRecord, Listing
 
 JOINTS = 17

@@ -61,6 +61,8 @@ def test_what_cannot_be_fitted_at_once_is_refused(tmp_path: Path) -> None:
         apply_overrides({}, ["model.head=svr", "model.attention=none"])
     with pytest.raises(ConfigError, match=r"set model\.temporal to mean"):
         apply_overrides({}, ["model.head=svr", "model.attention=none", "features.mode=pooled", "model.temporal=lstm"])
+    with pytest.raises(ConfigError, match=r"set train\.steps to 0, train\.devices to 1"):
+        apply_overrides({}, ["model.head=svr", "model.attention=none", "features.mode=pooled", "train.devices=2"])
     config = apply_overrides({}, ["model.head=svr", "model.attention=none", "features.mode=pooled"])
     assert config.train.freeze == "backbone"
     with pytest.raises(ValueError, match=r"backbone\.conv\.weight isn't frozen"):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_catalog.datasets.feature_files.arrays import BARE, BadFeatures, open_arrays
+from data_catalog.datasets.feature_files.clip_features import Place, read_clip_features
 from data_catalog.errors import BadVideo
 from data_catalog.media.regular_file import open_regular
 
@@ -78,6 +79,15 @@ def read_poses(path: Path, root: Path) -> PoseTrack:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise BadPoses(f"{path.name} isn't understood as poses; {_EXPECTED}") from exc
     return _surest(path, people, frames)
+
+
+def read_steps(path: Path, place: Place, root: Path | None = None) -> NDArray[np.float32]:
+    """As `read_clip_features`, (T, D) float32, whatever the file holds: features, or poses where `place` says so.
+
+    Raises:
+        BadFeatures: they can't be used.
+    """
+    return pose_steps(path, root or path.parent) if place.posed else read_clip_features(path, place, root)
 
 
 def pose_steps(path: Path, root: Path) -> NDArray[np.float32]:

@@ -57,4 +57,4 @@ def fit_head(module: TubeModule, device: torch.device) -> None:
 
 def _moved(module: TubeModule, indices: list[int], device: torch.device) -> Iterator[Batch]:
     for batch in module.unaugmented(indices):
-        yield cast(Batch, {name: values.to(device) for name, values in batch.items()})
+        yield cast(Batch, {name: values.to(device) for name, values in batch.items()})  # type: ignore[attr-defined]

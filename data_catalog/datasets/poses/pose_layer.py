@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_catalog.datasets.layouts import abridge
-from data_catalog.datasets.pose_files import SUFFIXES, BadPoses, PoseTrack, read_poses
+from data_catalog.datasets.poses.pose_files import SUFFIXES, BadPoses, PoseTrack, read_poses
 from data_catalog.datasets.records import ClipRecord, Listing
 from data_catalog.errors import DatasetError
 
@@ -37,7 +37,7 @@ def add_poses(listing: Listing, folder: Path) -> Listing:
             f"no file of {folder} is called as a clip is; name them CLIP.json or CLIP.npy, e.g. "
             f"{listing.annotated[0].clip_id}.json"
         )
-    layer = _Layer(folder, files)
+    layer = _PoseFolder(folder, files)
 
     def with_poses(clips: Sequence[ClipRecord]) -> tuple[ClipRecord, ...]:
         return tuple(
@@ -56,7 +56,7 @@ def add_poses(listing: Listing, folder: Path) -> Listing:
     )
 
 
-class _Layer:
+class _PoseFolder:
     """What the files of a folder hold, and what of it is missing or wrong.
 
     Args:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from data_catalog.datasets.feature_folder import FeaturesAdapter
-from data_catalog.datasets.pose_files import SUFFIXES
+from data_catalog.datasets.poses import pose_files
 
 
 class PosesAdapter(FeaturesAdapter):
     """A folder with CLIP.json (AlphaPose, COCO) or CLIP.npy of each clip; `pose_files.py` says what they hold."""
 
-    suffixes = SUFFIXES
+    suffixes = pose_files.SUFFIXES
     posed = True
+    read_steps = staticmethod(pose_files.read_steps)

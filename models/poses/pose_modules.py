@@ -65,7 +65,7 @@ class DctPool(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor | None = None) -> Tensor:
         """Steps (B, N, 3·J) float, mask (B, N) bool to (B, 2·J·K)."""
-        places = steps.unflatten(2, (self.joints, VALUES))[..., :2]
+        places = steps.reshape(*steps.shape[:2], self.joints, VALUES)[..., :2]
         ways = (places - places[:, :, self.root : self.root + 1]).flatten(2)  # (B, N, 2·J)
         waves = torch.einsum("bkn,bnc->bck", self._basis(steps, mask), ways)
         return (waves.abs() if self.absolute else waves).flatten(1)
@@ -122,8 +122,8 @@ class StGcnPool(nn.Module):
     def forward(self, steps: Tensor, mask: Tensor | None = None) -> Tensor:
         """Steps (B, N, 3·J) float, mask (B, N) bool to (B, P)."""
         there = torch.ones_like(steps[..., 0]) if mask is None else mask.to(steps.dtype)
-        x = self.norm(steps.transpose(1, 2)).unflatten(1, (self.joints, VALUES)).permute(0, 2, 3, 1)  # (B, C, N, J)
-        x = x * there[:, None, :, None]
+        x = self.norm(steps.transpose(1, 2)).reshape(len(steps), self.joints, VALUES, -1)
+        x = x.permute(0, 2, 3, 1) * there[:, None, :, None]  # (B, C, N, J)
         for layer in self.layers:
             x, there = layer(x, there)
         return cast(Tensor, x.mean(dim=3).sum(dim=2) / there.sum(dim=1, keepdim=True))
@@ -161,8 +161,8 @@ class StGcnLayer(nn.Module):
             self.around = nn.Identity() if same else nn.Sequential(*project)
 
     def convolve(self, x: Tensor) -> Tensor:
-        """The convolution over the skeleton alone: (B, C, N, J) to (B, C', N, J)."""
-        parts = self.graph(x).unflatten(1, (len(self.adjacency), -1))  # (B, 3, C', N, J)
+        """The convolution over the skeleton alone: (B, C, N, J) float to (B, C', N, J)."""
+        parts = self.graph(x).reshape(len(x), len(self.adjacency), -1, *x.shape[2:])  # (B, 3, C', N, J)
         return torch.einsum("bpcnj,pij->bcni", parts, self.adjacency * self.importance)
 
     def forward(self, x: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,1 @@
+"""An athlete's joints, frame by frame, to one vector."""
