@@ -211,6 +211,20 @@ class ContrastiveHead(nn.Module):
         Returns:
             (...) float.
         """
+        said, votes = self.votes(output, difficulty, action)
+        return (said * votes).sum(dim=-1) / votes.sum(dim=-1) * self.score_scale
+
+    def votes(
+        self, output: Tensor, difficulty: Tensor | None = None, action: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What each exemplar of a clip says of its score.
+
+        Args:
+            output, difficulty, action: as of `decode`.
+
+        Returns:
+            (..., V) float, in units of `score_scale`; and (..., V) float, 1 where there is an exemplar, else 0.
+        """
         places = output.shape[:-1]
         number = torch.zeros(places, dtype=torch.int64, device=output.device) if action is None else action
         degree = torch.zeros(places, device=output.device) if difficulty is None else difficulty.to(output.dtype)
@@ -219,7 +233,7 @@ class ContrastiveHead(nn.Module):
         exemplars, known = self.features[which], self.scores[which]
         clip = output.unsqueeze(-2).expand(exemplars.shape)
         said = known + self._relative(torch.cat([clip, exemplars, known.unsqueeze(-1)], dim=-1))
-        return (said * votes).sum(dim=-1) / votes.sum(dim=-1) * self.score_scale
+        return said, votes
 
     def _cells(self, action: Tensor, difficulty: Tensor) -> Tensor:
         """The cell of each clip: of its action and difficulty, else of its action; int64 of their common shape."""

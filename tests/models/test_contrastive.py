@@ -104,6 +104,8 @@ def test_exemplars_vote_by_hand(head: ContrastiveHead) -> None:
         assert number.item() == numbers.get(action, 0)
         found = head.decode(clips, torch.tensor([difficulty]), number)
         assert found.item() == pytest.approx(sum(vote(0.1, one) for one in asked) / len(asked), rel=1e-5)
+        said, there = head.votes(clips, torch.tensor([difficulty]), number)
+        assert (100 * said[there > 0]).tolist() == pytest.approx([vote(0.1, one) for one in asked], rel=1e-5)
     alone = [vote(0.1, one) for one in range(3)]
     assert max(alone) - min(alone) > 10  # so that it matters who is asked
 

@@ -120,9 +120,14 @@ def test_points_by_hand() -> None:
     frames, mask, difficulty = inputs(network)
     with torch.no_grad():
         score, segments, raw = ScoreModel(network, (0, 8), (10.0, 30.0), True)(frames, mask, difficulty)
+        *same, pooled = ScoreModel(network, (0, 8), (10.0, 30.0), True, pooled=True)(frames, mask, difficulty)
         colours = frames[:, [*range(16), *range(8, 24)]].view(1, 2, 16, *frames.shape[2:]).float() / 255
         normal = (colours - torch.tensor(network.backbone.mean)) / torch.tensor(network.backbone.std)
-        wanted = network(normal.permute(0, 1, 5, 2, 3, 4), mask, return_segments=True)
+        video = normal.permute(0, 1, 5, 2, 3, 4)
+        wanted = network(video, mask, return_segments=True)
+        features = network.segment_features(video, mask)
+    torch.testing.assert_close(pooled, (features[:, 0] + features[:, 1]) / 2)
+    torch.testing.assert_close(same, [score, segments, raw])
     torch.testing.assert_close(raw, wanted.output)
     torch.testing.assert_close(score, (10 + wanted.output * 20) * 2.5)
     torch.testing.assert_close(segments, (10 + wanted.segments * 20) * 2.5)

@@ -1,4 +1,4 @@
-"""What leaves calls a video unlike as prediction does: the exported folder's program, and the viewer."""
+"""What leaves calls a video unlike as prediction does: the program of an exported folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from tasks.novelty import NoveltySettings
 from tests.flows.inference.test_model_card import alone
 from tests.flows.inference.test_predict import preprocess
 from tests.support.tiny_workspace import DATASET, copy_workspace
-from tests.support.view_pages import pages_of
 
 
 class HalfCovered(NoveltySettings):
@@ -30,42 +29,32 @@ class HalfCovered(NoveltySettings):
     coverage: float = Field(0.5)
 
 
-def test_folder_viewer_and_prediction_agree(
-    finished_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["torch-export", "onnx"])
+def test_folder_and_prediction_agree(
+    form: str, finished_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known_kind, "NoveltySettings", HalfCovered)
     workspace = Workspace.open(copy_workspace(finished_workspace, tmp_path / "w"))
     run = find_run(workspace, "last")
     clip = next(clip for clip in dataset_clips(workspace, DATASET) if clip.split == "test")
-    with pages_of(workspace.root) as pages:
-        before = pages.get("/api/score", dataset=DATASET, clip=clip.clip_id)
-        assert before["unlike"] is None
-        assert "wasn't asked about its training clips yet" in before["notes"][0]
-
-        request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
-        predicted = predict_videos(workspace, run, request, [], tmp_path, preprocess)
-        [video], bound = predicted.videos, predicted.as_json()["unlike_above"]
-        shown = pages.get("/api/score", dataset=DATASET, clip=clip.clip_id)
-        assert (shown["distance"], shown["unlike_above"]) == (pytest.approx(video.distance, abs=1e-3), bound)
-        assert shown["unlike"] == video.unlike
-        assert shown["notes"] == predicted.notes
-
-    export_run(workspace, run, "torch-export", "last", None, tmp_path / "model")
+    request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
+    predicted = predict_videos(workspace, run, request, [], tmp_path, preprocess)
+    [video], bound = predicted.videos, predicted.as_json()["unlike_above"]
+    export_run(workspace, run, form, "last", None, tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"is above {bound:.4g} standard deviations: 50% of clips" in card
-    whole = alone(tmp_path / "model", "torch", clip.video, "--whole-frame", "--difficulty", str(clip.difficulty))
-    told = json.loads(whole.stdout)
-    assert told["unlike_above"] == bound
-    assert told["unlike"] == (told["distance"] > bound)
-    assert told["unlike"] == ("unlike what the model was trained on" in whole.stderr)
     meaning = json.loads((tmp_path / "model" / "model.json").read_text())
     assert list(meaning["outputs"]) == ["score", "segments", "raw", "features"]
     tube = np.load(mask_of(workspace, run, clip.clip_id, tmp_path / "mask.npy"), allow_pickle=False)
     assert list(tube.shape) == meaning["inputs"]["mask"]["shape"][1:]
     words = (clip.video, "--mask", tmp_path / "mask.npy", "--difficulty", str(clip.difficulty))
-    same = json.loads(alone(tmp_path / "model", "torch", *words).stdout)
-    assert same["score"] == pytest.approx(video.score, abs=1e-4)
-    assert same["distance"] == pytest.approx(video.distance, rel=1e-3)
+    done = alone(tmp_path / "model", form.partition("-")[0], *words)
+    told = json.loads(done.stdout)
+    assert told["score"] == pytest.approx(video.score, abs=1e-4)
+    assert told["distance"] == pytest.approx(video.distance, rel=1e-3)
+    assert (told["unlike"], told["unlike_above"]) == (video.unlike, bound)
+    assert told["unlike"] == ("unlike what the model was trained on" in done.stderr)
 
 
 def mask_of(workspace: Workspace, run: FinishedRun, clip_id: str, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Prediction runs a run's network once a video: score and distance from the training clips come from the same pass."""
+"""Prediction runs a network once a video: score and distance come from the same pass; the viewer says the same."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from models.clip_kind import fit_kind
 from tasks.novelty import NoveltySettings, vectors_of
 from tests.flows.inference.test_predict import preprocess
 from tests.support.tiny_workspace import DATASET, copy_workspace
+from tests.support.view_pages import pages_of
 
 
 class HalfCovered(NoveltySettings):
@@ -60,11 +61,17 @@ def test_score_and_distance_of_a_video_take_one_pass_and_are_those_of_two(
     run = find_run(workspace, "last")
     clip = next(clip for clip in dataset_clips(workspace, DATASET) if clip.split == "test")
     request = Request((Path(clip.video),), (clip.boxes,), difficulty=clip.difficulty)
-    first = predict_videos(workspace, run, request, [], tmp_path, preprocess)  # makes what clips are compared with
+    with pages_of(workspace.root) as pages:
+        before = pages.get("/api/score", dataset=DATASET, clip=clip.clip_id)
+        assert before["unlike"] is None
+        assert "wasn't asked about its training clips yet" in before["notes"][0]
+        first = predict_videos(workspace, run, request, [], tmp_path, preprocess)  # makes what clips are compared with
+        shown = pages.get("/api/score", dataset=DATASET, clip=clip.clip_id)
     with counted(monkeypatch) as counts:
         found = predict_videos(workspace, run, request, [], tmp_path, preprocess)
     assert counts == {"passes": 1, "built": 1}
     assert found == first
+    assert found.as_json()["unlike_above"] == shown["unlike_above"]
 
     pack = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
     place = pack.labels.clip_id.index(clip.clip_id)
@@ -76,3 +83,5 @@ def test_score_and_distance_of_a_video_take_one_pass_and_are_those_of_two(
     row = run.predictions().query("weights == 'last' and clip_id == @clip.clip_id").iloc[0]
     assert video.distance == pytest.approx(expected, rel=1e-3)
     assert video.score == pytest.approx(row["predicted"], abs=1e-5)
+    assert (shown["distance"], shown["unlike"]) == (pytest.approx(expected, rel=1e-3), video.unlike)
+    assert shown["notes"] == found.notes
