@@ -13,6 +13,8 @@ from data_catalog.catalog import Workspace
 from flows.config import PipelineConfig
 from flows.console import err, stage_bars
 from flows.datasets.clips import wanted_clips
+from flows.execution.in_process import InThisProcess
+from flows.execution.named_server import server_is_named
 from flows.execution.run_options import RunOptions
 from flows.runs.summary import RunSummary
 from flows.stages import Selection, StageName, make_plan, stages_there
@@ -53,18 +55,16 @@ def run_pipeline(
     Raises:
         CatalogError, ConfigError: the run can't be begun; the message is for the user.
     """
-    # Prefect takes a second or two, which a mistyped command and --help don't have.
-    from flows.execution.temporary_server import server_is_named, temporary_server
-
     opened = Workspace.open(workspace)
     if not server_is_named() and _nothing_to_do(config, dataset, opened, selection.stages(), options):
-        from flows.execution.execute import execute  # as above
-        from flows.execution.task_runners import InThisProcess
+        from flows.execution.execute import execute  # loads what a mistyped command doesn't need
 
         with showing():
             return execute(config, dataset, opened, selection.stages(), options, InThisProcess())
     if options.make_procedural is None:  # a wrong dataset or clip is reported before a server is started
         wanted_clips(opened, dataset, options.where, options.clips)
+    from flows.execution.temporary_server import temporary_server  # loads Prefect, which takes seconds
+
     declare = partial(import_module, "flows.pipeline")
     with showing(), temporary_server(waiting, declare):
         from flows.pipeline import pipeline, stage  # here, as the server starts while they are declared

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from prefect.settings import get_current_settings
-
 from data_catalog.atomic import sweep
 from data_catalog.catalog import Workspace
 from data_catalog.errors import os_sentence
@@ -28,6 +26,7 @@ from flows.runs.against_truth import against_truth
 from flows.runs.estimate import estimate
 from flows.runs.quality import judge_tubes, worst_first
 from flows.runs.record import new_run_id, write_record
+from flows.runs.standing import results_digest, take_over
 from flows.runs.summary import RunSummary, StageCount
 from flows.stages import DATASET_STAGES, StageName, check_kind, clip_plans, make_plan, runnable_clips, stages_there
 from tasks.assessment.truth_figures import TruthFigures, means
@@ -116,9 +115,11 @@ def execute(
             _judge_tubes(run, config.quality, min(workers, local_processors()) if selected_tubes else 0)
             _run_dataset_stages(run, failed)
             truth = _compare_with_truth(run)
-            _read_evaluation(run)
+            standing = _take_over(run, config, options)
+            if not standing:
+                _read_evaluation(run)
             _write_record(run, config, time.perf_counter() - started)
-            if options.report and _write_report(run, truth, config_text(config)):
+            if options.report and not standing and _write_report(run, truth, config_text(config)):
                 _write_record(run, config, time.perf_counter() - started)
     finally:
         workspace.index.save()
@@ -134,6 +135,8 @@ def _context(workspace: Workspace, dataset: str, config: PipelineConfig) -> Cont
     engine, info = config.engine, workspace.datasets.info(dataset)
     if engine.runner == "local":
         return Context(workspace, engine.device, brought_by=info.brought_by)
+    from prefect.settings import get_current_settings  # takes seconds, which a run in this process doesn't have
+
     videos = info.root
     server = get_current_settings().api.url
     brought = {plugin.distribution: plugin.version for plugin in used_plugins(config)}
@@ -299,6 +302,14 @@ def _evaluated(run: _Run) -> bool:
     job = run.plans["evaluate"].jobs.get("") if "evaluate" in run.plans else None
     done = "evaluate" in run.selected and "evaluate" in run.summary.stages
     return done and job is not None and run.context.workspace.store.exists("evaluate", job.key)
+
+
+def _take_over(run: _Run, config: PipelineConfig, options: RunOptions) -> bool:
+    """Whether an earlier run's results are this one's too, which are then copied: only where nothing was computed."""
+    workspace, summary = run.context.workspace, run.summary
+    summary.results_digest = results_digest(workspace, summary, config, run.plans, run.selected)
+    nothing_new = not options.verify and not any(count.computed for count in summary.stages.values())
+    return options.report and nothing_new and _evaluated(run) and take_over(workspace, summary)
 
 
 def _read_evaluation(run: _Run) -> None:

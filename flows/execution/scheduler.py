@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from flows.execution.task_runners import InThisProcess, ShardFuture, ShardRunner
+from flows.execution.in_process import InThisProcess
+from flows.execution.task_runners import ShardFuture, ShardRunner
 from flows.execution.worker_errors import engine_error, outcome_of, took_its_worker
 from tasks.engine.assignment import Assignment
 from tasks.engine.failures import Failure
 from tasks.engine.job import Context, Job
 from tasks.engine.plan import StagePlan
 from tasks.engine.run import IOFailure, ShardReport
-from tasks.engine.task_run import run_shard
 
 SHARDS_A_WORKER = 8
 LARGEST_SHARD = 16
@@ -115,6 +115,8 @@ def submit_shard(
     """Hand one shard of one stage to a task runner."""
     if isinstance(runner, InThisProcess):
         return runner.run(plan, jobs, context)
+    from tasks.engine.task_run import run_shard  # loads Prefect, which was no use before this line
+
     name = plan.stage.name
     shell = run_shard.with_options(name=name, task_run_name=f"{name} {label}")
     assignment = Assignment(plan.stage, jobs, plan.config, context, _threads(plan, jobs[0], context))

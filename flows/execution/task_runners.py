@@ -3,63 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-from prefect.futures import PrefectFuture
-from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+from typing import TYPE_CHECKING, Any, Union
 
 from data_catalog.system import processors
 from flows.config import ConfigError, EngineConfig
-from flows.execution.by_name import travel_by_name
 from flows.execution.cluster import Cluster
-from tasks.engine.job import Context, Job
-from tasks.engine.plan import StagePlan
-from tasks.engine.reports import ShardReport
-from tasks.engine.run import run_jobs
+from flows.execution.in_process import Done, InThisProcess
 
+if TYPE_CHECKING:
+    from prefect.futures import PrefectFuture
+    from prefect.task_runners import TaskRunner
 
-@dataclass(frozen=True)
-class Done:
-    """What has become of a shard: its report, or what ended it, as Prefect's futures say it."""
-
-    outcome: ShardReport | Exception
-
-    def wait(self) -> None:
-        """Nothing to wait for."""
-
-    def result(self, raise_on_failure: bool) -> ShardReport | Exception:
-        """The outcome; it is never raised, as nobody wants it to be."""
-        return self.outcome
-
-    def add_done_callback(self, function: Callable[[Done], None]) -> None:
-        """Call it, as the shard is done."""
-        function(self)
-
-
-class InThisProcess:
-    """Runs each shard when it is handed over, with no worker and no server: of a run whose plan has only hits.
-
-    What turns out damaged while its results are read is made again here, one after the other.
-    """
-
-    def __enter__(self) -> InThisProcess:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-    def run(self, plan: StagePlan, jobs: Sequence[Job], context: Context) -> Done:
-        """What `tasks.engine.task_run.run_shard` does, less Prefect's part in it."""
-        try:
-            return Done(run_jobs(plan.stage, jobs, plan.config, context))
-        except Exception as exc:  # for `scheduler.collect`, which says what it means
-            return Done(exc)
-
-
-ShardFuture = PrefectFuture[Any] | Done
-ShardRunner = TaskRunner[Any] | InThisProcess
+ShardFuture = Union["PrefectFuture[Any]", Done]
+ShardRunner = Union["TaskRunner[Any]", InThisProcess]
 """What shards are handed to. Prefect's futures don't say what they will hold; `scheduler.collect` finds out."""
 
 
@@ -83,6 +39,11 @@ def threads_a_worker(engine: EngineConfig) -> int | None:
 
 def task_runner(engine: EngineConfig) -> ShardRunner:
     """A task runner, not started. Raises ConfigError where its package isn't installed."""
+    # Prefect takes seconds to import, which a run that has nothing to do doesn't need.
+    from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+    from flows.execution.by_name import travel_by_name
+
     travel_by_name()
     workers = engine.workers or local_processors()
     if engine.runner == "local":

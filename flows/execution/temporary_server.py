@@ -26,6 +26,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from data_catalog.catalog import CatalogError
+from flows.execution.named_server import OURS, server_is_named
 
 PATIENCE_SECONDS = 300.0  # a busy machine takes more than Prefect's 20 s
 SILENT_SECONDS = 3.0  # a longer wait is reported
@@ -45,12 +46,6 @@ with contextlib.suppress(ProcessLookupError):
 """
 
 _guards: list[subprocess.Popen[bytes]] = []  # as long as one is kept, its pipe is open
-_running: list[str] = []  # the address of this process's own server, while it runs
-
-
-def server_is_named() -> bool:
-    """Whether the user named a Prefect server (`PREFECT_API_URL`, a profile); ours doesn't count."""
-    return bool(get_current_settings().api.url) and not _running
 
 
 @contextlib.contextmanager
@@ -64,7 +59,7 @@ def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], obj
     Raises:
         CatalogError: a named server does not answer, or ours does not start.
     """
-    if _running:
+    if OURS:
         yield
         return
     if server_is_named():
@@ -78,11 +73,11 @@ def temporary_server(waiting: Callable[[str], None], meanwhile: Callable[[], obj
             url = f"http://127.0.0.1:{_port(process, complaints)}/api"
             meanwhile()
             _wait_until_ready(url, process, complaints, waiting)
-            _running.append(url)
+            OURS.append(url)
             with temporary_settings({PREFECT_API_URL: url}):
                 yield
         finally:
-            _running.clear()
+            OURS.clear()
             _stop_sending()
             _stop(process)
 

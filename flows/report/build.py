@@ -68,9 +68,10 @@ def write_results(
     history = training_history(training)
     if chosen_on(history, ReportFacts.of(plans).chosen_by) == "validation":
         best = int(training.attrs["best_epoch"]) + 1
-        summary.notes.append(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
+        summary.say_of_results(f"The best epoch, {best} of {len(history)}, was chosen by the validation clips.")
     shared = known_remark(workspace, summary.dataset)
-    summary.notes += [shared] if shared else []
+    if shared:
+        summary.say_of_results(shared)
 
 
 def _evaluation_of(workspace: Workspace, plans: Mapping[str, StagePlan]) -> tuple[Artifact, Artifact]:
@@ -110,7 +111,8 @@ def write_report(
         sheet = dataset_sheet([tube.view for tube in tubes.values()], folder / "contact_sheet.png", title=title)
         summary.contact_sheet = str(sheet)
     steps, odd = scored_steps(workspace, summary.dataset, plans, facts, predictions)
-    summary.notes += [odd] if odd and odd not in summary.notes else []
+    if odd:
+        summary.say_of_results(odd)
     write_step_scores(folder, steps, predictions)
     data = build_report(folder, workspace, summary, facts, plans, evaluation, training, tubes, sheet, truth, steps)
     summary.report = str(render_report(folder / "report.html", replace(data, settings=settings)))

@@ -41,6 +41,10 @@ class RunRecord(BaseModel):
         report: path of its report, and `contact_sheet` of the picture of its tubes, where it made them.
         number: its place among the runs of the workspace; 0 in records of the version before.
         files: SHA-256 of the other files of its folder, by their paths in it.
+        results_digest: of all that its results show; results of another run with the same are the same.
+        results_of: the run whose results it took over, where it had nothing to compute.
+        result_notes: those of its notes that come with the results.
+        result_files: the files of its results, by their paths in its folder, as many as it wrote.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -64,6 +68,10 @@ class RunRecord(BaseModel):
     contact_sheet: str | None = None
     number: int = 0
     files: Mapping[str, str] = {}
+    results_digest: str = ""
+    results_of: str | None = None
+    result_notes: tuple[str, ...] = ()
+    result_files: tuple[str, ...] = ()
 
     def pipeline_config(self, overrides: Sequence[str] = ()) -> PipelineConfig:
         """The run's config with `section.field=value` laid over it. Raises ConfigError."""
@@ -117,8 +125,18 @@ def write_record(
         "tubes_against_truth": None if summary.truth is None else asdict(summary.truth),
         "report": summary.report,
         "contact_sheet": summary.contact_sheet,
+        "results_digest": summary.results_digest,
+        "results_of": summary.results_of,
+        "result_notes": summary.result_notes,
+        "result_files": _result_files(folder) if summary.report else [],
     }
     write_run(workspace.runs, workspace.runs_lock, record)
+
+
+def _result_files(folder: Path) -> list[str]:
+    own = (RECORD, REFERENCES_FILE)
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [name for name in (path.relative_to(folder).as_posix() for path in files) if name not in own]
 
 
 def write_references(path: Path, plans: Mapping[str, StagePlan]) -> None:

@@ -33,6 +33,8 @@ class RunSummary:
     `suspicious` are the tubes at or above `quality.suspicious`, the worst first; `judged` counts all
     that were judged, `worst` are the first few of them, suspicious or not.
     `truth` compares the tubes with the ground truth, where the dataset has one.
+    `results_of` is the run that drew the report and wrote the predictions, where that was an earlier one
+    (`results_digest` says what they follow from, `result_notes` are those of the notes that come with them).
     `busy` is the share of all processors' time that the run used, from 0 to 1; Prefect's own server isn't counted.
     """
 
@@ -53,6 +55,15 @@ class RunSummary:
     judged: int = 0
     worst: list[TubeQuality] = field(default_factory=list)
     truth: TruthMeans | None = None
+    results_digest: str = ""
+    results_of: str | None = None
+    result_notes: list[str] = field(default_factory=list)
+
+    def say_of_results(self, sentence: str) -> None:
+        """Add a note about the metrics and predictions, as against one about what this run did."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+            self.result_notes.append(sentence)
 
     @property
     def failures(self) -> list[QuarantineRow | Failure]:
@@ -72,6 +83,7 @@ class RunSummary:
             "metrics": self.metrics,
             "report": self.report,
             "contact_sheet": self.contact_sheet,
+            "results_of": self.results_of,
             "quarantined": [
                 {"clip_id": row.clip_id, "stage": row.stage, "reason": row.reason, "remedy": row.remedy}
                 for row in self.failures

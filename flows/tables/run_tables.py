@@ -37,6 +37,8 @@ def print_summary(summary: RunSummary) -> None:
         out.print(f"Completed with {summary.failed} quarantined in {took}.")
     else:
         out.print(f"Completed in {took}.")
+    if summary.results_of is not None:
+        out.print(f"Nothing has changed since run {summary.results_of}, which made these results.", markup=False)
     for label, path in (("report", summary.report), ("tubes", summary.contact_sheet)):
         if path is not None:
             out.print(f"{label:>7}  {path}", markup=False, soft_wrap=True)

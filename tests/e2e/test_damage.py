@@ -25,7 +25,7 @@ from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
 from tasks.training.checkpoints import find_checkpoint
 from tests.support import REPO
-from tests.support.tiny_workspace import copy_workspace, digests, identities, leftovers, plan, run
+from tests.support.tiny_workspace import copy_workspace, digests, forget_reports, identities, leftovers, plan, run
 
 CLIP_STAGES = STAGE_NAMES[:4]
 WITHOUT_REPORT = STAGE_NAMES[:6]
@@ -200,6 +200,7 @@ def test_a_stage_that_was_not_asked_for_is_made_again_where_another_needs_it(cop
 @pytest.mark.parametrize("stage", ["normalize", "track", "masks", "train", "evaluate"])
 def test_what_the_report_finds_rotten_is_made_again_within_the_run(copied: Path, stage: str) -> None:
     """Every stage is cached, so that nothing else reads it."""
+    forget_reports(copied)
     content, path = digests(copied), artifact(copied, stage)
     rot(path)
     summary = run(copied)
@@ -216,6 +217,7 @@ def test_a_report_that_fails_takes_nothing_with_it(copied: Path, monkeypatch: py
     def no_picture(*args: Any, **settings: Any) -> Path:
         raise RuntimeError("the drawing library gave up")
 
+    forget_reports(copied)
     monkeypatch.setattr("flows.report.build.dataset_sheet", no_picture)
     summary = run(copied)
     assert [note for note in summary.notes if "report could not be written" in note and "drawing library" in note]
@@ -230,6 +232,7 @@ def test_a_run_that_is_killed_in_its_report_is_recorded(copied: Path, monkeypatc
     def killed(*args: Any, **settings: Any) -> Path:
         raise KeyboardInterrupt
 
+    forget_reports(copied)
     monkeypatch.setattr("flows.report.build.dataset_sheet", killed)
     before = len(read_runs(Workspace(copied)))
     with pytest.raises(KeyboardInterrupt):

@@ -130,6 +130,12 @@ def plan(root: Path, *overrides: str, dataset: str = DATASET, verify: bool = Fal
     return make_plan(planner, tiny_config(*overrides))
 
 
+def forget_reports(root: Path) -> None:
+    """Delete every run's report, so that the next run takes none over and draws its own."""
+    for report in root.glob("runs/*/report.html"):
+        report.unlink()
+
+
 def digests(root: Path) -> dict[str, str]:
     """Content digest of every artifact, by its path below `artifacts/`."""
     return {str(path.relative_to(root)): content_digest(path) for path in sorted(root.glob("artifacts/*/??/*.h5"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from flows.runs.record import read_runs
 from tests.support import REPO
 from tests.support.damage import copied, rot
 from tests.support.prefect_server import free_port
-from tests.support.tiny_workspace import DATASET, SETTINGS, identities
+from tests.support.tiny_workspace import DATASET, SETTINGS, forget_reports, identities
 
 # Python reports every process that is started to its audit hooks.
 WATCHED = """
@@ -25,7 +26,9 @@ try:
     app(sys.argv[1:])
 finally:
     print("started:", [one for one in started if sys.executable in one], file=sys.stderr)
+    print("loaded:", sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 """
+HEAVY = {"prefect", "torch", "cv2", "scipy", "matplotlib", "httpx", "shapely"}
 
 
 def run_watched(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +47,11 @@ def test_only_hits_start_no_process_and_are_recorded(root: Path) -> None:
     done = run_watched(root)
     assert done.returncode == 0, done.stderr
     assert "started: []" in done.stderr
+    loaded = next(line for line in done.stderr.splitlines() if line.startswith("loaded: "))
+    assert "numpy" in loaded
+    assert HEAVY & set(ast.literal_eval(loaded.removeprefix("loaded: "))) == set()
     summary = json.loads(done.stdout)
+    assert summary["results_of"] == before[-1].run_id
     assert {(count["hits"], count["clips"]) for count in summary["stages"].values()} == {(4, 4), (1, 1)}
     *_, last = read_runs(Workspace(root))
     assert (last.run_id, last.number) == (summary["run_id"], before[-1].number + 1)
@@ -57,6 +64,7 @@ def test_only_hits_start_no_process_and_are_recorded(root: Path) -> None:
 
 def test_what_is_damaged_under_a_hit_is_made_again(finished_workspace: Path, tmp_path: Path) -> None:
     root = copied(finished_workspace, tmp_path / "ws")
+    forget_reports(root)
     path = sorted(root.glob("artifacts/masks/*/*.h5"))[0]
     rot(path)  # which only reading it shows
     content = path.read_bytes()
