@@ -56,7 +56,7 @@ from benchmarks.procedural_studies import FEW, STUDIES, Study, prepare, prepare_
 from benchmarks.procedural_tables import TSA, agreeing, findings, rate_table, tables, training_time, write_block
 from data_catalog.catalog import CatalogError, Workspace
 from flows.config import PipelineConfig
-from flows.execution.temporary_server import temporary_server
+from flows.execution.server.temporary_server import temporary_server
 from flows.experiments.contenders import SEED, ExperimentRecord, experiment_records
 from flows.experiments.matrix import Cell, Matrix, dataset_actions, expand, load_matrix, run_matrix
 from flows.local_run import run_pipeline

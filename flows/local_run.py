@@ -14,8 +14,8 @@ from flows.config import PipelineConfig
 from flows.console import err, stage_bars
 from flows.datasets.clips import wanted_clips
 from flows.execution.in_process import InThisProcess
-from flows.execution.named_server import server_is_named
 from flows.execution.run_options import RunOptions
+from flows.execution.server.named_server import server_is_named
 from flows.runs.summary import RunSummary
 from flows.stages import Selection, StageName, make_plan, stages_there
 from tasks.engine.plan import Planner
@@ -63,7 +63,7 @@ def run_pipeline(
             return execute(config, dataset, opened, selection.stages(), options, InThisProcess())
     if options.make_procedural is None:  # a wrong dataset or clip is reported before a server is started
         wanted_clips(opened, dataset, options.where, options.clips)
-    from flows.execution.temporary_server import temporary_server  # loads Prefect, which takes seconds
+    from flows.execution.server.temporary_server import temporary_server  # loads Prefect, which takes seconds
 
     declare = partial(import_module, "flows.pipeline")
     with showing(), temporary_server(waiting, declare):

@@ -22,12 +22,12 @@ from data_catalog.errors import os_sentence
 from flows.config import ConfigError, PipelineConfig, apply_overrides
 from flows.datasets.ingest import make_procedural
 from flows.execution.execute import execute
-from flows.execution.named_server import server_is_named
 from flows.execution.prefect_page import progress_on_page, show_run
 from flows.execution.prefect_setup import make_own_gpu_slot
 from flows.execution.run_options import RunOptions
+from flows.execution.server.named_server import server_is_named
+from flows.execution.server.temporary_server import end_prefects_server_with_us
 from flows.execution.stopping import SENTENCE, farewell
-from flows.execution.temporary_server import end_prefects_server_with_us
 from flows.runs.quality import suspicious_sentence
 from flows.runs.summary import RunSummary
 from flows.stages import EXPERIMENT, PREPROCESS, Selection, StageName

@@ -111,7 +111,7 @@ SERVE_AND_TRAIN = """
 import json, sys
 from pathlib import Path
 import httpx, subprocess
-from flows.execution.temporary_server import temporary_server
+from flows.execution.server.temporary_server import temporary_server
 from prefect.settings import get_current_settings
 import tests.support.tiny_workspace as tiny
 try:

@@ -23,7 +23,7 @@ from prefect.settings import get_current_settings
 
 from data_catalog.catalog import CatalogError
 from flows.config import load_config
-from flows.execution.named_server import server_is_named
+from flows.execution.server.named_server import server_is_named
 from tasks.engine.task_run import GPU_LIMIT
 
 WORK_POOL = "tubeflow"

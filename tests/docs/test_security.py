@@ -66,7 +66,7 @@ ATTACKS = (
     Attack(
         "SIGKILL in the first seconds leaves a listening Prefect server",
         "nobody is left",
-        "the server's life is tied to ours before it listens (`flows/execution/server_process.py`)",
+        "the server's life is tied to ours before it listens (`flows/execution/server/server_process.py`)",
         ("e2e/test_stopping.py::test_killed_while_the_server_starts_nobody_is_left",),
     ),
     Attack(

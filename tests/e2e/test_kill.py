@@ -171,7 +171,7 @@ def test_the_command_line_killed_during_training(
             assert time.monotonic() < deadline
             time.sleep(0.01)
         children = psutil.Process(process.pid).children(recursive=True)
-        assert any("flows.execution.server_process" in child.cmdline() for child in children)
+        assert any("flows.execution.server.server_process" in child.cmdline() for child in children)
         process.kill()
     assert psutil.wait_procs(children, timeout=30)[1] == []  # Prefect's temporary server neither
     assert not list(root.glob("artifacts/train/*/*.h5"))

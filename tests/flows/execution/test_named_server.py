@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.execution import named_server
+from flows.execution.server import named_server
 
 URL = "http://127.0.0.1:4299/api"
 PROFILE = f'active = "lab"\n[profiles.lab]\nPREFECT_API_URL = "{URL}"\n'

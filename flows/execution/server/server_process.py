@@ -1,4 +1,4 @@
-"""The temporary Prefect server's own process: `python -m flows.execution.server_process PARENT_PID`.
+"""The temporary Prefect server's own process: `python -m flows.execution.server.server_process PARENT_PID`.
 
 It listens on a port that the system chooses and says it in the first line of its standard output, which is all that
 is written there. Nothing heavy may be imported above `end_with`: until then a killed parent would leave this process

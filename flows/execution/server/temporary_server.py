@@ -2,8 +2,8 @@
 
 Prefect can start one by itself, but ties its life to ours only by `atexit`, which SIGKILL skips. Ours listens before it
 loads anything, on a port that the system chooses and it tells us, so none can be taken in between, and its process
-watches us from its first line on (`flows.execution.server_process`). Who calls a flow from Python without it gets
-Prefect's; a guard ends that one.
+watches us from its first line on (`flows.execution.server.server_process`). Who calls a flow from Python without it
+gets Prefect's; a guard ends that one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
 
 from data_catalog.catalog import CatalogError
-from flows.execution.named_server import OURS, server_is_named
+from flows.execution.server.named_server import OURS, server_is_named
 
 PATIENCE_SECONDS = 300.0  # a busy machine takes more than Prefect's 20 s
 SILENT_SECONDS = 3.0  # a longer wait is reported
@@ -99,7 +99,7 @@ def _start(complaints: IO[bytes]) -> subprocess.Popen[bytes]:
     settings = get_current_settings().to_environment_variables(exclude_unset=True)
     environment = {**os.environ, **settings, **SERVER_SETTINGS}
     environment.pop("PREFECT_API_URL", None)
-    command = [sys.executable, "-m", "flows.execution.server_process", str(os.getpid())]
+    command = [sys.executable, "-m", "flows.execution.server.server_process", str(os.getpid())]
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
     )
