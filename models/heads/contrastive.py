@@ -220,7 +220,9 @@ class ContrastiveHead(nn.Module):
         """What each exemplar of a clip says of its score.
 
         Args:
-            output, difficulty, action: as of `decode`.
+            output: as of `decode`.
+            difficulty: as of `decode`.
+            action: as of `decode`.
 
         Returns:
             (..., V) float, in units of `score_scale`; and (..., V) float, 1 where there is an exemplar, else 0.

@@ -133,7 +133,8 @@ class StGcnLayer(nn.Module):
     """One layer: (B, C, N, J) to (B, C', ⌈N / stride⌉, J).
 
     Args:
-        channels, width: C and C'.
+        channels: C.
+        width: C'.
         adjacency: (3, J, J) of `partitioned`.
         stride: over time.
         dropout: behind the convolution over time.
