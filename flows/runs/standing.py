@@ -39,12 +39,14 @@ def results_digest(
 ) -> str:
     """SHA-256 over everything that a run's predictions, metrics and report show, but the run's own name and times."""
     dataset = workspace.catalog / "datasets" / summary.dataset
+    failed = {row.clip_id for row in summary.failures}
+    jobs = [(name, job) for name, plan in plans.items() for job in plan.jobs.values() if job.clip_id not in failed]
     shown = {
         "dataset": {path.name: file_digest(path) for path in sorted(dataset.glob("*")) if path.suffix != ".lock"},
         "clips": [summary.dataset, summary.where, summary.clips],
         "config": config.model_dump(mode="json"),
         "selected": list(selected),
-        "artifacts": [[name, job.clip_id, job.key] for name, plan in plans.items() for job in plan.jobs.values()],
+        "artifacts": [[name, job.clip_id, job.key] for name, job in jobs],
         "failures": [asdict(row) for row in summary.failures],
         "suspicious": [tuple(row) for row in summary.suspicious],
         "judged": summary.judged,
