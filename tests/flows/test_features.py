@@ -58,7 +58,7 @@ def last_training(root: Path) -> tuple[list[str], dict[str, np.ndarray], np.ndar
 
 
 @pytest.mark.parametrize("head", [(), pytest.param(CONTRASTIVE, marks=pytest.mark.slow)], ids=["", "contrastive"])
-@pytest.mark.parametrize("features", [CUT, POOLED], ids=["cut", "pooled"])
+@pytest.mark.parametrize("features", [CUT, pytest.param(POOLED, marks=pytest.mark.slow)], ids=["cut", "pooled"])
 def test_training_on_features_is_training_on_pixels_with_the_same_frozen_part(
     features: tuple[str, ...], head: tuple[str, ...], root: Path
 ) -> None:

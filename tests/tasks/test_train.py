@@ -74,6 +74,7 @@ def test_the_seed_decides_everything(pack: Path, tmp_path: Path, trained: TrainR
 # -- resuming after an end
 
 
+@pytest.mark.slow  # its short form is the command line killed during training, tests/e2e/test_kill.py
 def test_killed_twice_and_the_same_to_the_bit(pack: Path, tmp_path: Path, trained: TrainResult) -> None:
     train_and_kill(pack, tmp_path, kill_at=3)  # in the first epoch, one batch after a checkpoint
     assert find_checkpoint(tmp_path / "checkpoints").path == tmp_path / "checkpoints" / "00000-0000002.ckpt"
