@@ -2,6 +2,7 @@
 
     python -m benchmarks.features                 # 128 clips of 103 frames, ten segments, i3d_small, two threads
     python -m benchmarks.features --clips 32      # sooner
+    python -m benchmarks.features --into docs/features.md       # puts the table there
 
 Each pair is the same training twice (`tasks.train.train`: Lightning, checkpoints, a CSV log, the held-out quarter
 scored after every epoch): on a pack's frames with `train.freeze`, and on features that the same frozen part made of
@@ -112,8 +113,8 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def compare(pack: Path, folder: Path, mode: str, repeats: int) -> float:
-    """Run the pair in turns and print both; returns the ratio of CPU seconds."""
+def compare(pack: Path, folder: Path, mode: str, repeats: int) -> list[str]:
+    """Run the pair in turns; a row of the table each, with the ratio of CPU seconds."""
     features = make_features(pack, folder, mode)
     taken: dict[str, list[Epoch]] = {"pixels": [], mode: []}
     losses: dict[str, list[float]] = {}
@@ -122,18 +123,16 @@ def compare(pack: Path, folder: Path, mode: str, repeats: int) -> float:
             found, losses[name] = epochs_of(pack, mode, given, folder / f"{mode}-{name}-{turn}", epochs)
             taken[name] += found
     np.testing.assert_allclose(losses[mode][:2], losses["pixels"], rtol=1e-5)
-    print(f"\n{mode}: {FROZEN[mode]} frozen, losses equal to 1e-5")
     cpu = {name: median(one.cpu for one in epochs) for name, epochs in taken.items()}
     wall = {name: median(one.wall for one in epochs) for name, epochs in taken.items()}
-    for name in taken:
-        print(f"  {name:8}{cpu[name]:8.2f} CPU s{wall[name]:8.2f} s an epoch{cpu['pixels'] / cpu[name]:8.1f} ×")
     ratio, floor = cpu["pixels"] / cpu[mode], FLOORS[mode]
-    print(f"  ratio {ratio:.1f}× against a floor of {floor:.0f}×: {'met' if ratio >= floor else 'NOT met'}", flush=True)
-    return ratio
+    said = f"{floor:.0f} ×: {'met' if ratio >= floor else 'not met'}"
+    rows = [(f"pixels, {FROZEN[mode]} frozen", "pixels", "1.0 ×", ""), (f"`{mode}`", mode, f"{ratio:.1f} ×", said)]
+    return [f"| {label} | {cpu[name]:.2f} | {wall[name]:.2f} | {one} | {floor} |" for label, name, one, floor in rows]
 
 
-def reading(features: Mapping[str, Path]) -> None:
-    """Print how fast batches of four clips are put together, beside copying as many bytes within memory."""
+def reading(features: Mapping[str, Path]) -> str:
+    """How fast batches of four clips are put together, beside copying as many bytes within memory."""
     reader = FeatureReader(list(features.values()))
     clips = [reader.read(index, flip, 0) for index in range(len(features)) for flip in (False, True)]
     groups = [clips[i : i + 4] for i in range(0, len(clips) - 3, 4)]
@@ -150,7 +149,8 @@ def reading(features: Mapping[str, Path]) -> None:
 
     size = batch.numel() * batch.element_size() * len(groups)
     rates = {name: size / fastest(work) / GIGABYTE for name, work in (("features", batches), ("memory", copies))}
-    print(f"\nbatches out of the page cache {rates['features']:.1f} GB/s, within memory {rates['memory']:.1f} GB/s")
+    cache, memory = rates["features"], rates["memory"]
+    return f"Batches come out of the page cache at {cache:.0f} GB/s; memory is copied at {memory:.0f} GB/s."
 
 
 def fastest(work: Callable[[], None], times: int = 5) -> float:
@@ -169,15 +169,26 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--into", type=Path, help="a page with a place for the table, e.g. docs/features.md")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pack = draw_pack(folder / "pack.h5", options.clips)
-        print(f"i3d_small, {options.clips} clips of {LENGTH} frames, ten segments, {options.threads} threads")
+        lines = [
+            f"i3d_small, {options.clips} clips of {LENGTH} frames, ten segments, {options.threads} threads:",
+            "",
+            "| an epoch on | CPU s | wall s | ratio | floor |",
+            "|---|--:|--:|--:|---|",
+        ]
         for mode in FLOORS:
-            compare(pack, folder, mode, options.repeats)
-        reading({path.stem: path for path in sorted(folder.glob("cut-c*.h5"))})
+            lines += compare(pack, folder, mode, options.repeats)
+        lines += ["", reading({path.stem: path for path in sorted(folder.glob("cut-c*.h5"))})]
+    print("\n".join(lines))
+    if options.into:
+        from benchmarks.procedural_tables import write_block  # loads Prefect
+
+        write_block(options.into, "epochs", "\n".join(lines))
 
 
 if __name__ == "__main__":
