@@ -70,10 +70,11 @@ def take_over(workspace: Workspace, summary: RunSummary) -> bool:
         summary: of the run, with its `results_digest`.
 
     Returns:
-        Whether there were any. Those that lack a file, or have one that isn't what was written, don't count.
+        Whether there were any. Those without a report (it wasn't asked for, or something ended it), those that lack a
+        file, and those with one that isn't what was written don't count.
     """
     for record in reversed(read_history(workspace.runs).records):
-        if record.get("results_digest") != summary.results_digest:
+        if record.get("results_digest") != summary.results_digest or record.get("report") is None:
             continue
         try:
             earlier = RunRecord.model_validate(record)
@@ -84,7 +85,7 @@ def take_over(workspace: Workspace, summary: RunSummary) -> bool:
         summary.metrics, summary.results_of = earlier.metrics, earlier.results_of or earlier.run_id
         for note in earlier.result_notes:
             summary.say_of_results(note)
-        summary.report = earlier.report and str(folder / Path(earlier.report).name)
+        summary.report = str(folder / Path(str(earlier.report)).name)
         summary.contact_sheet = earlier.contact_sheet and str(folder / Path(earlier.contact_sheet).name)
         return True
     return False

@@ -11,7 +11,7 @@ import pytest
 from data_catalog.catalog import Workspace
 from flows.datasets.ingest import ingest
 from flows.runs.record import RunRecord, read_runs
-from tests.support.tiny_workspace import DATASET, run
+from tests.support.tiny_workspace import DATASET, forget_reports, run
 
 
 def newest(root: Path) -> RunRecord:
@@ -86,3 +86,13 @@ def test_a_setting_that_changes_the_page_alone_draws_a_new_one(root: Path) -> No
     summary = run(root, "quality.suspicious=0.05")
     assert (summary.results_of, all(not count.computed for count in summary.stages.values())) == (None, True)
     assert len(summary.suspicious) > len(run(root).suspicious)
+
+
+def test_a_run_without_a_report_has_none_to_take_over(root: Path) -> None:
+    """One that was asked for none, as one that was killed while it drew it."""
+    forget_reports(root)
+    assert run(root, report=False).report is None
+    summary = run(root)
+    assert summary.results_of is None
+    assert summary.report is not None
+    assert Path(summary.report).is_file()
