@@ -11,7 +11,8 @@ the first one, in which checksums are compared. The losses must be the same to 1
 are drawn by chance: nothing that is computed depends on what they show.
 
 CPU seconds of the process, which a busy machine disturbs less than the clock; wall seconds stand beside. Last, the rate
-at which features come out of the page cache, batches put together, beside that of copying memory in the same run.
+at which features come out of the page cache, batches put together, beside that of copying memory in the same run; and
+where the time of an epoch on `cut` goes, as PyTorch's profiler sees it.
 """
 
 from __future__ import annotations
@@ -44,6 +45,14 @@ FROZEN: dict[str, FrozenPart] = {"cut": "stage1", "pooled": "backbone"}
 VERSIONS: tuple[Version, ...] = ((False, 0), (True, 0))
 LENGTH, CROP = 103, 112
 GIGABYTE = 1e9
+WORK = {
+    "convolutions": ("convolution",),
+    "products of the attention and the head": ("mm", "tube_dot"),
+    "moving and clearing memory": ("copy_", "fill_", "index_select", "aten::cat", "stack", "DataLoader"),
+    "max pooling": ("max_pool3d",),
+    "BatchNorm and ReLU": ("batch_norm", "threshold", "clamp_min"),
+}
+"""What an operator's name has in it, by what it does."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,19 @@ def compare(pack: Path, folder: Path, mode: str, repeats: int) -> list[str]:
     return [f"| {label} | {cpu[name]:.2f} | {wall[name]:.2f} | {one} | {floor} |" for label, name, one, floor in rows]
 
 
+def shares(pack: Path, features: Mapping[str, Path], folder: Path) -> str:
+    """Where the time of training on `cut` goes: the share of each kind of work in the time of all operators."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        epochs_of(pack, "cut", features, folder / "profiled", 2)
+    spent = dict.fromkeys([*WORK, "all else"], 0.0)
+    for row in seen.key_averages():
+        kinds = (kind for kind, names in WORK.items() if any(name in row.key for name in names))
+        spent[next(kinds, "all else")] += row.self_cpu_time_total
+    total = sum(spent.values())
+    said = ", ".join(f"{kind} {time / total:.0%}" for kind, time in spent.items())
+    return f"Of the time on `cut`: {said}."
+
+
 def reading(features: Mapping[str, Path]) -> str:
     """How fast batches of four clips are put together, beside copying as many bytes within memory."""
     reader = FeatureReader(list(features.values()))
@@ -183,7 +205,8 @@ def main() -> None:
         ]
         for mode in FLOORS:
             lines += compare(pack, folder, mode, options.repeats)
-        lines += ["", reading({path.stem: path for path in sorted(folder.glob("cut-c*.h5"))})]
+        stored = {path.stem.removeprefix("cut-"): path for path in sorted(folder.glob("cut-c*.h5"))}
+        lines += ["", shares(pack, stored, folder), "", reading(stored)]
     print("\n".join(lines))
     if options.into:
         from benchmarks.procedural_tables import write_block  # loads Prefect

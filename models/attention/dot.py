@@ -110,42 +110,48 @@ def _forward_gathered(x: Tensor, mask: Tensor, w: Projections, compute_dtype: to
 
 
 def _backward_batched(
-    d_z: Tensor, x: Tensor, mask: Tensor, w: Projections, state: Tensor, compute_dtype: torch.dtype
+    d_z: Tensor, x: Tensor, mask: Tensor, w: Projections, state: Tensor, compute_dtype: torch.dtype, wants_x: bool
 ) -> list[Tensor]:
     features, selected, positions = _batched(x, mask, compute_dtype, w)
     inside = d_z.flatten(2).masked_fill(~selected, 0)
     form = MatrixForm(*_moments_of(state, x.shape[1]), positions, w)
     d_weights = form.gradients([(inside, features)], compute_dtype)
-    d_tube = form.apply_backward(inside, features, compute_dtype)
-    d_x = torch.where(selected, d_tube, d_z.flatten(2)).view_as(x)
+    d_x = x.new_empty(0)
+    if wants_x:
+        d_tube = form.apply_backward(inside, features, compute_dtype)
+        d_x = torch.where(selected, d_tube, d_z.flatten(2)).view_as(x)
     return [d_x, *(part.sum(0) for part in d_weights)]  # an empty tube adds zero: its d_z is all zero here
 
 
 def _backward_gathered(
-    d_z: Tensor, x: Tensor, mask: Tensor, w: Projections, state: Tensor, compute_dtype: torch.dtype
+    d_z: Tensor, x: Tensor, mask: Tensor, w: Projections, state: Tensor, compute_dtype: torch.dtype, wants_x: bool
 ) -> list[Tensor]:
     limit = factored_limit(*w.z.shape)
-    d_x, d_weights = torch.empty_like(x), [torch.zeros_like(weight) for weight in w]
+    d_weights = [torch.zeros_like(weight) for weight in w]
+    d_x = torch.empty_like(x) if wants_x else x.new_empty(0)
     for b, index in enumerate(tube_indices(mask)):
-        source, target, video = d_z[b].flatten(1), d_x[b].flatten(1), x[b].flatten(1)
+        source, video = d_z[b].flatten(1), x[b].flatten(1)
+        target = d_x[b].flatten(1) if wants_x else None
         positions = source.shape[1] if index is None else len(index)
-        if index is not None:
+        if index is not None and target is not None:
             target.copy_(source)
         if not positions:
             continue
         if positions <= limit:
             kept, features = _kept_projections(state[b], w, positions), gather_tube(video, index).to(compute_dtype)
-            d_tube, parts = factored_backward(gather_tube(source, index), features, w, kept)
-            put_tube(target, index, d_tube)
+            d_tube, parts = factored_backward(gather_tube(source, index), features, w, kept, wants_x)
+            if target is not None and d_tube is not None:
+                put_tube(target, index, d_tube)
         else:
             pieces = chunks(index)
             form = MatrixForm(*_moments_of(state[b], len(video)), positions, w)
             pairs = ((gather_tube(source, piece), gather_tube(video, piece)) for piece in pieces)
             parts = form.gradients(pairs, compute_dtype)
-            for piece in pieces:
-                out = target if piece is None else None
-                pair = gather_tube(source, piece), gather_tube(video, piece)
-                put_tube(target, piece, form.apply_backward(*pair, compute_dtype, out))
+            if target is not None:
+                for piece in pieces:
+                    out = target if piece is None else None
+                    pair = gather_tube(source, piece), gather_tube(video, piece)
+                    put_tube(target, piece, form.apply_backward(*pair, compute_dtype, out))
         for total, part in zip(d_weights, parts, strict=True):
             total += part
     return [d_x, *d_weights]
@@ -154,7 +160,8 @@ def _backward_gathered(
 # The schemas are written out, for torch 2.6 makes none from `list[Tensor]`.
 FORWARD = "(Tensor x, Tensor mask, Tensor[] weights, ScalarType compute_dtype, SymInt room) -> (Tensor, Tensor)"
 BACKWARD = (
-    "(Tensor d_z, Tensor x, Tensor mask, Tensor[] weights, Tensor state, ScalarType compute_dtype) -> Tensor[]"
+    "(Tensor d_z, Tensor x, Tensor mask, Tensor[] weights, Tensor state, ScalarType compute_dtype, bool wants_x)"
+    " -> Tensor[]"
 )
 
 
@@ -177,18 +184,31 @@ def _(x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype
 
 @torch.library.custom_op("tubeflow::tube_dot_backward", mutates_args=(), schema=BACKWARD)
 def _backward_op(
-    d_z: Tensor, x: Tensor, mask: Tensor, weights: list[Tensor], state: Tensor, compute_dtype: torch.dtype
+    d_z: Tensor,
+    x: Tensor,
+    mask: Tensor,
+    weights: list[Tensor],
+    state: Tensor,
+    compute_dtype: torch.dtype,
+    wants_x: bool,
 ) -> list[Tensor]:
+    """Gradients of x (empty where nobody wants it: behind a frozen part) and of the weights."""
     backward = _backward_batched if x.is_cuda else _backward_gathered
     with torch.autocast(x.device.type, enabled=False):
-        return backward(d_z, x, mask, Projections(*weights), state, compute_dtype)
+        return backward(d_z, x, mask, Projections(*weights), state, compute_dtype, wants_x)
 
 
 @_backward_op.register_fake
 def _(
-    d_z: Tensor, x: Tensor, mask: Tensor, weights: list[Tensor], state: Tensor, compute_dtype: torch.dtype
+    d_z: Tensor,
+    x: Tensor,
+    mask: Tensor,
+    weights: list[Tensor],
+    state: Tensor,
+    compute_dtype: torch.dtype,
+    wants_x: bool,
 ) -> list[Tensor]:
-    return [torch.empty_like(x), *(torch.empty_like(weight) for weight in weights)]
+    return [torch.empty_like(x) if wants_x else x.new_empty(0), *(torch.empty_like(weight) for weight in weights)]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -197,10 +217,11 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
     ctx.save_for_backward(x, mask, output[1], *weights)
 
 
-def _backward(ctx: Any, d_z: Tensor, _: Tensor) -> tuple[Tensor, None, list[Tensor], None, None]:
+def _backward(ctx: Any, d_z: Tensor, _: Tensor) -> tuple[Tensor | None, None, list[Tensor], None, None]:
     x, mask, state, *weights = ctx.saved_tensors
-    d_x, *d_weights = torch.ops.tubeflow.tube_dot_backward(d_z, x, mask, weights, state, ctx.compute_dtype)
-    return d_x, None, d_weights, None, None
+    wants_x = ctx.needs_input_grad[0]
+    d_x, *d_weights = torch.ops.tubeflow.tube_dot_backward(d_z, x, mask, weights, state, ctx.compute_dtype, wants_x)
+    return d_x if wants_x else None, None, d_weights, None, None
 
 
 _forward_op.register_autograd(_backward, setup_context=_setup)

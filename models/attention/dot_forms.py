@@ -204,8 +204,10 @@ def factored_forward(tube: Tensor, features: Tensor, w: Projections, saved: Tens
     return update.add_(tube) if update.dtype == tube.dtype else tube + update.to(tube.dtype)
 
 
-def factored_backward(d_z: Tensor, features: Tensor, w: Projections, saved: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Gradients of X and of the eight parameters from that of Z, all of one tube (C, P) float."""
+def factored_backward(
+    d_z: Tensor, features: Tensor, w: Projections, saved: Tensor, wants_x: bool = True
+) -> tuple[Tensor | None, list[Tensor]]:
+    """Gradients of X, unless nobody wants it, and of the eight parameters from that of Z, of one tube (C, P) float."""
     dtype, positions = features.dtype, features.shape[1]
     kept = saved.to(dtype)
     query, key, value = kept.chunk(3)
@@ -223,6 +225,8 @@ def factored_backward(d_z: Tensor, features: Tensor, w: Projections, saved: Tens
     d_bias = d_kept.sum(1, dtype=w.z.dtype).chunk(3)
     d_weights = [part for pair in zip(d_weight, d_bias, strict=True) for part in pair]
     d_weights += [d_n @ m, d_z.sum(1, dtype=w.z.dtype)]
+    if not wants_x:
+        return None, d_weights
     stacked = w.stacked()[0].to(dtype)
     if dtype == d_z.dtype:
         return torch.addmm(d_z, stacked.T, d_kept), d_weights

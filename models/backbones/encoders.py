@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from models.backbones.checkpoint import read_tensors, refuse_faults
 from models.backbones.encoder_form import FORM, EncoderForm, form_of_text, read_form, standard_form
-from models.backbones.split import SEGMENT_FRAMES, FeatureHook, SplitBackbone
+from models.backbones.split import SEGMENT_FRAMES, FeatureHook, SplitBackbone, mean_position
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -106,7 +106,7 @@ class VideoMAEBackbone(EncoderBackbone):
 
     def stage2(self, h: Tensor) -> Tensor:
         """Map of tokens (M, C, T, Hf, Wf) float to pooled features (M, F)."""
-        return self.last_map(h).mean(dim=(2, 3, 4))
+        return mean_position(self.last_map(h))
 
 
 class ViTBackbone(EncoderBackbone):

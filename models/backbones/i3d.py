@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbones.split import SplitBackbone
+from models.backbones.short_convolution import convolve
+from models.backbones.split import SplitBackbone, mean_position
 
 Triple = tuple[int, int, int]
 BranchWidths = tuple[int, int, int, int, int, int]
@@ -69,7 +70,7 @@ class Unit3d(nn.Module):
         before, after = same_padding(x.shape[2:], self.kernel, self.stride)
         if before != after:  # an odd total: only the strided first layer of an even-sized input comes here
             x, before = pad_zeros(x, before, after), (0, 0, 0)
-        x = F.conv3d(x, self.conv3d.weight, stride=self.stride, padding=before)
+        x = convolve(x, self.conv3d.weight, self.stride, before)
         return F.relu(self.bn(x), inplace=True)
 
 
@@ -192,7 +193,7 @@ class EndpointBackbone(SplitBackbone):
 
     def stage2(self, h: Tensor) -> Tensor:
         """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
-        return self.last_map(h).mean(dim=(2, 3, 4))
+        return mean_position(self.last_map(h))
 
 
 class I3D(EndpointBackbone):

@@ -23,6 +23,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 FeatureHook = Callable[[Tensor], Tensor]
 
 
+def mean_position(h: Tensor) -> Tensor:
+    """A map (M, F, T, H, W) float to the mean over its positions, (M, F).
+
+    Channels go last before the mean is taken, so that its gradient lies in memory as the map of a network that runs
+    channels last does: PyTorch writes it out in the order of the axes, and the layers in front of it would read and
+    write in two orders at once, at many times the cost.
+    """
+    return h.permute(0, 2, 3, 4, 1).mean(dim=(1, 2, 3))
+
+
 @dataclass(frozen=True)
 class Layout:
     """What the dry run found.

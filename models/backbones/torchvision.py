@@ -14,7 +14,7 @@ from torch import Tensor, cat, nn
 from torchvision.models import WeightsEnum
 
 from models.backbones.checkpoint import load_state, read_tensors
-from models.backbones.split import FeatureHook, SplitBackbone
+from models.backbones.split import FeatureHook, SplitBackbone, mean_position
 
 
 class TorchvisionBackbone(SplitBackbone):
@@ -71,7 +71,7 @@ class TorchvisionBackbone(SplitBackbone):
 
     def stage2(self, h: Tensor) -> Tensor:
         """Feature map (M, C, T, Hf, Wf) float to pooled features (M, F)."""
-        return self.last_map(h).mean(dim=(2, 3, 4))
+        return mean_position(self.last_map(h))
 
 
 class MViTBackbone(SplitBackbone):

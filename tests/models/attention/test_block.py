@@ -176,7 +176,8 @@ def test_operator_passes_torchs_own_checks() -> None:
     torch.library.opcheck(torch.ops.tubeflow.grow_tubes.default, (mask, 12))
 
 
-def test_batched_form_of_accelerators_equals_the_gathered_one() -> None:
+@pytest.mark.parametrize("wants_x", [True, False])
+def test_batched_form_of_accelerators_equals_the_gathered_one(wants_x: bool) -> None:
     block, x, mask = block_and_input("dot", (30, 120, 0, 1))
     weights = Projections(*(part.detach() for part in block._projections()))
     results = []
@@ -186,7 +187,7 @@ def test_batched_form_of_accelerators_equals_the_gathered_one() -> None:
     ):
         state = torch.empty(len(x), operator.state_size(x, weights), dtype=x.dtype)
         z = forward(x, mask, weights, torch.float64, state)
-        results.append([z, *backward(z.cos(), x, mask, weights, state, torch.float64)])
+        results.append([z, *backward(z.cos(), x, mask, weights, state, torch.float64, wants_x)])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-10)
 

@@ -63,7 +63,7 @@ def test_executed_dot_is_what_the_operator_multiplies(positions: int) -> None:
     with counting() as forward:
         operator._forward_gathered(x, mask, weights, torch.float32, state)
     with counting() as backward:
-        operator._backward_gathered(x, x, mask, weights, state, torch.float32)
+        operator._backward_gathered(x, x, mask, weights, state, torch.float32, True)
     form = matrix_macs if positions == 4000 else factored_macs
     expected = form(positions, channels, reduced)
     # Products with single vectors (the mean, the biases) are left out of the formulas: under one in a
