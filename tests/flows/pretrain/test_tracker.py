@@ -13,14 +13,16 @@ from flows.cli.main import app
 from flows.pretrain.tracker_flow import CLASSIFIER, PEOPLE, PICTURES
 from models.trackers import build_tracker
 from tests.support.material_packages import serve_materials
+from tests.support.package_registries import Registries
 from tests.support.weight_server import Server
+
+PLACE = "ws/pretrain/materials"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server().running() as running:
-        yield running
+def registries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Registries]:
+    with Server().running() as server:
+        yield Registries(server, tmp_path, monkeypatch)
 
 
 def pretrain(folder: Path, manifest: Path, *words: str) -> tuple[int, str]:
@@ -32,8 +34,8 @@ def pretrain(folder: Path, manifest: Path, *words: str) -> tuple[int, str]:
     return result.exit_code, result.stdout if "--json" in words else result.output
 
 
-def test_weights_are_made_from_nothing_and_track(server: Server, tmp_path: Path) -> None:
-    manifest = serve_materials(server, tmp_path)
+def test_weights_are_made_from_nothing_and_track(registries: Registries, tmp_path: Path) -> None:
+    manifest = serve_materials(registries, tmp_path, tmp_path / PLACE)
     status, text = pretrain(tmp_path, manifest, "--json")
     assert status == 0, text
     made = json.loads(text)
@@ -43,27 +45,27 @@ def test_weights_are_made_from_nothing_and_track(server: Server, tmp_path: Path)
     assert np.isfinite(list(made["held_out"].values())).all()
     note = json.loads(file.with_suffix(".json").read_text())
     assert (note["sha256"], note["recipe"]["steps"], note["sequences"]) == (made["sha256"], 2, 3)
-    asked = len(server.requests)
+    asked = len(registries.server.requests)
     frames = np.random.default_rng(0).integers(0, 256, (3, 90, 120, 3), np.uint8)
     [tube] = build_tracker("siammask", weights=file).track(frames, np.array([[30, 20, 70, 60]], np.float32))
     assert tube.quads.shape == (3, 4, 2)
     first = file.read_bytes()
     status, text = pretrain(tmp_path, manifest)   # nothing is fetched or composed again, and the result is the same
-    assert (status, len(server.requests)) == (0, asked)
+    assert (status, len(registries.server.requests)) == (0, asked)
     assert "small.safetensors: 2." in text
     assert file.read_bytes() == first
 
 
-def test_what_is_missing_is_told_in_a_sentence(server: Server, tmp_path: Path) -> None:
-    manifest = serve_materials(server, tmp_path)
+def test_what_is_missing_is_told_in_a_sentence(registries: Registries, tmp_path: Path) -> None:
+    manifest = serve_materials(registries, tmp_path, tmp_path / PLACE)
     status, text = pretrain(tmp_path, manifest, "--material", "tuxpaint")
     assert status == 2
     assert "No photographs are among the materials" in " ".join(text.split())
-    del server.rules["/mobilenet_v2"]
-    server.rules["/mobilenet_v2"] = server.rules["/views"]
+    registries.pip("tiny-weights", "1.0", {"weights/mobilenet_v2.pth": b"others"})
     status, text = pretrain(tmp_path / "other", manifest)
     assert status == 2
-    assert "materials 'mobilenet_v2' are not to be had" in " ".join(text.lower().split())
+    told = " ".join(text.lower().split())
+    assert "materials 'mobilenet_v2' are not to be had: tiny-weights 1.0 has the sha-256" in told
     assert "Traceback" not in text
 
 
