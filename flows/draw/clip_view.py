@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.draw.poses import ClipPoses
+
 
 @dataclass(frozen=True)
 class CropWindow:
@@ -41,6 +43,7 @@ class ClipView:
         lost: (A, L) bool, frames where the tracker says that it lost the athlete; None means never.
         true_quads: (A', L, 4, 2) float ground truth, or None.
         score: The label that judges gave, or None where there is none.
+        poses: The athlete's joints; None where the dataset has none of this clip.
     """
 
     clip_id: str
@@ -54,6 +57,7 @@ class ClipView:
     lost: NDArray[np.bool_] | None = None
     true_quads: NDArray[np.floating] | None = None
     score: float | None = None
+    poses: ClipPoses | None = None
 
     def __post_init__(self) -> None:
         """Check that all arrays speak of the same frames.
@@ -78,6 +82,8 @@ class ClipView:
         truth = self.true_quads
         if truth is not None and (truth.ndim != 4 or truth.shape[1:] != (length, 4, 2)):
             self._refuse("true_quads", f"(athletes, {length}, 4, 2)", truth)
+        if self.poses is not None and len(self.poses.joints) != length:
+            self._refuse("poses", f"({length}, joints, 3)", self.poses.joints)
 
     def _refuse(self, name: str, expected: str, found: NDArray[np.generic]) -> None:
         raise ValueError(

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from data_catalog.atomic import replacing
 from flows.draw.clip_view import ClipView, CropWindow
+from flows.draw.poses import paint_pose
 
 Colour = tuple[int, int, int]
 Canvas = NDArray[np.uint8]
@@ -150,7 +151,7 @@ def paint_cells(
 
 
 def paint_frame(view: ClipView, index: int, width_px: int) -> Canvas:
-    """One frame with crop window, selected cells, ground truth and quads.
+    """One frame with crop window, selected cells, ground truth, quads and the athlete's pose.
 
     Args:
         view: The clip.
@@ -176,11 +177,13 @@ def paint_frame(view: ClipView, index: int, width_px: int) -> Canvas:
             athlete_colour(athlete),
             dashed=view.is_lost(athlete, index),
         )
+    if view.poses is not None:
+        paint_pose(canvas, view.poses, index, scale)
     return canvas
 
 
 def caption_words(view: ClipView, index: int) -> list[tuple[str, Colour]]:
-    """What stands under a frame, with colours: frame number, each tracker's score or "lost", "no cell"."""
+    """What stands under a frame, with colours: its number, each tracker's score or "lost", what else is amiss."""
     words: list[tuple[str, Colour]] = [(f"frame {index}", INK)]
     for athlete in range(view.athletes):
         score = view.tracker_score(athlete, index)
@@ -191,6 +194,10 @@ def caption_words(view: ClipView, index: int) -> list[tuple[str, Colour]]:
             words.append((text, athlete_colour(athlete)))
     if not view.selected(index).any():
         words.append(("no cell", ALARM_COLOUR))
+    if view.poses is not None and view.poses.missing[index]:
+        words.append(("no pose", FAINT_INK))
+    elif view.poses is not None and view.poses.off_tube[index]:
+        words.append(("pose off the tube", ALARM_COLOUR))
     return words
 
 

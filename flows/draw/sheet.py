@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from flows.draw import paint
 from flows.draw.clip_view import ClipView, evenly_chosen
+from flows.draw.poses import OFF_COLOUR, POSE_COLOUR
 
 MARGIN, GAP, _CAPTION = 20, 12, 26
 TITLE, _LEGEND = 62, 36
@@ -144,6 +145,8 @@ def _facts(view: ClipView, shown: int | None = None) -> str:
     facts.append(f"{int(covered.sum())} frames select a cell of the {rows}×{columns} grid (τ {view.tau:g})")
     if view.lost is not None and view.lost.any():
         facts.append(f"lost in {int(view.lost.any(axis=0).sum())} frames")
+    if view.poses is not None:
+        facts.append(f"poses in {view.poses.sentence}")
     return "  ·  ".join(facts)
 
 
@@ -167,6 +170,10 @@ def _legend(
         entries.append(("lost by the tracker", paint.athlete_colour(0), "dashes"))
     if any(view.true_quads is not None for view in views):
         entries.append(("ground truth", paint.TRUTH_COLOUR, "line"))
+    if any(view.poses is not None for view in views):
+        entries.append(("pose", POSE_COLOUR, "line"))
+    if any(view.poses is not None and view.poses.off_tube.any() for view in views):
+        entries.append(("pose off the tube", OFF_COLOUR, "line"))
     entries += [("crop window", paint.CROP_COLOUR, "window"), ("selected cells", paint.CELL_COLOUR, "fill")]
     face = paint.font(14)
     x, y = at

@@ -345,7 +345,9 @@ def clip_sheets(folder: Path, tubes: Mapping[str, ClipTube]) -> dict[str, page.P
     sheets = {}
     for clip, tube in list(tubes.items())[:WORST_SHEETS]:
         path = contact_sheet(tube.view, folder / "clips" / f"{clip}.png")
-        sheets[clip] = load_picture(path, f"Frames of clip {clip} with its tube")
+        poses = tube.view.poses
+        caption = "" if poses is None else f"poses in {poses.sentence}"
+        sheets[clip] = load_picture(path, f"Frames of clip {clip} with its tube", caption)
     return sheets
 
 

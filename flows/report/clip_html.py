@@ -21,7 +21,6 @@ from flows.draw.paint import write_whole
 from flows.draw.tube_layers import GridLayer, numbers, tube_json
 from flows.report.data import LineageRow
 from flows.report.page_templates import page_templates
-from flows.runs.clip_poses import ClipPoses
 from flows.runs.clip_steps import ClipStep
 
 JPEG_QUALITY = 82  # of frames to look at: a third of the stored ones' bytes
@@ -58,7 +57,6 @@ class ClipPage:
         quality: the judgement of the tube, where it was measured.
         series: what was measured, to be plotted.
         scored: the clip's steps; None where it has none.
-        poses: the athlete's joints; None where the dataset has none of this clip.
         command: what makes this page again.
     """
 
@@ -72,7 +70,6 @@ class ClipPage:
     quality: TubeQuality | None = None
     series: TubeSeries | None = None
     scored: ScoredSteps | None = None
-    poses: ClipPoses | None = None
     command: str = ""
 
 
@@ -118,7 +115,7 @@ def page_json(page: ClipPage) -> dict[str, object]:
         "likeness": None if series is None else numbers(series.likeness, 3),
         "steps": [] if scored is None else [step.as_json() for step in scored.steps],
         "segment_scores": None if scored is None or scored.scores is None else numbers(scored.scores, 4),
-        "poses": None if page.poses is None else page.poses.as_json(),
+        "poses": None if view.poses is None else view.poses.as_json(),
         "marks": {} if page.quality is None else {name: getattr(page.quality, name) for name in FRAME_LISTS},
     }
 

@@ -13,7 +13,6 @@ from flows.config import PipelineConfig
 from flows.draw.tube_layers import GridLayer
 from flows.report.clip_html import ClipPage, ScoredSteps, write_clip_page
 from flows.report.data import LineageRow
-from flows.runs.clip_poses import clip_poses
 from flows.runs.clip_steps import Segments, clip_steps, normalized_frames
 from flows.runs.clip_tube import ClipTube, scored_starts
 from flows.runs.command_line import command_line
@@ -32,7 +31,6 @@ def clip_page(
     track = workspace.store.read("track", jobs["track"].key)
     masks = workspace.store.read("masks", jobs["masks"].key)
     scored = _scored(workspace, tube, plans, config)
-    poses = clip_poses(workspace, plans, view.dataset, view.clip_id, track.arrays["quads"], view.frame_wh)
     quality = known_quality(workspace, plans, config.quality).get(view.clip_id)
     series = None if quality is None else workspace.tube_quality.series(*quality.pair)
     grid = GridLayer(
@@ -50,13 +48,12 @@ def clip_page(
         track=track.arrays,
         grid=grid,
         fps=float(tube.fps),
-        facts=facts(tube, config.track.tracker) | ({} if poses is None else {"poses": poses.sentence}),
+        facts=facts(tube, config.track.tracker),
         lineage=[LineageRow(name, plans[name].stage.version, view.clip_id, job.key) for name, job in jobs.items()],
         files={name: str(workspace.store.path(name, job.key)) for name, job in jobs.items()},
         quality=quality,
         series=series,
         scored=scored,
-        poses=poses,
         command=command_line(),
     )
 
@@ -100,6 +97,7 @@ def facts(tube: ClipTube, tracker: str) -> dict[str, str]:
         "frames": f"{len(view.frames)} of {view.frame_wh[0]}×{view.frame_wh[1]} px",
         "athletes": str(view.athletes),
         "selected positions": f"{int(tube.mask.sum()):,} of {tube.mask.size:,}",
+        **({} if view.poses is None else {"poses": view.poses.sentence}),
     }
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,86 +13,63 @@ from numpy.typing import NDArray
 from data_catalog.catalog import Workspace
 from data_catalog.datasets.poses.pose_files import BadPoses, read_poses
 from data_catalog.datasets.poses.pose_layer import POSES, pose_file
-from flows.draw.tube_layers import numbers
-from tasks.engine.plan import StagePlan
-
-# Of COCO's 17 joints; other skeletons are drawn as dots.
-COCO_BONES = (
-    (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),
-    (13, 15), (12, 14), (14, 16),
-)  # fmt: skip
-COCO_JOINTS = 17
-
-
-@dataclass(frozen=True, eq=False)
-class ClipPoses:
-    """The poses of a clip's frames.
-
-    Attributes:
-        joints: (L, J, 3) float32, x and y in pixels of the normalised frames and confidence; nan where there is none.
-        off_tube: (L,) bool, frames whose pose lies beside every athlete's tube: that of somebody else, or of nobody.
-    """
-
-    joints: NDArray[np.float32]
-    off_tube: NDArray[np.bool_]
-
-    @property
-    def missing(self) -> NDArray[np.bool_]:
-        """(L,) bool, frames without a pose."""
-        return cast(NDArray[np.bool_], ~np.isfinite(self.joints).all(axis=(1, 2)))
-
-    @property
-    def sentence(self) -> str:
-        """How many frames have a pose, and how many of those are off the tube."""
-        frames = len(self.joints)
-        return f"{frames - int(self.missing.sum())} of {frames} frames, {int(self.off_tube.sum())} off the tube"
-
-    def as_json(self) -> dict[str, object]:
-        """What a page draws it from: joints with two decimals, None where there is none, and bones as pairs of them."""
-        both = zip(self.joints, self.missing, strict=True)
-        return {
-            "joints": [None if gone else numbers(pose, 2) for pose, gone in both],
-            "bones": [list(bone) for bone in COCO_BONES] if self.joints.shape[1] == COCO_JOINTS else [],
-            "off_tube": self.off_tube.tolist(),
-        }
+from flows.draw.poses import ClipPoses
 
 
 def clip_poses(
     workspace: Workspace,
-    plans: Mapping[str, StagePlan],
     dataset: str,
     clip_id: str,
+    source_index: NDArray[np.int64],
+    attrs: Mapping[str, Any],
     quads: NDArray[np.floating],
-    frame_wh: tuple[int, int],
 ) -> ClipPoses | None:
     """The poses that a dataset has of a clip; None where it has none, or they can't be read any more.
 
     Args:
         workspace: the workspace.
-        plans: of the clip's stages.
         dataset: its name.
         clip_id: the clip.
-        quads: (A, L, 4, 2), the athletes' tubes in pixels of the normalised frames.
-        frame_wh: width and height of those.
+        source_index: (L,), the frame of the video that each normalised frame shows.
+        attrs: of the `normalize` artifact: sizes of the video's and of the normalised frames.
+        quads: (A, L, 4, 2), the athletes' tubes in pixels of the normalised frames; without athletes (A = 0) no pose
+            is off the tube.
     """
+    folder = _pose_folder(workspace, dataset)
+    if folder is None:
+        return None
     (clip,) = workspace.datasets.clips(dataset, [clip_id])
-    folder, name = workspace.datasets.info(dataset).options.get(POSES), pose_file(clip)
-    job = plans["normalize"].jobs.get(clip_id)
-    if folder is None or name is None or job is None or not workspace.store.exists("normalize", job.key):
+    name = pose_file(clip)
+    if name is None:
         return None
     try:
-        track = read_poses(Path(folder) / name, Path(folder))
+        track = read_poses(folder / name, folder)
     except BadPoses as exc:
         workspace.notice(f"Clip '{clip_id}' has no poses any more: {exc}.")
         return None
-    source = workspace.store.read("normalize", job.key, ["source_index"])
-    rows = source.arrays["source_index"] - (clip.start_frame or 0)
-    source_wh = int(source.attrs["source_width"]), int(source.attrs["source_height"])
+    rows = source_index - (clip.start_frame or 0)
     joints = np.full((len(rows), *track.joints.shape[1:]), np.nan, np.float32)
     known = (rows >= 0) & (rows < len(track.joints))
     joints[known] = track.joints[rows[known]]
-    joints[..., :2] *= np.asarray(frame_wh, np.float32) / np.asarray(source_wh, np.float32)
+    across, down = attrs["width"] / attrs["source_width"], attrs["height"] / attrs["source_height"]
+    joints[..., :2] *= np.asarray((across, down), np.float32)
     return ClipPoses(joints, off_tube(joints, quads))
+
+
+def pose_stamps(workspace: Workspace, dataset: str, clip_ids: Sequence[str]) -> list[list[object]]:
+    """Name, size and time of the clips' files of poses: other ones are drawn otherwise."""
+    folder = _pose_folder(workspace, dataset)
+    if folder is None:
+        return []
+    names = (pose_file(clip) for clip in workspace.datasets.clips(dataset, clip_ids))
+    files = [folder / name for name in names if name is not None]
+    there = [(path.name, path.stat()) for path in files if path.exists()]
+    return [[name, found.st_size, found.st_mtime_ns] for name, found in there]
+
+
+def _pose_folder(workspace: Workspace, dataset: str) -> Path | None:
+    folder = workspace.datasets.info(dataset).options.get(POSES)
+    return None if folder is None else Path(folder)
 
 
 def off_tube(joints: NDArray[np.float32], quads: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -104,8 +80,10 @@ def off_tube(joints: NDArray[np.float32], quads: NDArray[np.floating]) -> NDArra
         quads: (A, L, 4, 2) in the same pixels.
 
     Returns:
-        (L,) bool; False where there is no pose.
+        (L,) bool; False where there is no pose, and everywhere where there is no athlete.
     """
+    if not len(quads):
+        return np.zeros(len(joints), bool)
     found = np.zeros(len(joints), bool)
     for frame, pose in enumerate(joints):
         seen = pose[pose[:, 2] > 0] if np.isfinite(pose).all() else pose[:0]

@@ -19,6 +19,7 @@ from data_catalog.store import Artifact
 from flows.config import PipelineConfig, load_config
 from flows.datasets.clips import dataset_clips, no_such_clip
 from flows.draw.clip_view import ClipView, CropWindow
+from flows.runs.clip_poses import clip_poses
 from flows.runs.last import dataset_of, last_config
 from flows.stages import CLIP_STAGES, planned_config, section
 from models.geometry import crop_origin
@@ -100,6 +101,7 @@ def draw_from(
         lost=tube.arrays["lost"],
         true_quads=true_quads(workspace, dataset, clip_id, index, attrs),
         score=score,
+        poses=clip_poses(workspace, dataset, clip_id, index, attrs, tube.arrays["quads"]),
     )
     fps = Fraction(str(attrs["fps"])) if attrs["fps"] else Fraction(25)
     shown = fps * len(frames) / max(int(attrs["source_frames"]), 1)

@@ -22,6 +22,7 @@ from data_catalog.plain_file import file_digest
 from data_catalog.store import ArtifactDamaged
 from data_catalog.tables.runs import check_file, read_history
 from flows.config import PipelineConfig
+from flows.runs.clip_poses import pose_stamps
 from flows.runs.record import RunRecord
 from flows.runs.summary import RunSummary
 from tasks.engine.plan import StagePlan
@@ -50,6 +51,7 @@ def results_digest(
         "failures": [asdict(row) for row in summary.failures],
         "suspicious": [tuple(row) for row in summary.suspicious],
         "judged": summary.judged,
+        "poses": pose_stamps(workspace, summary.dataset, sorted({job.clip_id for _, job in jobs if job.clip_id})),
         "truth": None if summary.truth is None else asdict(summary.truth),
         "code": [version("tubeflow"), *_stamps()],
     }

@@ -20,6 +20,7 @@ from data_catalog.indexed_read import read_artifact
 from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError
 from flows.draw.tube_layers import number, numbers
+from flows.runs.clip_poses import clip_poses
 from flows.runs.clip_steps import Segments, clip_steps
 from flows.runs.clip_tube import true_quads
 from flows.runs.finished import find_run
@@ -51,6 +52,7 @@ def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, object]:
         "label_boxes": [],
         "tube": None,
         "truth": None,
+        "poses": None,
         "steps": [],
     }
     if keys["normalize"] is not None:
@@ -59,6 +61,8 @@ def clip_json(snapshot: Snapshot, dataset: str, clip: str) -> dict[str, object]:
         found["detections"] = _detections(workspace, state, keys["detect"])
     if keys["track"] is not None:
         found["tube"] = read_tube(workspace, keys["track"], keys["masks"])
+    if keys["normalize"] is not None:
+        found["poses"] = _poses(workspace, dataset, clip, keys["normalize"], keys["track"])
     return found | {
         "variants": variants_json(workspace, dataset, clip, keys["track"]),
         "runs": runs_json(workspace, dataset, clip),
@@ -127,6 +131,16 @@ def to_source(box: list[float], source: tuple[int, int], frame: tuple[int, int])
     across, down = source[0] / frame[0], source[1] / frame[1]
     x0, y0, x1, y1 = box
     return [round(value, 2) for value in (x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down)]
+
+
+def _poses(workspace: Workspace, dataset: str, clip: str, normalize: str, track: str | None) -> object:
+    """The dataset's poses of a clip in pixels of its frames, each beside the present tube or off it."""
+    source = read_artifact(workspace, "normalize", normalize, ["source_index"])
+    index = source.arrays["source_index"]
+    tube = None if track is None else read_artifact(workspace, "track", track, ["quads"])
+    quads = np.empty((0, len(index), 4, 2)) if tube is None else tube.arrays["quads"]
+    found = clip_poses(workspace, dataset, clip, index, source.attrs, quads)
+    return None if found is None else found.as_json()
 
 
 def _detections(workspace: Workspace, state: DatasetState, key: str) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Poses from a folder to the clip page: in pixels of its frames, what is missing and what is beside the tube told."""
+"""Poses from a folder to the pages of a clip: in pixels of its frames, what is missing and beside the tube told."""
 
 from __future__ import annotations
 
@@ -10,46 +10,25 @@ import numpy as np
 import pytest
 
 from data_catalog.catalog import Workspace
-from data_catalog.synthetic.sport import read_ground_truth
-from flows.datasets.ingest import check_dataset, ingest
+from flows.datasets.ingest import check_dataset
+from flows.draw.paint import caption_words, paint_frame
+from flows.draw.poses import COCO_BONES, POSE_COLOUR
 from flows.report.clip_page import write_page
-from flows.runs.clip_poses import COCO_BONES, off_tube
+from flows.runs.clip_poses import off_tube, pose_stamps
 from flows.runs.clip_tube import find_clip
-from tests.support.tiny_workspace import DATASET, copy_workspace, plan
-
-CLIP = "diving_0003"
-GONE, ASTRAY = range(10, 20), range(40, 45)
-
-
-def bodies(videos: Path) -> np.ndarray:
-    """Seventeen joints (T, 17, 2) spread within the athlete's true quad of each frame of the video."""
-    quads = read_ground_truth(videos / "ground_truth" / f"{CLIP}.npz").quads[0]
-    share = np.random.default_rng(0).dirichlet(np.full(4, 0.5), 17)
-    return np.einsum("jk,tkc->tjc", share, quads)
-
-
-def write_alphapose(path: Path, joints: np.ndarray) -> None:
-    rows = []
-    for frame, pose in enumerate(joints):
-        if frame in GONE:
-            continue
-        keypoints = np.concatenate([pose + 1000 * (frame in ASTRAY), np.full((17, 1), 0.8)], axis=1)
-        rows.append({"image_id": f"{frame}.jpg", "keypoints": keypoints.ravel().round(3).tolist(), "score": 2.0})
-    path.write_text(json.dumps(rows))
+from tests.support.tiny_poses import ASTRAY, CLIP, GONE, bodies, posed_workspace
+from tests.support.tiny_workspace import DATASET, plan, run
+from tests.support.view_pages import pages_of
 
 
 @pytest.fixture(scope="module")
 def posed(tiny_videos: Path, finished_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished workspace with poses of the held-out clip: no key is another one."""
-    folder = tmp_path_factory.mktemp("posed")
-    root = copy_workspace(finished_workspace, folder / "ws")
-    poses = folder / "alphapose"
-    poses.mkdir()
-    write_alphapose(poses / f"{CLIP}.json", bodies(tiny_videos))
-    before = {name: {job.key for job in stage.jobs.values()} for name, stage in plan(root).items()}
-    listing = ingest(Workspace.open(root), DATASET, "procedural", tiny_videos, poses=poses)
+    root, listing = posed_workspace(finished_workspace, tiny_videos, tmp_path_factory.mktemp("posed"))
     assert any("poses of 1 clips, 17 joints" in note for note in listing.notes)
-    assert {name: {job.key for job in stage.jobs.values()} for name, stage in plan(root).items()} == before
+    before, now = ({name: [job.key for job in stage.jobs.values()] for name, stage in plan(at).items()}
+                   for at in (finished_workspace, root))  # fmt: skip
+    assert now == before
     return root
 
 
@@ -81,6 +60,44 @@ def test_a_clip_without_poses_has_no_layer(posed: Path, tmp_path: Path) -> None:
     text = write_page(workspace, tube, plans, config, tmp_path).read_text()
     assert '"poses":null' in text
     assert "off the tube<" not in text
+
+
+def test_the_viewer_has_the_same(posed: Path) -> None:
+    workspace = Workspace(posed)
+    tube, *_ = find_clip(workspace, CLIP, DATASET, None, [])
+    assert tube.view.poses is not None
+    with pages_of(posed) as pages:
+        found = pages.get("/api/clip", dataset=DATASET, clip=CLIP)["poses"]
+        assert found == json.loads(json.dumps(tube.view.poses.as_json()))
+        assert pages.get("/api/clip", dataset=DATASET, clip="diving_0002")["poses"] is None
+    assert found["sentence"] == f"{sum(map(bool, found['joints']))} of 24 frames, {sum(found['off_tube'])} off the tube"
+
+
+def test_pictures_draw_them_and_say_what_is_amiss(posed: Path) -> None:
+    tube, *_ = find_clip(Workspace(posed), CLIP, DATASET, None, [])
+    view, poses = tube.view, tube.view.poses
+    assert poses is not None
+    gone, off = int(np.flatnonzero(poses.missing)[0]), int(np.flatnonzero(poses.off_tube)[0])
+    there = int(np.flatnonzero(~poses.missing & ~poses.off_tube)[0])
+    for index, words in ((gone, "no pose"), (off, "pose off the tube"), (there, None)):
+        said = [text for text, _ in caption_words(view, index)]
+        assert [text for text in said if "pose" in text] == ([] if words is None else [words])
+    green = [bool((paint_frame(view, index, 912) == POSE_COLOUR).all(axis=-1).any()) for index in (gone, off, there)]
+    assert green == [False, False, True]
+
+
+def test_the_report_shows_and_counts_them_and_is_drawn_anew_for_other_ones(posed: Path) -> None:
+    summary = run(posed)
+    assert summary.results_of is None  # that of the run before knew no poses
+    text = Path(str(summary.report)).read_text()
+    tube, *_ = find_clip(Workspace(posed), CLIP, DATASET, None, [])
+    assert f"poses in {tube.view.poses.sentence}" in text  # type: ignore[union-attr]
+    (pose_file,) = (posed.parent / "alphapose").glob("*.json")
+    stamps = [pose_stamps(Workspace(posed), DATASET, [CLIP, "diving_0002"])]
+    pose_file.touch()
+    stamps.append(pose_stamps(Workspace(posed), DATASET, [CLIP, "diving_0002"]))
+    assert len(stamps[0]) == 1
+    assert stamps[0] != stamps[1]
 
 
 def test_the_dataset_is_read_again_with_them(posed: Path) -> None:

@@ -83,6 +83,7 @@ class ClipPage {
       truth: data.truth,
       before: this.before,
       people: data.detections?.boxes ?? null,
+      poses: data.poses,
     });
     this.transport.show(this.tube);
     this.plot.steps = data.steps;
@@ -113,6 +114,7 @@ class ClipPage {
       truth: this.data.truth,
       before: tube,
       people: this.data.detections?.boxes ?? null,
+      poses: this.data.poses,
     });
     this.plot.show(this.tube ?? tube, this.tube ? tube : null);
     this._offerLayers();
@@ -127,6 +129,7 @@ class ClipPage {
       scored: this.score.segments !== null,
       attention: data.runs.length > 0,
       people: data.detections && data.detections.chosen_by === "model",
+      poses: data.poses,
     });
   }
 

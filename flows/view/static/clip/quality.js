@@ -2,7 +2,7 @@
 
 import { el } from "../shared/base.js";
 import { badge, button, heading, refill, when } from "../shared/dom.js";
-import { moments } from "../player/tube.js";
+import { moments, spans } from "../player/tube.js";
 
 const SHOWN_MOMENTS = 6;
 
@@ -31,9 +31,20 @@ export function showQuality(panel, data, seek) {
   if (reasons.length) parts.push(el("ul", { class: "reasons" }, ...reasons.map((reason) => el("li", {}, reason))));
   else if (tube?.quality) parts.push(el("p", { class: "faint" }, "Nothing odd was found in this tube."));
   else if (tube) parts.push(el("p", { class: "faint" }, "The quality of this tube has not been measured."));
-  const odd = moments(tube?.quality).filter(({ tone }) => tone !== "faint");
+  if (data.poses) parts.push(el("p", { class: "faint" }, `Poses in ${data.poses.sentence}.`));
+  const odd = [...moments(tube?.quality).filter(({ tone }) => tone !== "faint"), ...poseMoments(data.poses)];
   if (odd.length) parts.push(momentButtons(odd, seek));
   refill(panel, ...parts);
+}
+
+/** Where the pose is off the tube, and where there is none. */
+function poseMoments(poses) {
+  if (!poses) return [];
+  const frames = [...poses.joints.keys()];
+  return [
+    [frames.filter((t) => poses.off_tube[t]), "pose off the tube", "warn"],
+    [frames.filter((t) => !poses.joints[t]), "no pose", "faint"],
+  ].flatMap(([found, label, tone]) => spans(found).map(([from, to]) => ({ from, to, label, tone })));
 }
 
 function momentButtons(odd, seek) {

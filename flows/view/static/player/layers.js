@@ -72,6 +72,14 @@ const LAYERS = [
     has: ({ before }) => before,
   },
   {
+    name: "poses",
+    key: "o",
+    label: "Pose",
+    title: "the joints that a pose estimator found; orange where they are off the tube",
+    first: true,
+    has: ({ poses }) => poses,
+  },
+  {
     name: "truth",
     key: "r",
     label: "Truth",
@@ -94,7 +102,7 @@ export class Layers {
     return new Set([...this._wanted].filter((name) => this._there.has(name)));
   }
 
-  /** Say what the clip has: {tube, scored, attention, people, before, truth}. */
+  /** Say what the clip has: {tube, scored, attention, people, before, poses, truth}. */
   offer(about) {
     this._there = new Set(LAYERS.filter((layer) => layer.has(about)).map((layer) => layer.name));
     this._draw();

@@ -8,6 +8,7 @@ export function colours() {
     tubes: [0, 1, 2, 3].map((n) => one(`--tube${n}`)),
     cell: one("--cell"),
     crop: one("--crop"),
+    pose: one("--pose"),
     truth: one("--truth"),
     before: "#ff8478",
   };
@@ -20,7 +21,7 @@ const DARK = "rgba(8, 10, 14, 0.75)"; // under every line, so that it stands out
  *
  * @param {CanvasRenderingContext2D} context
  * @param {object} scene picture (drawable), tube, t, layers (Set of names), segment (number or null), truth, before (an
- *   older tube's quads), people (boxes of the first frame), heat (attention, see `heatAt`), cell ({row, column} or null),
+ *   older tube's quads), poses (of /api/clip), people (boxes of the first frame), heat (attention, see `heatAt`), cell ({row, column} or null),
  *   size {width, height} of the
  *   frame, firstColour (of athlete 0), scale (canvas pixels per frame pixel)
  */
@@ -54,6 +55,34 @@ export function paint(context, scene) {
         tube.lost[a][t] ? [7, 5] : [],
       ),
     );
+  }
+  if (layers.has("poses") && scene.poses?.joints[t]) paintPose(context, scene.poses, t, palette, scale);
+}
+
+/** The joints that were seen, with the bones between them. */
+function paintPose(context, { joints, bones, off_tube: off }, t, palette, scale) {
+  const seen = joints[t].map(([, , confidence]) => confidence > 0);
+  const thin = Math.max(1, scale * 0.6) / scale;
+  const colour = off[t] ? palette.tubes[2] : palette.pose;
+  for (const [stroke, thick] of [
+    [DARK, 3],
+    [colour, 1.5],
+  ]) {
+    context.beginPath();
+    for (const [from, to] of bones) {
+      if (seen[from] && seen[to]) line(context, ...joints[t][from].slice(0, 2), ...joints[t][to].slice(0, 2));
+    }
+    context.lineWidth = thick * thin;
+    context.strokeStyle = stroke;
+    context.stroke();
+    context.beginPath();
+    joints[t].forEach(([x, y], joint) => {
+      if (!seen[joint]) return;
+      context.moveTo(x + thick * thin, y);
+      context.arc(x, y, thick * thin, 0, 7);
+    });
+    context.fillStyle = stroke;
+    context.fill();
   }
 }
 

@@ -4,6 +4,11 @@ import { el, toast } from "../shared/base.js";
 import { short } from "../shared/svg.js";
 import { paint } from "./paint.js";
 
+function poseWords({ joints, off_tube: off }, t) {
+  if (!joints[t]) return "no pose";
+  return off[t] ? "the pose is off the tube" : "a pose";
+}
+
 export class Stage {
   /**
    * @param {{canvas: HTMLCanvasElement, note: HTMLElement}} places
@@ -43,9 +48,9 @@ export class Stage {
     canvas.addEventListener("click", (event) => canvas.stage._click(event));
   }
 
-  show({ tube, truth = null, before = null, people = null, firstColour = 0 }) {
+  show({ tube, truth = null, before = null, people = null, poses = null, firstColour = 0 }) {
     this.tube = tube;
-    this.extra = { truth, before: before?.quads ?? null, people, firstColour };
+    this.extra = { truth, before: before?.quads ?? null, people, poses, firstColour };
     this.draw();
   }
 
@@ -132,7 +137,8 @@ export class Stage {
         const ys = quads[t].map(([, y]) => y);
         return `athlete ${a + 1} from ${Math.round(Math.min(...xs))}, ${Math.round(Math.min(...ys))} to ${Math.round(Math.max(...xs))}, ${Math.round(Math.max(...ys))}`;
       }) ?? [];
-    return [`Frame ${t} of ${this.player.count - 1}`, ...box, `layers: ${[...shown].join(", ") || "none"}`].join("; ");
+    const pose = this.extra.poses ? [poseWords(this.extra.poses, t)] : [];
+    return [`Frame ${t} of ${this.player.count - 1}`, ...box, ...pose, `layers: ${[...shown].join(", ") || "none"}`].join("; ");
   }
 
   _click(event) {
