@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,6 +63,8 @@ def paint_pose(canvas: NDArray[np.uint8], poses: ClipPoses, index: int, scale: f
     Joints that the estimator didn't see (confidence 0), and their bones, are left out; a frame without a pose is left
     as it is.
     """
+    import cv2  # what has poses but draws none, loads none
+
     pose = poses.joints[index]
     if not np.isfinite(pose).all():
         return

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,6 +83,8 @@ def off_tube(joints: NDArray[np.float32], quads: NDArray[np.floating]) -> NDArra
     """
     if not len(quads):
         return np.zeros(len(joints), bool)
+    import cv2  # the command line starts without
+
     found = np.zeros(len(joints), bool)
     for frame, pose in enumerate(joints):
         seen = pose[pose[:, 2] > 0] if np.isfinite(pose).all() else pose[:0]

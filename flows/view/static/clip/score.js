@@ -119,8 +119,16 @@ export class ScorePanel extends EventTarget {
         el(
           "div",
           {},
-          el("dt", {}, "compared with its training clips"),
-          el("dd", {}, el("span", { class: `badge ${score.unlike ? "warn" : "good"}` }, score.unlike ? "unlike" : "like")),
+          el("dt", {}, "to the network, this clip is"),
+          el(
+            "dd",
+            {},
+            el(
+              "span",
+              { class: `badge ${score.unlike ? "warn" : "good"}` },
+              `${score.unlike ? "unlike" : "like"} those it learnt from`,
+            ),
+          ),
         ),
       );
     const moved =
