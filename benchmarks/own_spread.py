@@ -6,8 +6,10 @@
 Each head is trained on the 300 training dives as in `benchmarks.score_intervals`, without held-out ones. Of the 70 test
 dives the spread is compared with the size of the error, by rank: 1 where dives of larger spread have larger errors
 throughout, 0 where the spread says nothing, so that one width for all would do. Of `contrastive` the spread is the
-standard deviation of what the exemplars say, which nothing uses. Means over seeds, intervals over dives and seeds drawn
-again (1,000 times).
+standard deviation of what the exemplars say, which nothing uses. `musdl` learns judges' marks, which these dives lack:
+it is given a panel of one, who marks the execution, score over difficulty. Its spread is that of the mark's
+distribution about the decoded mark, times the difficulty, which nothing uses either. Means over seeds, intervals over
+dives and seeds drawn again (1,000 times).
 """
 
 from __future__ import annotations
@@ -15,34 +17,42 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.unlv_dive import Dives
-from models.heads import ContrastiveHead
+from data_catalog.pack.feature_clips import FeatureClips
+from models.heads import ContrastiveHead, MusdlHead
 from models.metrics.scores import spearman
 from tasks.train import train
 from tasks.trained import action_range, batches_for, build_feature_scorer
 from tasks.training.config import ModelConfig, TrainConfig
 
-HEADS = ("gaussian", "usdl", "contrastive")
+BEST_EXECUTION = 30.0  # three marks of ten
+HEADS = ("gaussian", "usdl", "musdl", "contrastive")
+OPTIONS: dict[str, dict[str, Any]] = {
+    "musdl": {"judges": 1, "rule": "sum", "drop": 0, "judge_max": BEST_EXECUTION, "bins": 61}
+}
 DRAWS = 1000
 Floats = NDArray[np.float64]
 
 
 def ask(dives: Dives, head: str, seed: int) -> tuple[Floats, Floats]:
     """Spread and size of the error of the test dives, (70,) each, after one training."""
-    clips = dives.clips(dives.train, dives.test)
-    model = ModelConfig(head=head, temporal="mean")
+    clips = marked(dives.clips(dives.train, dives.test))
+    model = ModelConfig(head=head, temporal="mean", head_options=OPTIONS.get(head, {}))
     config = TrainConfig(
         seed=seed, epochs=40, batch=16, lr=1e-3, schedule="cosine", score_range="train", flip=0.0, loggers=(),
         checkpoint_steps=0, accelerator="cpu",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:  # without the test dives, which would be scored in each epoch
-        result = train(dives.clips(dives.train, ()), model, config, Path(folder))
+        result = train(marked(dives.clips(dives.train, ())), model, config, Path(folder))
     scorer = build_feature_scorer(clips, result.last, model, config, action_range(clips.labels, config, ""))
     tested = clips.indices("test")
     with torch.inference_mode():
@@ -53,9 +63,27 @@ def ask(dives: Dives, head: str, seed: int) -> tuple[Floats, Floats]:
         if isinstance(network, ContrastiveHead):
             said, votes = network.votes(output, batch["difficulty"])
             spread = np.array([float(one[there > 0].std()) for one, there in zip(said, votes, strict=True)])
+        elif isinstance(network, MusdlHead):
+            spread = one_judges_spread(network, output, batch["difficulty"])
         else:
             spread = scorer.spread(output, batch)
     return spread, error
+
+
+def marked(clips: FeatureClips) -> FeatureClips:
+    """The clips with a panel of one judge, who marks the execution."""
+    labels = clips.labels
+    clips.labels = replace(labels, judges=(labels.score / labels.difficulty)[:, None])
+    return clips
+
+
+def one_judges_spread(head: MusdlHead, output: Tensor, difficulty: Tensor) -> Floats:
+    """Root mean square distance (B,) of the distribution over marks, (B, 1, bins), from the decoded one, in points."""
+    marks = torch.linspace(0, head.judge_max, head.bins)
+    distance = marks - head.decode_judges(output)
+    rms = (output[:, 0].softmax(dim=-1) * distance.square()).sum(dim=-1).sqrt()
+    found: Floats = (rms * difficulty).double().numpy()
+    return found
 
 
 def table(dives: Dives, seeds: int) -> list[str]:

@@ -86,9 +86,10 @@ def test_a_video_is_scored_without_the_folder_that_training_began_from(
 
 
 @pytest.mark.slow
-def test_its_model_is_exported(orphan: tuple[Path, FinishedRun], tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["torch-export", "onnx"])
+def test_its_model_is_exported(form: str, orphan: tuple[Path, FinishedRun], tmp_path: Path) -> None:
     workspace, found = Workspace(orphan[0]), orphan[1]
-    exported = export_run(workspace, found, "torch-export", "last", None, tmp_path / "model")
+    exported = export_run(workspace, found, form, "last", None, tmp_path / "model")
     assert exported.difference <= 1e-4
     assert "videomae" in (tmp_path / "model" / "README.md").read_text()
 
