@@ -37,6 +37,14 @@ class WeightFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """How well a tracker follows real clips with some weights: mean IoU, the figure of docs/trackers.md."""
+
+    tracker: str
+    iou: float
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """An entry of the registry: ``models/weights/<name>.toml``; files beside it, in `folder`, ship with Tubeflow."""
 
@@ -47,6 +55,7 @@ class Weights:
     citation: str
     files: tuple[WeightFile, ...]
     folder: Path = REGISTRY
+    measured: Measured | None = None
 
     def place(self, file: WeightFile, folder: Path) -> Path:
         """Where `file` is, or belongs: in the weights folder, unless it ships with Tubeflow and is not there."""
@@ -79,7 +88,8 @@ def _read_entry(path: Path) -> Weights:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         files = tuple(WeightFile(**file) for file in content.pop("files"))
-        entry = Weights(path.stem, files=files, folder=path.parent, **content)
+        measured = Measured(**content.pop("measured")) if "measured" in content else None
+        entry = Weights(path.stem, files=files, folder=path.parent, measured=measured, **content)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as exc:
         raise WeightsError(f"registry entry {path} is malformed ({exc}); see its neighbours") from exc
     for file in entry.files:

@@ -29,6 +29,7 @@ from flows.runs.record import new_run_id, write_record
 from flows.runs.standing import results_digest, take_over
 from flows.runs.summary import RunSummary, StageCount
 from flows.stages import DATASET_STAGES, StageName, check_kind, clip_plans, make_plan, runnable_clips, stages_there
+from flows.tracking.better_tracker import better_tracker
 from tasks.assessment.truth_figures import TruthFigures, means
 from tasks.assessment.tube_checks import QualityConfig
 from tasks.detect import DetectConfig
@@ -101,6 +102,8 @@ def execute(
     config = _settled(config, plans, summary)
     load_plugins(config)
     summary.notes += taken_names(config)
+    if "track" in selected and plans["track"].reasons and (better := better_tracker(config, workspace)):
+        summary.notes.append(better)
     _report_damage(workspace.store, plans, selected, summary)
     context = _context(workspace, dataset, config)
     selected_tubes = {"track", "masks"} & set(selected)

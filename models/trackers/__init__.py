@@ -28,7 +28,8 @@ class TrackerEntry(Entry[Callable[..., Tracker]]):
     The class is called with `files` (its weight files, in the order of `suffixes`), `device`, and, where it has
     `presets` and one is asked for, `preset`. `segments`: it returns masks beside quads. `version`: raised when it makes
     other tubes for the same weights, frames and boxes, so that its own tubes are made again and nobody else's; of a
-    plug-in the distribution's version does that.
+    plug-in the distribution's version does that. `measured_iou`: of one without weights, docs/trackers.md's figure on
+    real clips; weights have theirs in `models/weights`.
     """
 
     suffixes: tuple[str, ...] = ()
@@ -36,10 +37,11 @@ class TrackerEntry(Entry[Callable[..., Tracker]]):
     presets: tuple[str, ...] = ()
     segments: bool = False
     version: int = 1
+    measured_iou: float | None = None
 
 
 TRACKERS: Registry[TrackerEntry] = Registry("tracker", {
-    "mil": TrackerEntry("models.trackers.mil:MilTracker"),
+    "mil": TrackerEntry("models.trackers.mil:MilTracker", measured_iou=0.408),
     "nano": TrackerEntry(
         "models.trackers.nano:NanoTracker",
         ("_backbone.onnx", "_head.onnx"),
