@@ -59,7 +59,7 @@ class EngineConfig(StageConfig):
         "None starts workers on this machine.",
     )
     resources: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        {}, description="What detect, track, train and evaluate ask of their worker on dask or ray: {GPU: 1}."
+        {}, description="What stages that compute on a GPU ask of their worker on dask or ray: {GPU: 1}."
     )
     device: str = Field(
         "auto",

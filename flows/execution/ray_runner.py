@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -12,10 +13,11 @@ from prefect import Task
 from prefect_ray import RayTaskRunner
 from prefect_ray.context import remote_options
 
-from flows.config import EngineConfig
+from flows.config import ConfigError, EngineConfig
 from flows.execution.cluster import Cluster, first_line
 from tasks.engine.errors import EngineError
 
+REACH_SECONDS = 5.0
 OBJECTS_BYTES = 80 * 2**20  # about the least that Ray takes: nothing large travels
 
 
@@ -25,16 +27,25 @@ class RayRunner(RayTaskRunner[Any], Cluster):  # type: ignore[misc]  # Ray and w
     WORKER = "a Ray node"
 
     def __enter__(self) -> Self:
+        if self.address is not None:
+            _find(self.address)
         try:
-            super().__enter__()
-        except (OSError, RuntimeError, ValueError) as exc:  # what ray.init raises of a head that isn't there or fits
-            why = first_line(exc).rstrip(".")
+            self._connect()
+        except (OSError, RuntimeError, ValueError) as exc:  # what ray.init raises of a head that refuses or doesn't fit
             if self.address is None:
-                raise EngineError(f"Ray didn't start on this machine: {why}.") from exc
+                raise EngineError(f"Ray didn't start on this machine: {_reason(exc)}.") from exc
             raise EngineError(
-                f"No Ray cluster answers at {self.address} ({why}); start one with: ray start --head"
+                f"What answers at {self.address} doesn't let this run in ({_reason(exc)}); it has to be a Ray head of the "
+                "same version, and its RAY_AUTH_MODE and RAY_AUTH_TOKEN have to be set here as well"
             ) from exc
         return self
+
+    def _connect(self) -> None:
+        try:
+            super().__enter__()
+        except ConnectionAbortedError:  # the process that a head starts for each client sometimes ends at once
+            self._started = False
+            super().__enter__()
 
     def announced(self) -> list[Mapping[str, float]]:
         """What each living node has."""
@@ -48,6 +59,26 @@ class RayRunner(RayTaskRunner[Any], Cluster):  # type: ignore[misc]  # Ray and w
         """As Prefect's, with what the shard's stage asks of its worker."""
         with remote_options(**_options(self.asked)) if self.asks_of(parameters) else contextlib.nullcontext():
             return super().submit(task, parameters, *rest, **more)
+
+
+def _find(address: str) -> None:
+    """See that something listens there: Ray itself looks for minutes. Raises ConfigError, EngineError."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise ConfigError(
+            f"engine.address {address} is no address of a Ray head, such as ray://head:10001 or head:6379."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
+    except (OSError, OverflowError) as exc:
+        raise EngineError(f"No Ray cluster answers at {address} ({exc}); start one with: ray start --head") from exc
+
+
+def _reason(exc: BaseException) -> str:
+    """What went wrong; where a server's traceback was sent along, its last line."""
+    lines = [line for line in str(exc).splitlines() if line.strip()]
+    said = lines[-1] if lines and lines[0].endswith(":") else first_line(exc)
+    return said.rstrip(".")
 
 
 def _options(resources: Mapping[str, float]) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from flows.config import ConfigError, EngineConfig, load_config
 from flows.execution.dask_runner import dask_runner
+from flows.execution.ray_runner import ray_runner
 from flows.execution.task_runners import task_runner, threads_a_worker
 from tasks.engine.errors import EngineError
 from tests.support.prefect_server import free_port
@@ -48,6 +51,28 @@ def test_a_scheduler_that_is_not_there_is_a_sentence() -> None:
     runner.client_kwargs["timeout"] = 1
     with pytest.raises(EngineError, match=f"^No Dask scheduler answers at {address} .* one with: dask scheduler$"):
         runner.__enter__()
+
+
+def test_a_ray_head_that_is_not_there_is_a_sentence_within_seconds() -> None:
+    port, started = free_port(), time.monotonic()
+    for address in (f"ray://127.0.0.1:{port}", f"127.0.0.1:{port}"):
+        with pytest.raises(EngineError, match=f"^No Ray cluster answers at {address} .* one with: ray start --head$"):
+            ray_runner(EngineConfig(runner="ray", address=address), 1).__enter__()
+    assert time.monotonic() - started < 20  # Ray itself looks for half a minute, and for three
+
+
+@pytest.mark.parametrize("address", ["head", "ray://head", "http://head:8265", ":6379", "head:port"])
+def test_what_is_no_address_of_a_ray_head_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=f"engine.address {address} is no address of a Ray head, such as ray://head"):
+        ray_runner(EngineConfig(runner="ray", address=address), 1).__enter__()
+
+
+@pytest.mark.slow
+def test_what_listens_and_is_no_ray_head_is_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"ray://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(EngineError, match=f"^What answers at {address} doesn't let this run in .*; it has to be a Ray"):
+            ray_runner(EngineConfig(runner="ray", address=address), 1).__enter__()
 
 
 def test_worker_processes_share_the_processors() -> None:
