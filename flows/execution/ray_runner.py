@@ -35,8 +35,8 @@ class RayRunner(RayTaskRunner[Any], Cluster):  # type: ignore[misc]  # Ray and w
             if self.address is None:
                 raise EngineError(f"Ray didn't start on this machine: {_reason(exc)}.") from exc
             raise EngineError(
-                f"What answers at {self.address} doesn't let this run in ({_reason(exc)}); it has to be a Ray head of the "
-                "same version, and its RAY_AUTH_MODE and RAY_AUTH_TOKEN have to be set here as well"
+                f"What answers at {self.address} doesn't let this run in ({_reason(exc)}); it has to be a Ray head of "
+                "the same version, and its RAY_AUTH_MODE and RAY_AUTH_TOKEN have to be set here as well"
             ) from exc
         return self
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +17,8 @@ import torch
 from distributed import Client, get_task_stream
 from threadpoolctl import threadpool_info
 
+from data_catalog.catalog import Workspace
+from tests.support import REPO
 from tests.support.clusters import dask_cluster, ray_cluster
 from tests.support.prefect_server import PrefectServer, serving
 from tests.support.tiny_workspace import DATASET, SETTINGS, digests, leftovers, new_workspace
@@ -86,6 +90,40 @@ def test_on_a_dask_cluster_that_runs_already_networks_go_to_the_worker_that_anno
 def threads_here() -> tuple[Any, ...]:
     """On how many threads OpenCV, torch and the libraries below NumPy compute in this process."""
     return cv2.getNumThreads(), torch.get_num_threads(), {library["num_threads"] for library in threadpool_info()}
+
+
+HIDDEN = 'mount -t tmpfs none {0} && mkdir {0}/artifacts && exec "$@"'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("versions", "has h5py 0.1 instead of {h5py}; install the same versions on every machine."),
+        ("workspace", "doesn't see this run's workspace at {root}; mount the same folder there, at the same path."),
+    ],
+)
+def test_a_worker_that_is_elsewhere_ends_the_run_with_a_sentence(
+    server: PrefectServer, tiny_videos: Path, tmp_path: Path, other: str, said: str
+) -> None:
+    """A worker process with the metadata of another h5py, and one that has another folder at the workspace's path."""
+    root, environment, before = tmp_path / "w", dict(server.environment), []
+    new_workspace(root, tiny_videos)
+    if other == "versions":
+        (tmp_path / "h5py-0.1.dist-info").mkdir()
+        (tmp_path / "h5py-0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: h5py\nVersion: 0.1\n")
+        environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(REPO)])
+    else:
+        before = ["unshare", "--mount", "sh", "-c", HIDDEN.format(root), "sh"]
+        if subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode:
+            pytest.skip("unshare --mount is not permitted here")
+    with dask_cluster(tmp_path, environment, {"elsewhere": ""}, before) as file:
+        done = run(server, root, "engine.runner=dask", f"engine.address={file}", until="masks")
+    assert done.returncode == 2, done.stderr
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("The worker")]
+    assert sentence.endswith(said.format(h5py=importlib.metadata.version("h5py"), root=root))
+    assert all(Workspace(root).quarantine.keys(stage) == set() for stage in ("normalize", "detect", "track", "masks"))
+    assert list(root.glob("artifacts/*/??/*.h5")) == []
 
 
 @pytest.mark.slow

@@ -20,8 +20,13 @@ START_SECONDS = 120
 
 
 @contextlib.contextmanager
-def dask_cluster(folder: Path, environment: Mapping[str, str], workers: Mapping[str, str]) -> Iterator[Path]:
-    """`dask scheduler` and workers of one thread, by name with their resources; the scheduler's file."""
+def dask_cluster(
+    folder: Path, environment: Mapping[str, str], workers: Mapping[str, str], before: Sequence[str] = ()
+) -> Iterator[Path]:
+    """`dask scheduler` and workers of one thread, by name with their resources; the scheduler's file.
+
+    `before` is a command that starts another one, here each worker.
+    """
     file = folder / "scheduler.json"
     common = ["--scheduler-file", str(file), "--no-dashboard"]
     scheduler = ["dask", "scheduler", "--host", "127.0.0.1", "--port", "0", *common]
@@ -30,7 +35,7 @@ def dask_cluster(folder: Path, environment: Mapping[str, str], workers: Mapping[
         for name, resources in workers.items():
             words = ["dask", "worker", "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny", "--name", name, *common]
             words += ["--local-directory", str(folder / name), *(["--resources", resources] if resources else [])]
-            stack.enter_context(running(name, words, dict(environment), folder))
+            stack.enter_context(running(name, words, dict(environment), folder, before))
         limit = time.monotonic() + START_SECONDS
         while not all("Registered to" in (folder / f"{name}.log").read_text() for name in workers):
             assert time.monotonic() < limit, [path.read_text() for path in folder.glob("*.log")]

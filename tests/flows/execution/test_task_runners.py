@@ -71,7 +71,7 @@ def test_what_is_no_address_of_a_ray_head_is_refused(address: str) -> None:
 def test_what_listens_and_is_no_ray_head_is_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"ray://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(EngineError, match=f"^What answers at {address} doesn't let this run in .*; it has to be a Ray"):
+        with pytest.raises(EngineError, match=f"^What answers at {address} doesn't let this run in .*; it has to be"):
             ray_runner(EngineConfig(runner="ray", address=address), 1).__enter__()
 
 
