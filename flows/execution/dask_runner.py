@@ -58,7 +58,7 @@ class DaskRunner(DaskTaskRunner, Cluster):
 
     def submit(self, task: Task[..., Any], parameters: dict[str, Any], *rest: Any, **more: Any) -> Any:
         """As Prefect's, with what the shard's stage asks of its worker, and under the stage's name on Dask's pages."""
-        task.__name__ = task.name
+        vars(task)["__name__"] = task.name
         with annotate(resources=dict(self.asked)) if self.asks_of(parameters) else contextlib.nullcontext():
             return super().submit(task, parameters, *rest, **more)
 
