@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +104,7 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
         for artifact in artifacts - needed:
             older[artifact].append(run_id)
     garbage = []
-    youngest = time.time() - 3600 * grace_hours
+    youngest = _now(workspace) - 3600 * grace_hours
     folders = [folder for folder in sorted(workspace.artifacts.glob("*")) if folder.is_dir() and folder.name != "tmp"]
     for folder in progress.each("artifacts", folders, lambda folder: folder.name):
         for key, stat in sorted(workspace.store.scan(folder.name).items()):
@@ -118,6 +117,16 @@ def find_garbage(workspace: Workspace, keep: int, grace_hours: float = GRACE_HOU
             if not work.with_suffix(".h5").exists() and work.stat().st_mtime < youngest:
                 garbage.append(Garbage(folder.name, work.stem, work.with_suffix(".h5"), _folder_size(work), ()))
     return garbage
+
+
+def _now(workspace: Workspace) -> float:
+    """The time by the clock that the workspace's files get theirs from, which may be another machine's."""
+    path = workspace.store.scratch("now")
+    path.touch()
+    try:
+        return path.stat().st_mtime
+    finally:
+        path.unlink()
 
 
 def newest_runs(runs: Sequence[RunRecord], keep: int) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,11 @@ from tests.support import REPO
 
 
 class Engines:
-    """Starts engine processes through one `engine_process.py`."""
+    """Starts engine processes through one `engine_process.py`, which has `environment` beside ours."""
 
-    def __init__(self, errors: Path) -> None:
+    def __init__(self, errors: Path, **environment: str) -> None:
         self._errors = errors
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)} | environment
         command = [sys.executable, str(Path(__file__).with_name("engine_process.py"))]
         self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors.open("w"), text=True, env=environment
@@ -67,3 +68,16 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
     found = Engines(tmp_path_factory.mktemp("engines") / "errors.txt")
     yield found
     found.close()
+
+
+@pytest.fixture
+def engines_by() -> Iterator[Callable[..., Engines]]:
+    """Starts further servers of engine processes, by the file for their errors and their environment."""
+    with contextlib.ExitStack() as stack:
+
+        def start(errors: Path, **environment: str) -> Engines:
+            found = Engines(errors, **environment)
+            stack.callback(found.close)
+            return found
+
+        yield start

@@ -1,14 +1,16 @@
 """A server that forks real engine processes, so that each can be killed without paying for imports every time.
 
 It imports everything once and then, for every JSON line on its input (`root`, `dataset`, `overrides`, `options`,
-`trace`), forks a child that runs the pipeline as `tiny_workspace.run` does. It prints `pid <n>` and, when the child
-has ended, `end <status>`. With `trace`, the child names each moment at which a kill could hurt, just before it
-comes: the begin of each computation, each sync and each rename, one line a moment in that file.
+`trace`, `lockless`), forks a child that runs the pipeline as `tiny_workspace.run` does. It prints `pid <n>` and, when
+the child has ended, `end <status>`. With `trace`, the child names each moment at which a kill could hurt, just before
+it comes: the begin of each computation, each sync and each rename, one line a moment in that file. With `lockless`,
+its file system has no locks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import sys
@@ -20,6 +22,7 @@ import lightning.pytorch  # noqa: F401  imported here so that no child has to
 import torch
 
 import tasks.training.module  # noqa: F401
+from data_catalog import system
 from flows import stages
 from flows.stages import STAGE_NAMES
 from tests.support.tiny_workspace import run
@@ -48,9 +51,16 @@ def trace_moments(path: Path) -> None:
         setattr(stages, group, tuple(watched))
 
 
+def no_locks(file: Any, operation: int) -> None:
+    """As on a file system that has none."""
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
 def child(request: dict[str, Any]) -> int:
     """Run the pipeline once; the summary goes to `<root>.json`."""
     torch.set_num_threads(1)
+    if request.get("lockless"):
+        system.fcntl.flock = no_locks
     if request.get("trace"):
         trace_moments(Path(request["trace"]))
     summary = run(
