@@ -31,6 +31,7 @@ from tasks.pack import PackConfig
 from tasks.track import TrackConfig
 from tasks.training.config import OF_PIXELS, ON_OWN_FEATURES, ModelConfig, TrainConfig
 
+ENCODERS = ("videomae", "vit")  # backbones whose grid is that of their weights
 OF_POSES = ("dct", "stgcn")  # temporal modules
 MAX_SHOWN = 80  # characters of a wrong value
 PRESETS = Path(__file__).parent / "presets"
@@ -269,6 +270,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> Pipe
     """Make a config from plain values with overrides laid over them. Raises ConfigError with every error."""
     merged = copy.deepcopy(dict(values))
     faults = [fault for override in overrides if (fault := _lay_over(merged, override)) is not None]
+    _fit_to_tokens(merged)
     try:
         config = validate_config(merged)
     except ConfigError as exc:
@@ -276,6 +278,24 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> Pipe
     if faults:
         raise ConfigError("\n".join(faults))
     return config
+
+
+def _fit_to_tokens(values: dict[str, Any]) -> None:
+    """Fill in the grid, stride and input side of an encoder's tokens where nobody said them and its config does."""
+    model = values.get("model")
+    kind, weights = (model.get("backbone"), model.get("weights")) if isinstance(model, dict) else (None, None)
+    if kind not in ENCODERS or not isinstance(weights, str | None):
+        return
+    from models.backbones.encoder_form import token_settings  # loads PyTorch
+
+    try:
+        found = token_settings(kind, None if weights is None else Path(weights))
+    except (OSError, ValueError):
+        return  # whoever reads the weights says it; a name of the hub is known in its workspace alone
+    for section, fields in found.items():
+        told = values.setdefault(section, {})
+        if isinstance(told, dict):
+            told.update({name: value for name, value in fields.items() if name not in told})
 
 
 def _lay_over(values: dict[str, Any], override: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, uint8
 
-from models.backbones.split import IMAGENET_MEAN, IMAGENET_STD
+from models.backbones.split import IMAGENET_MEAN, IMAGENET_STD, SEGMENT_FRAMES
 from models.safetensors_file import read_safetensors
 
 FORM = "form"
@@ -29,6 +29,7 @@ Colour = tuple[float, float, float]
 _MAX_BYTES = 1 << 20
 _LARGEST = 1 << 16  # of any whole number in a config; the largest published encoders have a fifth of it
 _PIXELS_TO_SHARES = 1 / 255
+_BASE_SIDE, _BASE_PATCH, _BASE_TUBELET = 224, 16, 2  # where a config leaves them out
 _COMMON = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range", "layer_norm_eps", "image_size",
@@ -115,6 +116,38 @@ def read_form(kind: str, weights: Path) -> EncoderForm:
     fields = {name: config[name] for name in (*_COMMON, *_OWN[kind]) if name in config}
     _check_fields(fields, str(path))
     return EncoderForm(kind, fields, *_read_colours(kind, path.parent))
+
+
+def patch_cells(image: Any, patch: Any) -> tuple[int, tuple[int, int]]:
+    """Input side in pixels, and rows and columns of patches. Raises ValueError where they don't fill it evenly."""
+    rows, columns = (image, image) if isinstance(image, int) else image
+    down, across = (patch, patch) if isinstance(patch, int) else patch
+    if rows != columns:
+        raise ValueError(f"the encoder takes images of {rows}×{columns} px; only square input can be given to it")
+    if min(down, across) < 1 or rows % down or columns % across:
+        raise ValueError(f"patches of {down}×{across} px don't fill an input of {rows} px, so the grid has no cells")
+    return rows, (rows // down, columns // across)
+
+
+def token_settings(kind: str, weights: Path | None) -> dict[str, dict[str, Any]]:
+    """What a config has to say of frames and masks so that they fit the tokens of an encoder, by section and field.
+
+    Args:
+        kind: `videomae` or `vit`.
+        weights: as of `read_form`; None is the base size.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_form`, or patches don't fill the input.
+    """
+    fields = (standard_form(kind) if weights is None else read_form(kind, weights)).fields
+    side, grid = patch_cells(fields.get("image_size", _BASE_SIDE), fields.get("patch_size", _BASE_PATCH))
+    frames, stride = SEGMENT_FRAMES, 1
+    if kind == "videomae":
+        frames, stride = fields.get("num_frames", SEGMENT_FRAMES), fields.get("tubelet_size", _BASE_TUBELET)
+    return {
+        "masks": {"grid": list(grid), "stride": stride, "segment_length": frames},
+        "pack": {"input_size": side},
+    }
 
 
 def _form_inside(weights: Path) -> str | None:

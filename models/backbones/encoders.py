@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.checkpoint import read_tensors, refuse_faults
-from models.backbones.encoder_form import FORM, EncoderForm, form_of_text, read_form, standard_form
+from models.backbones.encoder_form import FORM, EncoderForm, form_of_text, patch_cells, read_form, standard_form
 from models.backbones.split import SEGMENT_FRAMES, FeatureHook, SplitBackbone, mean_position
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class EncoderBackbone(SplitBackbone):
             )
         self._cut = names.index(split)
         self.mean, self.std = form.mean, form.std
-        self.input_size, self._cells = _cells(config.image_size, config.patch_size)
+        self.input_size, self._cells = patch_cells(config.image_size, config.patch_size)
         self.register_buffer(FORM, torch.tensor(list(form.text().encode()), dtype=torch.uint8))
 
     def _layers(self) -> nn.ModuleList:
@@ -155,16 +155,6 @@ class ViTBackbone(EncoderBackbone):
         last = self._behind(torch.cat([token, places], dim=1))[:, 0]
         return last.reshape(len(h), -1, last.shape[-1]).mean(dim=1)
 
-
-def _cells(image: Any, patch: Any) -> tuple[int, tuple[int, int]]:
-    """Input side in pixels, and rows and columns of patches. Raises ValueError where they don't fill it evenly."""
-    rows, columns = (image, image) if isinstance(image, int) else image
-    down, across = (patch, patch) if isinstance(patch, int) else patch
-    if rows != columns:
-        raise ValueError(f"the encoder takes images of {rows}×{columns} px; only square input can be given to it")
-    if min(down, across) < 1 or rows % down or columns % across:
-        raise ValueError(f"patches of {down}×{across} px don't fill an input of {rows} px, so the grid has no cells")
-    return rows, (rows // down, columns // across)
 
 
 def build_videomae(

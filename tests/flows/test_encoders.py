@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from data_catalog.catalog import CatalogError, Workspace
-from flows.config import ConfigError
+from flows.config import ConfigError, load_config
 from flows.datasets.clips import dataset_clips
 from flows.inference.export_backbone import export_backbone
 from flows.inference.export_model import export_run
@@ -22,6 +22,7 @@ from flows.maintenance.features_space import features_space
 from flows.runs.attention_form import attention_form
 from flows.runs.finished import FinishedRun, find_run, trained_state
 from flows.runs.summary import RunSummary
+from models.backbones import build_backbone
 from tests.flows.test_features import preprocess
 from tests.support.saved_encoders import MEAN, encoder, save_encoder
 from tests.support.tiny_workspace import copy_workspace, plan, run, tiny_config
@@ -105,6 +106,20 @@ def test_its_backbone_is_exported_and_trained_further(orphan: tuple[Path, Finish
     for name, value in state.items():
         if name.startswith("backbone."):
             np.testing.assert_allclose(further[name], value, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(("kind", "steps"), [("videomae", 8), ("vit", 16)])
+def test_frames_and_masks_fit_the_tokens_without_being_told(kind: str, steps: int, folder: Path) -> None:
+    """As the built network has them; what somebody says goes before, and the base size is known by heart."""
+    names = [f"model.backbone={kind}", f"model.weights={folder / kind}"]
+    found, net = load_config("demo", names), build_backbone(kind, weights=folder / kind / "model.safetensors")
+    assert (found.masks.grid, found.pack.input_size) == (net.grid, net.input_size) == ((4, 4), 32)
+    assert found.masks.segment_length // found.masks.stride == net.steps == steps
+    assert load_config("demo", [*names, "masks.grid=[7, 7]"]).masks.grid == (7, 7)
+    base = load_config("demo", names[:1])
+    assert (base.masks.grid, base.masks.stride, base.pack.input_size) == ((14, 14), 16 // steps, 224)
+    nowhere = load_config("demo", [names[0], f"model.weights={folder / 'none'}"])
+    assert nowhere.masks == load_config("demo").masks
 
 
 def test_the_cost_of_attention_is_that_of_the_saved_size(root: Path, folder: Path) -> None:
