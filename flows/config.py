@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -242,6 +242,8 @@ def _read_values(preset: str) -> dict[str, Any]:
     for section, fields in values.items():
         both = isinstance(fields, dict) and isinstance(merged.get(section), dict)
         merged[section] = {**merged[section], **fields} if both else fields
+    inside = {f"{section}.{name}" for section, fields in values.items() if isinstance(fields, dict) for name in fields}
+    _fit_to_tokens(merged, _read_values(base), inside)
     return merged
 
 
@@ -268,9 +270,9 @@ def not_yaml(path: Path, exc: Exception) -> str:
 
 def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> PipelineConfig:
     """Make a config from plain values with overrides laid over them. Raises ConfigError with every error."""
-    merged = copy.deepcopy(dict(values))
+    merged, overrides = copy.deepcopy(dict(values)), list(overrides)
     faults = [fault for override in overrides if (fault := _lay_over(merged, override)) is not None]
-    _fit_to_tokens(merged)
+    _fit_to_tokens(merged, values, {override.partition("=")[0].strip() for override in overrides})
     try:
         config = validate_config(merged)
     except ConfigError as exc:
@@ -280,10 +282,15 @@ def apply_overrides(values: Mapping[str, Any], overrides: Iterable[str]) -> Pipe
     return config
 
 
-def _fit_to_tokens(values: dict[str, Any]) -> None:
-    """Fill in the grid, stride and input side of an encoder's tokens where nobody said them and its config does."""
-    model = values.get("model")
-    kind, weights = (model.get("backbone"), model.get("weights")) if isinstance(model, dict) else (None, None)
+def _fit_to_tokens(values: dict[str, Any], before: Mapping[str, Any], said: Collection[str]) -> None:
+    """Fill in the grid, stride and input side of an encoder's tokens where its weights' config says them.
+
+    Args:
+        values: what the config is to be; receives them.
+        before: what it was made from: of the same weights, its own numbers stay.
+        said: dotted names of fields that were given besides; they stay, too.
+    """
+    kind, weights = _network_of(values)
     if kind not in ENCODERS or not isinstance(weights, str | None):
         return
     from models.backbones.encoder_form import token_settings  # loads PyTorch
@@ -292,10 +299,17 @@ def _fit_to_tokens(values: dict[str, Any]) -> None:
         found = token_settings(kind, None if weights is None else Path(weights))
     except (OSError, ValueError):
         return  # whoever reads the weights says it; a name of the hub is known in its workspace alone
+    same = _network_of(before) == (kind, weights)
     for section, fields in found.items():
         told = values.setdefault(section, {})
-        if isinstance(told, dict):
-            told.update({name: value for name, value in fields.items() if name not in told})
+        for name, value in fields.items() if isinstance(told, dict) else ():
+            if f"{section}.{name}" not in said and not (same and name in told):
+                told[name] = value
+
+
+def _network_of(values: Mapping[str, Any]) -> tuple[object, object]:
+    model = values.get("model")
+    return (model.get("backbone"), model.get("weights")) if isinstance(model, dict) else (None, None)
 
 
 def _lay_over(values: dict[str, Any], override: str) -> str | None:

@@ -122,6 +122,16 @@ def test_frames_and_masks_fit_the_tokens_without_being_told(kind: str, steps: in
     assert nowhere.masks == load_config("demo").masks
 
 
+def test_a_file_says_the_weights_and_needs_no_numbers(folder: Path, tmp_path: Path) -> None:
+    file, saved = tmp_path / "mine.yaml", folder / "videomae"
+    file.write_text(f"preset: demo\nmodel: {{backbone: videomae, weights: {saved}}}\n")
+    found = load_config(str(file))
+    assert (found.masks.grid, found.masks.stride, found.pack.input_size) == ((4, 4), 2, 32)
+    assert load_config(str(file), ["model.weights=null"]).masks.grid == (14, 14)
+    file.write_text(f"preset: demo\nmodel: {{backbone: videomae, weights: {saved}}}\nmasks: {{grid: [7, 7]}}\n")
+    assert load_config(str(file)).masks.grid == (7, 7)  # as somebody wrote it; the training says what is wrong with it
+
+
 def test_the_cost_of_attention_is_that_of_the_saved_size(root: Path, folder: Path) -> None:
     """The saved size, with half of its channels inside of the block."""
     form = attention_form(tiny_config(*overrides("videomae", folder / "videomae")).model, root / "weights")
