@@ -8,7 +8,7 @@ more than the gathered form, and computes the same numbers up to rounding.
 from __future__ import annotations
 
 import copy
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from models.attention import NonLocal, TubeSelfAttention
 from models.attention.positionwise import TubePointwise
 from models.attention.tube_norm import TubeNorm, in_evaluation
-from models.heads import ComparingHead
-from models.score_network import ScoreNetwork, decoded_spread
+from models.feature_network import FeatureNetwork
+from models.heads import ComparingHead, Head
+from models.score_network import ScoreNetwork, decoded, decoded_spread
 from models.score_range import to_points
-from models.tsanet import TSANet
+from models.tsanet import TSANet, TSANetOutput
 
 
 class DenseAttention(nn.Module):
@@ -123,7 +124,49 @@ def dense_copy(network: TSANet) -> TSANet:
     return dense
 
 
-class ScoreModel(ScoreNetwork):
+class InPoints(nn.Module):
+    """What a network says, in the points of its data: the way out that every exported model has.
+
+    Attributes:
+        score_range, multiplies, spread, pooled: as of `ScoreModel`.
+    """
+
+    network: Any
+    score_range: tuple[float, float] | None
+    multiplies: bool
+    spread: bool
+    pooled: bool
+
+    def _ask(self, action: str) -> None:
+        """Whose exemplars a head that compares asks."""
+        head = self.network.head
+        number = head.action_numbers([action]) if isinstance(head, ComparingHead) else None
+        self.register_buffer("action", number, persistent=False)
+
+    def _said(self, result: TSANetOutput, difficulty: Tensor) -> tuple[Tensor, ...]:
+        head, action = cast(Head, self.network.head), cast("Tensor | None", self.action)
+        score = self._points(decoded(head, result.output, difficulty, False, action), difficulty)
+        segments = decoded(head, cast(Tensor, result.segments), difficulty, True, action)
+        found: tuple[Tensor, ...] = (score, self._points(segments, difficulty[:, None]), result.output)
+        if self.spread:
+            found = (*found, self._spread(result.output, difficulty))
+        return (*found, cast(Tensor, result.features).mean(dim=1)) if self.pooled else found
+
+    def _spread(self, raw: Tensor, difficulty: Tensor) -> Tensor:
+        head = cast(Head, self.network.head)
+        if self.score_range is None:
+            return decoded_spread(head, raw, difficulty, 1.0)
+        low, high = self.score_range
+        said = decoded_spread(head, raw, difficulty, 100.0) / 100 * (high - low)
+        return said * difficulty if self.multiplies else said
+
+    def _points(self, shares: Tensor, difficulty: Tensor) -> Tensor:
+        if self.score_range is None:
+            return shares
+        return to_points(shares / 100, *self.score_range, difficulty if self.multiplies else 1.0)
+
+
+class ScoreModel(ScoreNetwork, InPoints):
     """From frames to a score in points: colours, segments, network, decoding and scale in one module.
 
     Args:
@@ -149,9 +192,7 @@ class ScoreModel(ScoreNetwork):
     ) -> None:
         super().__init__(dense_copy(network), starts)
         self.score_range, self.multiplies, self.spread, self.pooled = score_range, multiplies, spread, pooled
-        head = self.network.head
-        number = head.action_numbers([action]) if isinstance(head, ComparingHead) else None
-        self.register_buffer("action", number, persistent=False)
+        self._ask(action)
 
     def forward(self, frames: Tensor, mask: Tensor, difficulty: Tensor) -> tuple[Tensor, ...]:
         """Score one video.
@@ -166,23 +207,41 @@ class ScoreModel(ScoreNetwork):
             `spread`, also how far the score may be off, (1,) float32 points before any calibration; with `pooled`,
             last, the mean (1, F) float32 of the features of the segments.
         """
-        result = self.outputs(frames, mask)
-        action = cast("Tensor | None", self.action)
-        score = self._points(self.decode(result.output, difficulty, action=action), difficulty)
-        decoded = self.decode(cast(Tensor, result.segments), difficulty, per_segment=True, action=action)
-        found: tuple[Tensor, ...] = (score, self._points(decoded, difficulty[:, None]), result.output)
-        if self.spread:
-            found = (*found, self._spread(result.output, difficulty))
-        return (*found, cast(Tensor, result.features).mean(dim=1)) if self.pooled else found
+        return self._said(self.outputs(frames, mask), difficulty)
 
-    def _spread(self, raw: Tensor, difficulty: Tensor) -> Tensor:
-        if self.score_range is None:
-            return decoded_spread(self.network.head, raw, difficulty, 1.0)
-        low, high = self.score_range
-        said = decoded_spread(self.network.head, raw, difficulty, 100.0) / 100 * (high - low)
-        return said * difficulty if self.multiplies else said
 
-    def _points(self, decoded: Tensor, difficulty: Tensor) -> Tensor:
-        if self.score_range is None:
-            return decoded
-        return to_points(decoded / 100, *self.score_range, difficulty if self.multiplies else 1.0)
+class FeatureScoreModel(InPoints):
+    """From features that were made elsewhere to a score in points.
+
+    Args:
+        network: trained; it is copied.
+        score_range, multiplies, action, spread: as of `ScoreModel`.
+    """
+
+    pooled = False
+
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        score_range: tuple[float, float] | None,
+        multiplies: bool = False,
+        action: str = "",
+        spread: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval()
+        self.score_range, self.multiplies, self.spread = score_range, multiplies, spread
+        self._ask(action)
+
+    def forward(self, features: Tensor, difficulty: Tensor) -> tuple[Tensor, ...]:
+        """Score one clip.
+
+        Args:
+            features: (1, N, F) float32, of the clip's N steps.
+            difficulty: (1,) float32; without effect where the model has no use for it.
+
+        Returns:
+            score (1,) and steps (1, N) float32 in points or probabilities, and the head's raw output (1, …); with
+            `spread`, also how far the score may be off, (1,) float32 points before any calibration.
+        """
+        return self._said(self.network(features, return_segments=True), difficulty)

@@ -104,7 +104,8 @@ def export_command(
 
     The folder has the model, its config, its metrics, README.md in the form that Hugging Face's hub reads, and
     predict.py, which scores a video without Tubeflow. The model takes one clip at a time: frames, tube mask and degree
-    of difficulty; model.json says how they are made. Attention with `min_positions` can't be exported. `--format
+    of difficulty; model.json says how they are made. Of a run on features that were made elsewhere it takes those, and
+    there is no predict.py. Attention with `min_positions` can't be exported. `--format
     backbone` writes the weights of the run's backbone in the form that `model.weights` takes, for another training to
     begin with or to freeze.
 

@@ -5,12 +5,7 @@ By default as a folder, with a card and a program that scores a video without Tu
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +15,17 @@ from numpy.typing import NDArray
 from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.json_file import write_json
 from data_catalog.pack.file import PackReader
-from flows.config import ConfigError
+from flows.inference.export_features import export_feature_run
+from flows.inference.exported_file import (
+    ENDINGS,
+    EXPORT_STEPS,
+    Arrays,
+    Exported,
+    check_format,
+    keep_checked,
+    load_model,
+    write_model,
+)
 from flows.inference.exported_kind import kind_to_export, write_kind
 from flows.inference.model_card import write_card
 from flows.inference.predict_videos import choose_action
@@ -33,40 +38,10 @@ if TYPE_CHECKING:
     from models.metrics.calibration import Calibration
     from tasks.training.scorer import ClipScorer
 
-ENDINGS = {"onnx": ".onnx", "torch-export": ".pt2"}
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-TOLERANCE = 1e-4
-EXPORT_STEPS = 3
 CHECKED_CLIPS = 3
 INPUTS, OUTPUTS = ("frames", "mask", "difficulty"), ("score", "segments", "raw")
 SPREAD, FEATURES = "spread", "features"
 """Further outputs: of a model whose run made intervals; of a folder, where it is known what training clips are like."""
-
-Arrays = tuple[NDArray[np.floating], ...]
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What was written.
-
-    Attributes:
-        difference: largest difference on the checked clips, of any output, relative to the larger of 1 and the
-            output's largest value.
-        clips: how many clips of the run's pack were compared.
-        folder: the folder with the model's card; None where a file alone was asked for.
-    """
-
-    path: Path
-    description: Path
-    format: str
-    difference: float
-    clips: int
-    folder: Path | None
-
-    def as_json(self) -> dict[str, object]:
-        """What `tubeflow export --json` prints."""
-        folder = None if self.folder is None else str(self.folder)
-        return {**self.__dict__, "path": str(self.path), "description": str(self.description), "folder": folder}
 
 
 def export_run(
@@ -82,12 +57,9 @@ def export_run(
     Raises:
         CatalogError, ConfigError: the run, the format or the model doesn't allow it; the message is for the user.
     """
-    _check_format(form)
+    check_format(form)
     if run.config.features.mode == "own":
-        raise CatalogError(
-            f"Run '{run.run_id}' was trained on features, and such models can't be exported yet; score files of "
-            f"features with: tubeflow predict FILE --run {run.run_id}"
-        )
+        return export_feature_run(workspace, run, form, weights, action, path)
     state = trained_state(workspace, run, weights)
     reader = PackReader(workspace.store.path("pack", run.artifact(workspace, "pack")))
     chosen = choose_action(run, reader, action)
@@ -107,7 +79,7 @@ def export_run(
     example = clip_inputs(reader, run, 0)
     description = target.with_suffix(".json")
     meaning = describe(
-        reader, run, weights, chosen, _told_range(scorer, span), example, difference, clips, names, calibration
+        reader, run, weights, chosen, told_range(scorer, span), example, difference, clips, names, calibration
     )
     meaning |= {"unlike": unlike} if unlike else {}
     write_json(description, {"file": target.name, **meaning})
@@ -126,40 +98,14 @@ def _write_checked(
     target: Path,
     names: Sequence[str],
 ) -> tuple[float, int]:
-    """Write a model's file and keep it where its outputs are the run's; the largest difference, and on how many clips.
-
-    Raises:
-        CatalogError: it can't be written in this format, or it differs.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{ENDINGS[form]}")
-    try:
-        with _quiet():
-            progress.report("export", 1, EXPORT_STEPS, "writing the file")
-            _write(portable, clip_inputs(reader, run, 0), form, temporary, names)
-            progress.report("export", 2, EXPORT_STEPS, "comparing it with the run")
-            difference, clips = _compare(scorer, reader, run, _loaded(form, temporary), names)
-        if not difference <= TOLERANCE:
-            raise CatalogError(
-                f"The exported model differs from run '{run.run_id}' by {difference:.1e}, more than {TOLERANCE:g}; "
-                "it was not kept. Try the other --format."
-            )
-        os.replace(temporary, target)
-        progress.report("export", EXPORT_STEPS, EXPORT_STEPS)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return difference, clips
-
-
-def _check_format(form: str) -> None:
-    if form not in ENDINGS:
-        raise ConfigError(f"There is no format '{form}'; formats: {', '.join(ENDINGS)}.")
-    missing = [name for name in ONNX_PACKAGES if form == "onnx" and importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f"ONNX needs the packages {', '.join(missing)}; install them with: pip install 'tubeflow[onnx]', "
-            "or choose --format torch-export."
-        )
+    example = clip_inputs(reader, run, 0)
+    return keep_checked(
+        run.run_id,
+        form,
+        target,
+        lambda path: write_model(portable, example, form, path, names, INPUTS),
+        lambda path: _compare(scorer, reader, run, load_model(form, path, INPUTS), names),
+    )
 
 
 def _portable(
@@ -187,7 +133,7 @@ def _portable(
         raise CatalogError(f"The model of run '{run.run_id}' can't be exported: {exc}.") from exc
 
 
-def _told_range(scorer: ClipScorer, span: tuple[float, float]) -> tuple[float, float]:
+def told_range(scorer: ClipScorer, span: tuple[float, float]) -> tuple[float, float]:
     """Lowest and highest score (of execution where it is multiplied): of judges, what their rule allows."""
     from models.heads import MusdlHead
 
@@ -203,51 +149,9 @@ def clip_inputs(reader: PackReader, run: FinishedRun, index: int) -> Arrays:
     return batch["frames"].numpy(), batch["mask"].numpy(), difficulty
 
 
-def _write(model: ScoreModel, example: Arrays, form: str, path: Path, names: Sequence[str]) -> None:
-    import torch
-
-    inputs = tuple(torch.from_numpy(array) for array in example)
-    try:
-        if form == "torch-export":
-            torch.export.save(torch.export.export(model, inputs), path)
-            return
-        program = torch.onnx.export(
-            model, inputs, dynamo=True, input_names=list(INPUTS), output_names=list(names), verbose=False
-        )
-        assert program is not None
-        program.save(path, external_data=False)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as exc:  # what tracing a network raises
-        first = str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__
-        raise CatalogError(f"PyTorch can't export this model to {form}: {first}") from exc
-
-
 def output_names(spread: bool, pooled: bool) -> tuple[str, ...]:
     """What a model puts out, in order; what not every model has stands behind what each has."""
     return (*OUTPUTS, *([SPREAD] if spread else []), *([FEATURES] if pooled else []))
-
-
-def _loaded(form: str, path: Path) -> Callable[[Arrays], Arrays]:
-    """The file as another program would use it."""
-    if form == "torch-export":
-        import torch
-
-        program = torch.export.load(path).module()
-
-        def run_torch(inputs: Arrays) -> Arrays:
-            with torch.no_grad():
-                return tuple(out.numpy() for out in program(*(torch.from_numpy(array) for array in inputs)))
-
-        return run_torch
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = {one.name for one in session.get_inputs()}  # an input without effect is left out of the graph
-
-    def run_onnx(inputs: Arrays) -> Arrays:
-        given = {name: array for name, array in zip(INPUTS, inputs, strict=True) if name in names}
-        return tuple(session.run([one.name for one in session.get_outputs()], given))
-
-    return run_onnx
 
 
 def _compare(
@@ -270,9 +174,7 @@ def _compare(
     return worst, len(order)
 
 
-def _own_outputs(
-    scorer: ClipScorer, inputs: Arrays, index: int, spread: bool
-) -> dict[str, NDArray[np.floating]]:
+def _own_outputs(scorer: ClipScorer, inputs: Arrays, index: int, spread: bool) -> dict[str, NDArray[np.floating]]:
     import torch
 
     frames, mask, difficulty = (torch.from_numpy(array) for array in inputs)
@@ -354,11 +256,3 @@ def preprocessing(reader: PackReader, run: FinishedRun) -> dict[str, object]:
         "segment_length": g.segment_length,
         "stride": g.stride,
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Exporters warn about their own insides; what matters is the comparison."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

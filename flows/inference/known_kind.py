@@ -109,7 +109,7 @@ def novelty_job(workspace: Workspace, run: FinishedRun, config: NoveltySettings)
     """
     train = run.artifact(workspace, "train")
     parents = {"train": train}
-    members = _members(workspace, run)
+    members = run_members(workspace, run)
     if run.config.features.mode != "own":
         parents = {"pack": run.artifact(workspace, "pack"), **parents}
     else:
@@ -123,8 +123,8 @@ def novelty_job(workspace: Workspace, run: FinishedRun, config: NoveltySettings)
     return Job(STAGE.name, key, run.dataset, "", {}, {}, parents, members=members)
 
 
-def _members(workspace: Workspace, run: FinishedRun) -> tuple[Member, ...]:
-    """The run's clips with their features, where all of them are still there; else none."""
+def run_members(workspace: Workspace, run: FinishedRun) -> tuple[Member, ...]:
+    """The clips of a run on features with those, where all of them are still there; else none."""
     keys = run.keys.get("features", {})
     clips: list[ClipRecord] = dataset_clips(workspace, run.dataset) if keys else []
     found = tuple(

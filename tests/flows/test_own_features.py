@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from data_catalog.catalog import Workspace
+from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.store import ArtifactDamaged
 from flows.config import ConfigError, PipelineConfig, config_text, load_config
@@ -17,6 +18,9 @@ from flows.datasets.clips import dataset_clips
 from flows.datasets.dataset_records import ingest_and_compare
 from flows.execution.execute import execute
 from flows.execution.run_options import RunOptions
+from flows.inference.export_features import _steps
+from flows.inference.export_model import export_run
+from flows.inference.exported_file import load_model
 from flows.inference.predict_features import predict_features
 from flows.inference.predict_videos import Request
 from flows.maintenance.explain import explain
@@ -174,6 +178,68 @@ def test_the_weights_carry_the_scale_of_the_training_clips(trained: Path) -> Non
     np.testing.assert_allclose(arrays["last/mean"], steps.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(arrays["last/scale"], np.sqrt(steps.var(axis=0).mean()), rtol=1e-5)
     assert json.loads(arrays["history"][0])["epoch"] == 0
+
+
+@pytest.mark.parametrize("form", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_the_exported_model_scores_clips_of_any_length_as_the_run_did(form: str, trained: Path, tmp_path: Path) -> None:
+    workspace = Workspace(trained)
+    found = find_run(workspace, "last")
+    exported = export_run(workspace, found, form, "last", None, tmp_path / "model")
+    assert (exported.difference <= 1e-4, exported.clips) == (True, 3)
+    files = {clip.clip_id: Path(clip.video) for clip in dataset_clips(workspace, "mine")}
+    wanted = predict_features(workspace, found, Request((files["c0"], files["c1"], files["c2"]), difficulty=2.5)).videos
+    model = load_model(form, exported.path, ("features", "difficulty"))
+    for one, steps in zip(wanted, (2, 3, 4), strict=True):
+        score, segments, *_ = model((np.load(one.video)[None], np.array([2.5], np.float32)))
+        assert score[0] == pytest.approx(one.score, rel=1e-5)
+        assert segments[0] == pytest.approx(one.segments, rel=1e-5)
+        assert len(one.segments) == steps
+    told = json.loads(exported.description.read_text())
+    assert told["inputs"]["features"]["shape"] == [1, "2 or more", 6]
+    assert told["inputs"]["difficulty"]["used"] == found.config.train.difficulty
+    assert "begins with features and not with a video" in (tmp_path / "model" / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["torch-export", "onnx"])
+@pytest.mark.parametrize(
+    "model",
+    [("model.temporal=attention", "model.head=usdl"), ("model.head=gaussian",), ("model.head=svr",),
+     ("model.head=contrastive", "train.difficulty=false")],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_head_is_exported(form: str, model: tuple[str, ...], trained: Path, tmp_path: Path) -> None:
+    root = copy_workspace(trained, tmp_path / "w")
+    assert run(root, *model).failures == []
+    workspace = Workspace(root)
+    exported = export_run(workspace, find_run(workspace, "last"), form, "last", None, tmp_path / "model")
+    assert exported.difference <= 1e-4
+
+
+def test_what_is_written_for_one_number_of_steps_is_told(trained: Path, tmp_path: Path) -> None:
+    workspace = Workspace(trained)
+    found = find_run(workspace, "last")
+    config = found.config.model_copy(update={"model": found.config.model.model_copy(update={"temporal": "lstm"})})
+    with pytest.raises(CatalogError, match="have 2 to 4; those with mean or attention take any"):
+        _steps(replace(found, config=config), [2, 3, 4])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["torch-export", "onnx"])
+@pytest.mark.parametrize("model", [("model.temporal=lstm",), ("model.temporal=levels", "model.head=likert")])
+def test_modules_in_order_of_time_are_exported_where_all_clips_are_of_one_length(
+    form: str, model: tuple[str, ...], tmp_path: Path
+) -> None:
+    features = make_features(tmp_path / "features")
+    for path in features.glob("*.npy"):
+        np.save(path, np.load(path)[:2])
+    ingest_and_compare(Workspace.open(tmp_path / "w"), "mine", "features", features)
+    assert run(tmp_path / "w", *model).failures == []
+    workspace = Workspace(tmp_path / "w")
+    exported = export_run(workspace, find_run(workspace, "last"), form, "last", None, tmp_path / "model.file")
+    assert exported.difference <= 1e-4
+    told = json.loads((tmp_path / "model.file" / "model.json").read_text())
+    assert told["inputs"]["features"]["shape"] == [1, 2, 6]
 
 
 def test_predict_on_feature_files_is_what_evaluate_said_and_bad_files_are_named(trained: Path, tmp_path: Path) -> None:

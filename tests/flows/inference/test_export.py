@@ -15,7 +15,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.pack.file import PackReader
 from flows.cli.main import app
 from flows.config import ConfigError
-from flows.inference import export_model
+from flows.inference import export_model, exported_file
 from flows.inference.export_model import clip_inputs, export_run
 from flows.runs.finished import find_run
 
@@ -48,7 +48,7 @@ def test_another_program_gets_the_scores_of_the_run(form: str, workspace: Worksp
     frames, mask, difficulty = clip_inputs(reader, run, index)
     np.savez(tmp_path / "in.npz", frames=frames, mask=mask, difficulty=difficulty)
 
-    target = tmp_path / f"model{export_model.ENDINGS[form]}"
+    target = tmp_path / f"model{exported_file.ENDINGS[form]}"
     words = ["export", run.run_id, "--format", form, "--out", str(target), "-w", str(workspace.root), "--json"]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
@@ -70,14 +70,14 @@ def test_another_program_gets_the_scores_of_the_run(form: str, workspace: Worksp
 
 def test_a_file_that_differs_is_not_kept(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = find_run(workspace, "last")
-    write = export_model._write
+    write = export_model.write_model
 
     def write_another(model: Any, *rest: Any) -> None:
         with torch.no_grad():
             model.network.head.mlp.layer3.bias += 0.001
         write(model, *rest)
 
-    monkeypatch.setattr(export_model, "_write", write_another)
+    monkeypatch.setattr(export_model, "write_model", write_another)
     with pytest.raises(CatalogError, match="it was not kept"):
         export_run(workspace, run, "torch-export", "last", None, tmp_path / "model.pt2")
     assert list(tmp_path.iterdir()) == []
@@ -87,7 +87,7 @@ def test_what_cannot_be_exported_is_told(workspace: Workspace, tmp_path: Path, m
     run = find_run(workspace, "last")
     with pytest.raises(ConfigError, match="no format 'caffe'"):
         export_run(workspace, run, "caffe", "last", None, None)
-    monkeypatch.setattr(export_model, "ONNX_PACKAGES", ("onnx_that_nobody_has",))
+    monkeypatch.setattr(exported_file, "ONNX_PACKAGES", ("onnx_that_nobody_has",))
     with pytest.raises(ConfigError, match=r"tubeflow\[onnx\]"):
         export_run(workspace, run, "onnx", "last", None, None)
     options = {"attention_options": {"min_positions": 9}}

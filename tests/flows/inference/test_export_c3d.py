@@ -12,7 +12,8 @@ from data_catalog.catalog import Workspace
 from data_catalog.pack.file import PackReader
 from flows.datasets.clips import dataset_clips
 from flows.inference.export_backbone import export_backbone
-from flows.inference.export_model import _loaded, clip_inputs, export_run
+from flows.inference.export_model import INPUTS, clip_inputs, export_run
+from flows.inference.exported_file import load_model
 from flows.runs.finished import FinishedRun, find_run, trained_state
 from models.backbones import build_backbone, c3d
 from tests.flows.inference.test_model_card import alone
@@ -48,7 +49,7 @@ def test_the_file_predicts_what_the_run_does(form: str, trained: tuple[Workspace
     exported = export_run(workspace, found, form, "last", None, tmp_path / "model")
     assert exported.difference <= 1e-4
     wanted, inputs = own_score(workspace, found)
-    assert float(_loaded(form, exported.path)(inputs)[0][0]) == pytest.approx(wanted, rel=1e-4)
+    assert float(load_model(form, exported.path, INPUTS)(inputs)[0][0]) == pytest.approx(wanted, rel=1e-4)
     assert "c3d" in (tmp_path / "model" / "README.md").read_text()
 
 
