@@ -81,7 +81,8 @@ class Evaluation:
         predictions: one row per weights and clip: weights ("last", "best", …), clip_id, split, action, true,
             predicted, and segment_0 … segment_N-1; score points, or label and probabilities. `true` is nan
             where unknown. Where steps were learnt, also step_frames and step_correct, how many of the clip's frames
-            lie in a step and how many of them its segments name right. Where intervals are asked for, also spread (a
+            lie in a step and how many of them its segments name right, and step_kinds, both of each kind of step
+            that the clip has, as JSON: {kind: [frames, correct]}. Where intervals are asked for, also spread (a
             calibrated standard deviation), and low_50, high_50 … high_95, nan where the validation clips are too few.
         metrics: weights → split → action or "all" → metric name → `models.metrics.scores.Metric`.
         calibrations: weights → what makes intervals of their spreads; empty where none were asked for.
@@ -180,12 +181,14 @@ def evaluate(
 def with_steps(
     scored: ScoredClips, targets: StepTargets | None, indices: Sequence[int], eval_shift: int
 ) -> pd.DataFrame:
-    """The table of scores with `step_frames` and `step_correct`, where steps were learnt; `indices` are of its rows."""
+    """The table of scores with the columns of steps, where they were learnt; `indices` are of its rows."""
     if targets is None:
         return scored.table
     found = [targets.named(index, eval_shift, shares) for index, shares in zip(indices, scored.steps, strict=True)]
-    frames, correct = np.array(found, np.int64).reshape(-1, 2).T
-    return scored.table.assign(step_frames=frames, step_correct=correct)
+    sums = [np.sum([*kinds.values(), (0, 0)], axis=0) for kinds in found]
+    frames, correct = np.array(sums, np.int64).reshape(-1, 2).T
+    kinds = [json.dumps(one, ensure_ascii=False) for one in found]
+    return scored.table.assign(step_frames=frames, step_correct=correct, step_kinds=kinds)
 
 
 def step_accuracy(table: pd.DataFrame) -> Metric:

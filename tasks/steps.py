@@ -114,14 +114,16 @@ class StepTargets:
         moved = kinds[shifted_times(len(kinds), shift)]
         return segment_overlaps(moved, len(names), list(starts), self.length).astype(np.float32)
 
-    def named(self, index: int, shift: int, shares: NDArray[np.floating]) -> tuple[int, int]:
-        """How many frames of a clip lie in a step, and of how many of them shares (N, K) name the right kind."""
+    def named(self, index: int, shift: int, shares: NDArray[np.floating]) -> dict[str, tuple[int, int]]:
+        """How many frames of a clip lie in a step of each kind that it has, and how many shares (N, K) name right."""
         kinds = self.labels.kinds[index]
         if not len(kinds):
-            return 0, 0
+            return {}
         moved = kinds[shifted_times(len(kinds), shift)]
         starts = range(len(moved)) if self.starts is None else self.starts
-        return steps_named(shares[: len(starts)], moved, list(starts), self.length)
+        counts = steps_named(shares[: len(starts)], moved, list(starts), self.length).tolist()
+        both = zip(self.labels.names, counts, strict=True)
+        return {name: (frames, right) for name, (frames, right) in both if frames}
 
 
 def targets_of(labels: StepLabels | None, reader: PackReader | FeatureClips) -> StepTargets | None:

@@ -8,11 +8,22 @@ from typing import TypedDict
 import numpy as np
 import pandas as pd
 
+from flows.runs.results import kinds_named
+
+
+class KindRow(TypedDict):
+    """Of one kind of step: frames that lie in one, and the share named right, mean over seeds."""
+
+    step: str
+    frames: int
+    accuracy: float
+
 
 class StepsRow(TypedDict):
     """A contender's share of frames whose step is named right: mean over its seeds, and its 95 % interval.
 
-    The interval is a bootstrap over clips and seeds; `frames` lie in a step, those of `clips`.
+    The interval is a bootstrap over clips and seeds; `frames` lie in a step, those of `clips`; `kinds` has the same
+    share of each kind of step, the most frequent first, and is empty where the evaluation is of before it said them.
     """
 
     contender: str
@@ -21,6 +32,7 @@ class StepsRow(TypedDict):
     accuracy: float
     low: float
     high: float
+    kinds: list[KindRow]
 
 
 def compare_steps(
@@ -51,4 +63,20 @@ def compare_steps(
         drawn[number] = correct[again].sum() / frames[again].sum()
     low, high = np.quantile(drawn, (0.025, 0.975)).tolist()
     accuracy = float(correct.sum() / frames.sum())
-    return [StepsRow(contender=label, clips=count, frames=int(frames[0].sum()), accuracy=accuracy, low=low, high=high)]
+    row = StepsRow(
+        contender=label, clips=count, frames=int(frames[0].sum()), accuracy=accuracy, low=low, high=high,
+        kinds=_kinds(chosen),
+    )  # fmt: skip
+    return [row]
+
+
+def _kinds(tables: Sequence[pd.DataFrame]) -> list[KindRow]:
+    """Of the chosen clips, one table a seed."""
+    of_seeds = [kinds_named(table) for table in tables]
+    if not all(of_seeds):
+        return []
+    rows = [
+        KindRow(step=name, frames=frames, accuracy=sum(one[name][1] for one in of_seeds) / (frames * len(of_seeds)))
+        for name, (frames, _) in of_seeds[0].items()
+    ]
+    return sorted(rows, key=lambda row: -row["frames"])

@@ -265,12 +265,14 @@ class StepRow:
         clips: How many clips have it.
         score: Mean score of these steps; None where no segment reaches into any.
         difference: Mean of step's score less what is predicted of its clip; None as `score`.
+        named: Where steps were learnt: frames of it, and how many the segments name right.
     """
 
     name: str
     clips: int
     score: float | None
     difference: float | None
+    named: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from data_catalog.foreign_text import spreadsheet_cell
 from flows.report.data import StepRow
 from flows.report.facts import ReportFacts
 from flows.runs.clip_steps import ClipStep, Segments, clip_steps, normalized_frames
+from flows.runs.results import kinds_named
 from tasks.engine.plan import StagePlan
 
 FILE = "step_scores.csv"
@@ -83,8 +84,10 @@ def step_rows(steps: Steps, shown: pd.DataFrame) -> tuple[StepRow, ...]:
             clips[step.name].add(clip_id)
             if step.score is not None:
                 scores[step.name].append((step.score, step.score - float(predicted)))
-    order = sorted(places, key=lambda name: float(np.mean(places[name])))
-    return tuple(StepRow(name, len(clips[name]), *_means(scores[name])) for name in order[:SHOWN])
+    order, named = sorted(places, key=lambda name: float(np.mean(places[name]))), kinds_named(shown)
+    return tuple(
+        StepRow(name, len(clips[name]), *_means(scores[name]), named.get(name)) for name in order[:SHOWN]
+    )
 
 
 def frames_named(shown: pd.DataFrame) -> tuple[int, int] | None:

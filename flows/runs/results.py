@@ -35,11 +35,24 @@ def predictions_frame(evaluation: Artifact) -> pd.DataFrame:
     names = sorted(name for name in evaluation.arrays if name.startswith(prefix))
     ends = [f"{side}_{level}" for level in LEVELS for side in SIDES]
     first = ["weights", "clip_id", "split", "action", "true", "predicted"]
-    first += ["step_frames", "step_correct", "spread", *ends]
+    first += ["step_frames", "step_correct", "step_kinds", "spread", *ends]
     columns = {name.removeprefix(prefix): evaluation.arrays[name] for name in names}
     segments = sorted((name for name in columns if name not in first), key=lambda name: int(name.rpartition("_")[2]))
     frame = pd.DataFrame({name: columns[name] for name in [*first, *segments] if name in columns})
     return frame.astype({"true": float, "predicted": float})  # without a held-out clip they are of no type
+
+
+def kinds_named(shown: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Kind of step → frames of the clips `shown` that lie in one, and how many are named right; empty if not learnt.
+
+    Evaluations of before there was a column of kinds say nothing of them, either.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for text in shown.get("step_kinds", ()):
+        for name, (frames, correct) in json.loads(str(text)).items():
+            before = found.get(name, (0, 0))
+            found[name] = before[0] + frames, before[1] + correct
+    return found
 
 
 def calibrations(evaluation: Artifact) -> dict[str, Calibration]:

@@ -98,6 +98,8 @@ def _print_steps(rows: Sequence[StepsRow]) -> None:
     for row in rows:
         share = f"{row['accuracy']:.1%} [{row['low']:.1%}, {row['high']:.1%}]"
         table.add_row(row["contender"], share, str(row["frames"]), str(row["clips"]))
+        for kind in row["kinds"]:
+            table.add_row(Text(f"  {kind['step']}"), f"{kind['accuracy']:.1%}", str(kind["frames"]), "")
     out.print(table)
 
 

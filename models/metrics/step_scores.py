@@ -53,8 +53,8 @@ def segment_overlaps(frame_steps: Frames, steps: int, starts: Sequence[int], len
 
 def steps_named(
     shares: NDArray[np.floating], kinds: Frames, starts: Sequence[int], length: int
-) -> tuple[int, int]:
-    """How many frames of a clip lie in a step, and for how many of them its segments name the right kind.
+) -> NDArray[np.int64]:
+    """How many frames of a clip lie in a step of each kind, and for how many of them its segments name that kind.
 
     Of a frame that several segments hold, the kind of the largest mean share; a frame in no segment isn't asked about.
 
@@ -63,12 +63,17 @@ def steps_named(
         kinds: (L,) int64, the kind of step that each frame lies in, `NO_STEP` where in none.
         starts: first frame of each of N segments.
         length: frames of a segment.
+
+    Returns:
+        (K, 2) int64, frames and those named right.
     """
     votes = np.zeros((len(kinds), shares.shape[1]))
     for start, share in zip(starts, shares, strict=True):
         votes[start : start + length] += share
     asked = (kinds != NO_STEP) & (votes.sum(axis=1) > 0)
-    return int(asked.sum()), int((votes.argmax(axis=1) == kinds)[asked].sum())
+    right = asked & (votes.argmax(axis=1) == kinds)
+    counts = [np.bincount(kinds[chosen], minlength=shares.shape[1]) for chosen in (asked, right)]
+    return np.stack(counts, axis=1)
 
 
 def step_scores(scores: NDArray[np.float64], overlaps: NDArray[np.int64]) -> NDArray[np.float64]:

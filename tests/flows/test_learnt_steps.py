@@ -83,12 +83,20 @@ def test_frames_are_named_right_beside_the_same_scores(folder: Path, capsys: pyt
     assert (row["contender"], row["clips"], row["frames"]) == (learnt.run_id, 6, 48)
     assert row["accuracy"] == pytest.approx(correct / 48)
     assert row["low"] <= row["accuracy"] <= row["high"]
+    by_kind = {one["step"]: (one["frames"], one["accuracy"]) for one in row["kinds"]}
+    assert {name: frames for name, (frames, _) in by_kind.items()} == {"take-off": 18, "flight": 18, "entry": 12}
+    assert sum(frames * accuracy for frames, accuracy in by_kind.values()) == pytest.approx(correct)
     print_comparison(record)
-    assert f"{correct / 48:.1%} [" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{correct / 48:.1%} [" in printed
+    shown = {name: line for name in NAMES for line in printed.splitlines() if name in line}
+    assert all(f"{by_kind[name][1]:.1%}" in shown[name] for name in NAMES)
     metrics = json.loads((learnt.folder / "metrics.json").read_text())
     assert metrics["last"]["test"]["all"]["step_accuracy"] == pytest.approx(correct / 48)
     words = " ".join((learnt.folder / "report.html").read_text().split())
     assert f"Of 48 frames of held-out clips that lie in a step, the segments name the right kind of {correct}:" in words
+    assert words.count("% of 18</td>") == 2
+    assert words.count("% of 12</td>") == 1
 
 
 def test_prediction_needs_no_steps(folder: Path) -> None:

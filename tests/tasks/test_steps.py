@@ -33,14 +33,14 @@ def test_segments_are_asked_about_their_frames_where_the_clip_was_moved_to(label
     assert targets.counts(0, 2, 2).tolist() == [[2, 1], [1, 0]]  # frames 2 3 4 5 and 6 7 7 7
     assert targets.counts(1, 0, 2).tolist() == [[0, 0], [0, 0]]
     shares = np.array([[0.4, 0.6], [0.4, 0.6]])
-    assert targets.named(0, 0, shares) == (5, 2)
-    assert targets.named(1, 0, shares) == (0, 0)
+    assert targets.named(0, 0, shares) == {"entry": (3, 0), "take-off": (2, 2)}
+    assert targets.named(1, 0, shares) == {}
 
 
 def test_of_features_each_row_is_a_segment_and_padding_has_no_say(labels: StepLabels) -> None:
     targets = StepTargets(labels)
     assert targets.counts(2, 0, 3).tolist() == [[1, 0], [1, 0], [0, 0]]
-    assert targets.named(2, 0, np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1]])) == (2, 1)
+    assert targets.named(2, 0, np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1]])) == {"entry": (2, 1)}
 
 
 def test_one_kind_alone_is_refused() -> None:

@@ -56,5 +56,6 @@ def test_a_segment_without_a_score_has_no_say() -> None:
 def test_a_frame_is_named_by_the_mean_of_its_segments() -> None:
     shares = np.array([[0.9, 0.1], [0.2, 0.8]])
     kinds = np.array([0, 0, 0, 1, NO_STEP, 1, 0, 1])  # frame 3 is in both segments: 1.1 to 0.9 for kind 0
-    assert steps_named(shares, kinds, (0, 3), 4) == (6, 4)  # frames 3 and 6 are named wrong; 4 and 7 aren't asked about
-    assert steps_named(shares, np.full(8, NO_STEP), (0, 3), 4) == (0, 0)
+    # Frames 3, of kind 1, and 6, of kind 0, are named wrong; 4 and 7 aren't asked about.
+    assert steps_named(shares, kinds, (0, 3), 4).tolist() == [[4, 3], [2, 1]]
+    assert not steps_named(shares, np.full(8, NO_STEP), (0, 3), 4).any()
