@@ -28,7 +28,7 @@ os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")
 import h5py
 import numpy as np
 
-from flows.cli import quiet  # isort: skip
+from flows import quiet  # isort: skip
 from data_catalog.catalog import DatasetInfo, Workspace
 from data_catalog.datasets.records import ClipRecord, Listing
 from flows import pipeline, stages

@@ -28,6 +28,7 @@ from data_catalog.tables.edits import Edits, edited
 from data_catalog.tables.index import ArtifactIndex
 from data_catalog.tables.quarantine import Quarantine
 from data_catalog.tables.schemas import CLIPS, EDITED_CLIPS, REJECTED, read_table, write_table
+from data_catalog.tables.source_marks import SourceMarks
 from data_catalog.tables.sources import Sources
 from data_catalog.tables.tube_quality import TubeQualityTable
 from data_catalog.tables.tube_truth import TruthTable
@@ -177,6 +178,11 @@ class Workspace:
     def quarantine(self) -> Quarantine:
         """Clips that could not get through a stage."""
         return Quarantine(self.catalog / "quarantine", self.notice)
+
+    @cached_property
+    def source_marks(self) -> SourceMarks:
+        """What is unusual about the sources of normalised clips."""
+        return SourceMarks(self.catalog / "source_marks.parquet", self.store, self.notice)
 
     @cached_property
     def tube_quality(self) -> TubeQualityTable:

@@ -71,6 +71,17 @@ SOURCES = pa.schema(
     ]
 )
 
+SOURCE_MARKS = pa.schema(
+    [
+        _field("key", pa.string(), "key of a normalize artifact"),
+        _field("tone_mapped", pa.bool_(), "HDR, shown as on a standard display"),
+        _field("deinterlaced", pa.bool_(), "interlaced, made whole"),
+        _field("rotation_deg", pa.bool_(), "turned upright"),
+        _field("missing_frames", pa.bool_(), "with frames missing"),
+        _field("damaged_packets", pa.bool_(), "with damaged packets skipped"),
+    ]
+)
+
 ARTIFACTS = pa.schema(
     [
         _field("stage", pa.string(), "the stage that wrote it"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import NotRequired, TypedDict
 
 from data_catalog.catalog import CatalogError, Workspace
@@ -161,11 +160,6 @@ SOURCE_WORDS = {
 
 def count_sources(workspace: Workspace, plan: StagePlan) -> dict[str, int]:
     """How many normalised clips each attribute of `SOURCE_WORDS` is true of; attributes of no clip are left out."""
-    counts: Counter[str] = Counter()
-    for clip_id in progress.each("sources", plan.hits):
-        try:
-            attributes = workspace.store.attributes("normalize", plan.jobs[clip_id].key)
-        except (ArtifactDamaged, FileNotFoundError):  # since it was planned; the next run says so
-            continue
-        counts.update(name for name in SOURCE_WORDS if attributes.get(name))
-    return {name: counts[name] for name in SOURCE_WORDS if counts[name]}
+    keys = [plan.jobs[clip_id].key for clip_id in plan.hits]
+    counts = workspace.source_marks.count(keys, lambda unknown: progress.each("sources", unknown))
+    return {name: counts[name] for name in SOURCE_WORDS if name in counts}

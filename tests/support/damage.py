@@ -19,7 +19,7 @@ from data_catalog.catalog import CatalogError, Workspace
 from data_catalog.plain_file import clear, is_plain
 from data_catalog.query import TABLES, query
 from data_catalog.store import ArtifactDamaged, content_digest
-from data_catalog.tables.schemas import ARTIFACTS, CLIPS, REFERENCES, REJECTED, SOURCES, read_table
+from data_catalog.tables.schemas import ARTIFACTS, CLIPS, REFERENCES, REJECTED, SOURCE_MARKS, SOURCES, read_table
 from data_catalog.tables.tube_quality import WHOLE
 from flows.config import ConfigError
 from flows.datasets.labels import set_labels
@@ -36,6 +36,7 @@ SCHEMAS = {
     "clips.parquet": CLIPS,
     "rejected.parquet": REJECTED,
     "references.parquet": REFERENCES,
+    "source_marks.parquet": SOURCE_MARKS,
     "tube_quality.parquet": WHOLE,
 }
 CATALOG, RUN = "catalog/datasets/*", "runs/*"
@@ -45,6 +46,7 @@ KINDS = {
     "digest of a checkpoint": "artifacts/train/??/*.work/checkpoints/*.sha256",
     "artifacts.parquet": "catalog/artifacts.parquet",
     "sources.parquet": "catalog/sources.parquet",
+    "source_marks.parquet": "catalog/source_marks.parquet",
     "tube_quality.parquet": "catalog/tube_quality.parquet",
     "tube_truth.json": "catalog/tube_truth.json",
     "dataset.json": f"{CATALOG}/dataset.json",
@@ -128,6 +130,7 @@ def make_workspace(root: Path) -> Path:
     for stage in STAGE_NAMES:
         workspace.index.check(stage, workspace.store.scan(stage))
     workspace.index.save()
+    read_status(workspace)
     return root
 
 

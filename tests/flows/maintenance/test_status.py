@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from data_catalog.catalog import Workspace
+from data_catalog.store import Store
+from data_catalog.tables.schemas import SOURCE_MARKS, read_table
 from flows.datasets.ingest import ingest
 from flows.maintenance.status import read_status
 from flows.tables.status_table import print_status
-from tests.support.tiny_workspace import run
+from tests.support.tiny_workspace import DATASET, copy_workspace, run
 
 VIDEOS = Path(__file__).resolve().parents[2] / "data" / "video"
 
@@ -31,3 +33,29 @@ def test_what_was_applied_and_what_is_lacking_is_counted(tmp_path: Path, capsys:
     assert [row["clip_id"] for row in found["quarantined"]] == ["cut"]
     print_status(status)
     assert "1 HDR, tone-mapped; 2 interlaced, made whole; 1 with frames missing" in capsys.readouterr().out
+
+
+def test_each_artifact_is_opened_for_one_status_only(
+    finished_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, opened = copy_workspace(finished_workspace, tmp_path / "w"), []
+    attributes = Store.attributes
+    monkeypatch.setattr(Store, "attributes", lambda store, *name: opened.append(name) or attributes(store, *name))
+    first = read_status(Workspace(root))
+    assert len(opened) == first["datasets"][DATASET]["clips"] == 4
+    table = root / "catalog" / "source_marks.parquet"
+    for _ in range(2):
+        assert read_status(Workspace(root))["datasets"] == first["datasets"]
+    assert len(opened) == 4
+    table.write_bytes(table.read_bytes()[:-9])
+    damaged = Workspace(root)
+    assert read_status(damaged)["datasets"] == first["datasets"]
+    assert damaged.notices == [f"The table of source marks {table} is damaged; it is made again from the artifacts."]
+    assert len(opened) == 8
+    stray = root / "artifacts" / "normalize" / "ab" / f"{'ab' * 20}.h5"
+    stray.parent.mkdir(exist_ok=True)
+    made = next(path for path in root.glob("artifacts/normalize/??/*.h5"))
+    made.rename(stray)  # gone from where it was, and there under another name
+    damaged.source_marks.count([stray.stem])
+    there = {path.stem for path in root.glob("artifacts/normalize/??/*.h5")}
+    assert set(read_table(table, SOURCE_MARKS).column("key").to_pylist()) == there
