@@ -52,7 +52,7 @@ class EngineConfig(StageConfig):
         None, ge=1, description="Clips a task run works on; with None each worker gets about eight shards."
     )
     threads: int | None = Field(
-        None, ge=1, description="Threads of a worker process while it works on clips; None shares the processors."
+        None, ge=1, description="Threads of a worker while it works on clips; None shares the processors."
     )
     address: str | None = Field(
         None,

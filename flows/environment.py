@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from data_catalog.threads import wait_asleep
+
 
 def prepare_environment() -> None:
     """Set what Prefect and other libraries read when they are imported; what the user has set stays."""
@@ -20,6 +22,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
     # A run without a server brings its own, whose imports alone take a busy machine longer than Prefect's 20 s.
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "300")
+    wait_asleep()
     _reach_loopback_directly()
     if "PREFECT_HOME" not in os.environ and not _home_is_writable():
         _keep_home_in(_workspace_of_command().absolute() / "home")

@@ -39,7 +39,7 @@ SAME_CLASS_NAME: dict[str, str] = {
 }
 """Name → why several classes have it."""
 FULL: dict[tuple[str, str], str] = {
-    ("data_catalog", ".py"): "the seventeenth, system.py, is what locks and files of every folder below stand on",
+    ("data_catalog", ".py"): "system.py and threads.py are what every folder below stands on",
     ("models/weights", ".toml"): "an entry of the registry for each published network",
 }
 """(Folder, ending) → why it may hold more files than others."""

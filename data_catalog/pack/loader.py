@@ -29,6 +29,7 @@ from data_catalog.features.mapped_features import FeatureReader
 from data_catalog.pack.feature_clips import FeatureClips
 from data_catalog.pack.file import ClipArrays, DamagedPack, PackGeometry, PackLabels, PackReader, shifted_times
 from data_catalog.system import clean_start_method
+from data_catalog.threads import pin_threads
 
 __all__ = ["Augmentation", "Batch", "ClipLoader", "DamagedPack", "PackGeometry", "PackLabels", "PackReader"]
 
@@ -156,6 +157,7 @@ class ClipLoader:
             dataset,
             batch_sampler=self._cursor,
             num_workers=workers,
+            worker_init_fn=_on_one_thread if workers else None,
             multiprocessing_context=_clean_processes(remask) if workers else None,
             collate_fn=_collate,
             persistent_workers=workers > 0,
@@ -315,6 +317,10 @@ def shifted_mask(coverage: NDArray[np.float32], shift: int, remask: Remask | Non
     if remask is None:
         raise ValueError("a temporal shift moves the tube too: give `remask`.")
     return remask(coverage[shifted_times(len(coverage), shift)])
+
+
+def _on_one_thread(worker: int) -> None:
+    pin_threads(1)   # torch does so with its own in such processes; there are OpenCV's and BLAS's too
 
 
 def _clean_processes(remask: Remask | None) -> BaseContext:

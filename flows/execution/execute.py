@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from data_catalog.catalog import Workspace
 from data_catalog.errors import os_sentence
 from data_catalog.locks import sentences as lock_sentences
 from data_catalog.store import ArtifactDamaged, Store
-from flows.config import PipelineConfig, config_text
+from data_catalog.threads import own_threads
+from flows.config import EngineConfig, PipelineConfig, config_text
 from flows.datasets.clips import left_out, wanted_clips
 from flows.execution.mending import Mending
 from flows.execution.run_options import RunOptions
@@ -54,7 +55,7 @@ class _Run:
     context: Context
     runner: ShardRunner
     workers: int
-    shard_clips: int | None
+    engine: EngineConfig
     selected: Sequence[str]
     summary: RunSummary
     mending: Mending
@@ -108,11 +109,11 @@ def execute(
     context = _context(workspace, dataset, config)
     selected_tubes = {"track", "masks"} & set(selected)
     try:
-        with runner or task_runner(config.engine) as started_runner:
-            workers, shard_clips = worker_count(config.engine, started_runner), config.engine.shard_clips
+        with own_threads(), runner or task_runner(config.engine) as started_runner:
+            workers = worker_count(config.engine, started_runner)
             progress.expect(estimate(workspace.index.rows, plans, selected, workers).forecast())
             mending = Mending(plans, context, started_runner, summary)
-            run = _Run(planner, plans, context, started_runner, workers, shard_clips, selected, summary, mending)
+            run = _Run(planner, plans, context, started_runner, workers, config.engine, selected, summary, mending)
             _make_again_what_is_not_selected(run, plans.values())
             failed = _run_clips(run)
             _judge_tubes(run, config.quality, min(workers, local_processors()) if selected_tubes else 0)
@@ -137,7 +138,7 @@ def _context(workspace: Workspace, dataset: str, config: PipelineConfig) -> Cont
     """What the stages of this run use; workers in other processes check that they find the same."""
     engine, info = config.engine, workspace.datasets.info(dataset)
     if engine.runner == "local":
-        return Context(workspace, engine.device, brought_by=info.brought_by)
+        return Context(workspace, engine.device, None, threads_a_worker(engine), info.brought_by)
     from prefect.settings import get_current_settings  # takes seconds, which a run in this process doesn't have
 
     videos = info.root
@@ -209,18 +210,19 @@ def _run_clips(run: _Run) -> set[str]:
     if not chosen:
         run.mending.count()
         return set()
-    shards = make_shards(chosen, clips, run.workers, run.shard_clips)
+    shards = make_shards(chosen, clips, run.workers, run.engine.shard_clips)
+    context = replace(run.context, threads=threads_a_worker(run.engine, len(shards)))
     done: dict[str, int] = {}
 
     def advance(stage: str, clips: int) -> None:
         done[stage] = done.get(stage, 0) + clips
         progress.report(stage, done[stage], None)
 
-    reports = run_clip_stages(chosen, shards, run.context, run.runner, run.workers + 1, advance)
+    reports = run_clip_stages(chosen, shards, context, run.runner, run.workers + 1, advance)
     while again := run.mending.take_restored(reports):
         for level, plan in enumerate(chosen):
-            shards = make_shards(chosen[level:], again.get(plan.stage.name, []), run.workers, run.shard_clips)
-            reports += run_clip_stages(chosen[level:], shards, run.context, run.runner, run.workers + 1, advance)
+            shards = make_shards(chosen[level:], again.get(plan.stage.name, []), run.workers, run.engine.shard_clips)
+            reports += run_clip_stages(chosen[level:], shards, context, run.runner, run.workers + 1, advance)
     for report in reports:
         run.count(report)
     run.mending.count()

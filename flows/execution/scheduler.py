@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from data_catalog.threads import torch_threads
 from flows.execution.in_process import InThisProcess
 from flows.execution.task_runners import ShardFuture, ShardRunner
 from flows.execution.worker_errors import engine_error, outcome_of, took_its_worker
@@ -131,9 +132,7 @@ def _threads(plan: StagePlan, job: Job, context: Context) -> int | None:
     """
     if context.threads is None or job.clip_id or context.workspace.store.exists(plan.stage.name, job.key):
         return context.threads
-    import torch  # seconds, which a run of clips alone doesn't need
-
-    return torch.get_num_threads()
+    return torch_threads()
 
 
 def collect(stage: str, jobs: Sequence[Job], future: ShardFuture) -> ShardReport:

@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Union
 
 from data_catalog.system import processors
+from data_catalog.threads import most_threads
 from flows.config import ConfigError, EngineConfig
 from flows.execution.cluster import Cluster
 from flows.execution.in_process import Done, InThisProcess
@@ -29,12 +30,10 @@ def worker_count(engine: EngineConfig, runner: ShardRunner) -> int:
     return engine.workers or (runner.places() if isinstance(runner, Cluster) else local_processors())
 
 
-def threads_a_worker(engine: EngineConfig) -> int | None:
-    """On how many threads a worker process computes clips; None in this process, where all share the libraries' own."""
-    if engine.runner == "local":
-        return None
-    shared = 1 if engine.address else local_processors() // (engine.workers or local_processors())
-    return engine.threads or max(1, shared)
+def threads_a_worker(engine: EngineConfig, shards: int | None = None) -> int:
+    """On how many threads a worker computes clips: its share, and a larger one where there are fewer shards."""
+    busy = min(engine.workers or local_processors(), shards or local_processors())
+    return engine.threads or (1 if engine.address else max(1, most_threads(local_processors() // busy)))
 
 
 def task_runner(engine: EngineConfig) -> ShardRunner:

@@ -65,7 +65,7 @@ class Context:
         workspace: the workspace.
         device: where networks run: `auto`, `cpu`, `cuda`, `cuda:1`, …
         site: what a worker in another process checks before it begins; None where all is this process.
-        threads: on how many threads such a worker computes a clip.
+        threads: on how many threads a worker computes a clip; None leaves that to the libraries.
         brought_by: version by name of the package that brought the dataset's adapter, for the artifacts' lineage.
     """
 

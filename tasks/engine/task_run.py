@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -20,8 +17,8 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
-from threadpoolctl import threadpool_limits
 
+from data_catalog.threads import pin_threads, share_threads
 from tasks.engine.assignment import Assignment
 from tasks.engine.errors import EngineError
 from tasks.engine.job import Context, Job
@@ -45,9 +42,7 @@ def gpu_slot(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> Iterat
     Raises:
         NoGpuSlot: nobody created the limit.
     """
-    store = context.workspace.store
-    work = stage.uses_device and any(not store.exists(stage.name, job.key) for job in jobs)
-    if not work or not context.resolved_device.startswith("cuda"):
+    if not _computes_on_device(stage, jobs, context) or not context.resolved_device.startswith("cuda"):
         yield
         return
     with contextlib.ExitStack() as held:
@@ -60,6 +55,11 @@ def gpu_slot(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> Iterat
                 f"The Prefect server has no concurrency limit '{GPU_LIMIT}'; create it with: tubeflow setup"
             ) from exc
         yield
+
+
+def _computes_on_device(stage: Stage[Any], jobs: Sequence[Job], context: Context) -> bool:
+    store = context.workspace.store
+    return stage.uses_device and any(not store.exists(stage.name, job.key) for job in jobs)
 
 
 def _worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
@@ -84,8 +84,7 @@ def run_shard(label: str, assignment: Assignment) -> State[ShardReport] | ShardR
     stage, jobs, context = assignment.stage, assignment.jobs, assignment.context
     if context.site is not None:
         check_in(context.site, context.workspace.root)
-    if assignment.threads is not None:
-        pin_threads(assignment.threads)
+    _take_threads(assignment)
     with gpu_slot(stage, jobs, context):
         report = run_jobs(stage, jobs, assignment.config, context, assignment.so_far)
     if any(trouble.retry for trouble in report.troubles):
@@ -97,10 +96,13 @@ def run_shard(label: str, assignment: Assignment) -> State[ShardReport] | ShardR
     return Completed(message=done, data=report)
 
 
-def pin_threads(count: int) -> None:
-    """OpenCV, BLAS, OpenMP and torch of this process compute on `count` threads from now on: it shares its machine."""
-    cv2.setNumThreads(count)
-    threadpool_limits(count)
-    os.environ["OMP_NUM_THREADS"] = str(count)  # torch reads it where it isn't loaded yet
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
+def _take_threads(assignment: Assignment) -> None:
+    """The share of the processors that this worker, a process or a thread, computes on."""
+    if assignment.threads is None:
+        return
+    if assignment.context.site is not None:
+        pin_threads(assignment.threads)
+        return
+    if _computes_on_device(assignment.stage, assignment.jobs, assignment.context):
+        import torch  # noqa: F401  # its stage would load it, with all processors for itself
+    share_threads(assignment.threads)

@@ -21,11 +21,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Literal
 
-import cv2
-
 from data_catalog.synthetic.sport.distractors import ALONE, Setting
 from data_catalog.synthetic.sport.storyboard import KINDS, Kind, Storyboard, plan_clip, split_of
 from data_catalog.synthetic.sport.write import GroundTruth, read_ground_truth, write_clip
+from data_catalog.threads import pin_threads
 
 __all__ = [
     "ALONE", "COLUMNS", "GENERATOR_VERSION", "KINDS", "GroundTruth", "Kind", "Setting", "Size", "make_dataset",
@@ -112,7 +111,7 @@ def _run(jobs: list[_Job], workers: int | None) -> Iterator[tuple[list[Row], Fac
         return
     # A fork of a process that has started threads (torch, Prefect) can hang; a fresh process cannot.
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=fresh, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(count, mp_context=fresh, initializer=pin_threads, initargs=(1,)) as pool:
         yield from pool.map(_make_clip, jobs)
 
 

@@ -76,7 +76,6 @@ def test_what_listens_and_is_no_ray_head_is_a_sentence() -> None:
 
 
 def test_worker_processes_share_the_processors() -> None:
-    assert threads_a_worker(EngineConfig()) is None
     assert threads_a_worker(EngineConfig(runner="processes", workers=10_000)) == 1
     assert threads_a_worker(EngineConfig(runner="dask", address="tcp://scheduler:8786")) == 1
     assert threads_a_worker(EngineConfig(runner="dask", threads=3)) == 3
