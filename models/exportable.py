@@ -215,7 +215,10 @@ class FeatureScoreModel(InPoints):
 
     Args:
         network: trained; it is copied.
-        score_range, multiplies, action, spread: as of `ScoreModel`.
+        score_range: as of `ScoreModel`.
+        multiplies: as of `ScoreModel`.
+        action: as of `ScoreModel`.
+        spread: as of `ScoreModel`.
     """
 
     pooled = False
