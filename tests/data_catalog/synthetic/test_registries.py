@@ -45,6 +45,12 @@ def test_pip_brings_a_wheel_of_another_machine(registries: Registries, tmp_path:
     assert fetched("pip", wanted, tmp_path / "w") == registries.server.rules[f"/files/{wanted.file}"].body
 
 
+def test_pip_brings_a_wheel_of_any_python(registries: Registries, tmp_path: Path) -> None:
+    """Packages say from which Python on they run; of what is only read that is no matter."""
+    wanted = registries.pip("plain-things", "1.0", {"a.png": b"picture"}, "py3-none-any")
+    assert fetched("pip", wanted, tmp_path / "w") == registries.server.rules[f"/files/{wanted.file}"].body
+
+
 def test_pip_never_builds(registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "1")   # else it would fail for want of setuptools, before the script
     touched = tmp_path / "touched"
