@@ -84,7 +84,7 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe) -> Made:
 
     start = time.perf_counter()
     folders = _fetch(order)
-    network = new_network(_classifier(folders), order.seed)
+    network = new_network(classifier_file(folders), order.seed)
     cast = _cast(folders, order)
 
     def filled(done: int) -> None:
@@ -119,7 +119,12 @@ def _fetch(order: TrackerOrder) -> dict[str, Path]:
     return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=fetched)
 
 
-def _classifier(folders: dict[str, Path]) -> Path:
+def classifier_file(folders: dict[str, Path]) -> Path:
+    """Of the materials' folders, ImageNet's weights of MobileNetV2.
+
+    Raises:
+        ConfigError: the package held something else.
+    """
     found = sorted(folders[CLASSIFIER].rglob("*.pth"))
     if len(found) != 1:
         raise ConfigError(f"{folders[CLASSIFIER]} should hold one .pth file and holds {len(found)}; delete the folder.")

@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Train the small networks that come
 NO_NAMES: list[str] = []
 SIAMMASK_S = Path("siammask_s.safetensors")
 ATHLETE_N = Path("athlete_n.pth")
+SYNTHETIC_STEPS, FOOTAGE_STEPS = 10_000, 3000
 
 
 @app.command("tracker")
@@ -28,19 +29,34 @@ def pretrain_tracker_command(
     out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = SIAMMASK_S,
     sequences: Annotated[int, typer.Option(min=2, help="Synthetic sequences, 1.7 MB each on the disk.")] = 8000,
     people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 300,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 10_000,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps; 10000, with --footage 3000.", show_default=False)
+    ] = None,
     batch: Annotated[int, typer.Option(min=2, help="Search crops a step.")] = 32,
     rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 1,
     only: Annotated[list[str], typer.Option("--material", help="Only pictures of this. Repeatable.")] = NO_NAMES,
     manifest: Annotated[Path, typer.Option(help="List of materials; by default Tubeflow's own.")] = MANIFEST,
+    footage: Annotated[
+        Path | None, typer.Option(help="A folder of clips of your sport, without labels: learn from people in them.")
+    ] = None,
+    before: Annotated[
+        str, typer.Option("--from", help="With --footage: the tracker's weights that the new ones have to beat.")
+    ] = "siammask-s",
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
     """Make siammask-s: fetch pictures (0.7 GB), make sequences, train its heads on a frozen backbone.
 
+    With --footage a tracker is made for your own sport instead: teachers label your clips, nobody draws a box.
+
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
+
+    Example: `tubeflow pretrain tracker --footage clips/ --steps 3000 --out our_sport.safetensors`
     """
+    if footage is not None:
+        _adapt(footage, out_file, before, steps or FOOTAGE_STEPS, seed, manifest, workspace, as_json)
+        return
     # Loads torch, seconds that --help doesn't need.
     from flows.pretrain.tracker_flow import TrackerOrder, pretrain_tracker
     from tasks.pretrain.train_tracker import TrackerRecipe
@@ -51,7 +67,7 @@ def pretrain_tracker_command(
     )
     try:
         with stage_bars():
-            made = pretrain_tracker(order, TrackerRecipe(steps=steps, batch=batch, rate=rate, seed=seed))
+            made = pretrain_tracker(order, TrackerRecipe(steps or SYNTHETIC_STEPS, batch, rate, seed=seed))
     except MaterialsError as exc:
         raise ConfigError(str(exc)) from exc
     if as_json:
@@ -60,6 +76,46 @@ def pretrain_tracker_command(
     errors = ", ".join(f"{name} {value:.3f}" for name, value in made.held_out.items())
     out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
     out.print(f"Errors on sequences that it was not trained on: {errors}; {made.seconds:.0f} s.")
+
+
+def _adapt(
+    footage: Path, out_file: Path, before: str, steps: int, seed: int, manifest: Path, workspace: Path, as_json: bool
+) -> None:
+    """`--footage`; see `pretrain_tracker_command`."""
+    from data_catalog.weights.registry import WeightsError
+    from data_catalog.weights.resolve import resolve_weights
+    from flows.pretrain.footage_flow import FootageOrder, adapt_tracker
+    from models.trackers import weight_suffixes
+    from tasks.pretrain.train_person import PersonRecipe
+
+    opened = Workspace.open(workspace)
+    weights = opened.root / "weights"
+    try:
+        nano = resolve_weights("nanotrack_v3", weights, suffixes=weight_suffixes("nano"))
+        follower = tuple(nano.with_name(nano.name + suffix) for suffix in weight_suffixes("nano"))
+        starting = resolve_weights(before, weights)
+    except WeightsError as exc:
+        raise ConfigError(f"Footage is labelled by following people with NanoTrack v3; {exc}.") from exc
+    standing = weights / "nanodet_m.onnx"
+    order = FootageOrder(
+        footage, opened.root / "pretrain", out_file, follower, standing if standing.is_file() else None, starting,
+        manifest,
+    )  # fmt: skip
+    try:
+        with stage_bars():
+            made = adapt_tracker(order, PersonRecipe(steps=steps, seed=seed))
+    except MaterialsError as exc:
+        raise ConfigError(str(exc)) from exc
+    if as_json:
+        typer.echo(json.dumps(dataclasses.asdict(made), default=str))
+        return
+    out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
+    out.print(
+        f"{made.labels} labels of {made.people} people in {made.clips} clips; on {made.held_out} others agreement with "
+        f"the teachers went from {made.agreement_before:.3f} to {made.agreement:.3f} IoU; {made.seconds:.0f} s. "
+        f"Use it with: -o track.tracker=siammask -o track.weights={made.file}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 @app.command("detector")

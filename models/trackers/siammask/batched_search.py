@@ -5,12 +5,16 @@ its frame, and `outline` makes them into masks and quads afterwards. What must c
 bool a target (who is lost decides the size of the next crop), and nothing where targets are never lost.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from models.trackers.base import rectangle
 from models.trackers.siammask.anchors import SEARCH_PX, TEMPLATE_PX
 from models.trackers.siammask.crop import crop_corner, crop_targets
 from models.trackers.siammask.decode import (
@@ -23,6 +27,7 @@ from models.trackers.siammask.decode import (
     template_side,
 )
 from models.trackers.siammask.network import Response
+from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask, rectangle_to_quad
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings
 
 
@@ -95,6 +100,18 @@ class SearchResult:
         """The same in the host's memory."""
         return SearchResult(*(getattr(self, name).cpu() for name in self.__dataclass_fields__))
 
+    def upright(self, row: int) -> NDArray[np.float32]:
+        """Corners (4, 2) of the upright box of target `row`."""
+        centre, half = self.centre[row].numpy(), self.size[row].numpy() / 2
+        return rectangle(np.concatenate([centre - half, centre + half]))
+
+
+class Shape(NamedTuple):
+    """What an athlete covers in a frame: quad (4, 2) float32, and mask (H, W) bool, None where none was drawn."""
+
+    quad: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
+
 
 @dataclass(frozen=True)
 class Search:
@@ -124,25 +141,24 @@ class Search:
     @torch.inference_mode()
     def step(self, targets: Targets, frames: Tensor) -> SearchResult:
         """Find every target in its clip's next frame, `frames` (F, H, W, 3) uint8 RGB, and move `targets` there."""
-        if self.lost.below <= 0 or not (lost := targets.lost.cpu()).any():
+        if self.lost.below <= 0:   # nobody is ever lost: nothing has to cross to the host
             found = self._look(targets, frames, SEARCH_PX)
-        elif lost.all():
-            found = self._look(targets, frames, self.lost.search_px)
         else:
-            found = self._look_apart(targets, frames, lost)
+            def look(part: Targets, lost: bool) -> SearchResult:
+                return self._look(part, frames, self.lost.search_px if lost else SEARCH_PX)
+
+            found = together(targets, look)
         targets.centre, targets.size, targets.lost = found.centre, found.size, found.lost
         return found
 
-    def _look_apart(self, targets: Targets, frames: Tensor, lost: Tensor) -> SearchResult:
-        """Lost targets have larger crops than the others: two batches, put together again."""
-        parts = [
-            ((~lost).nonzero()[:, 0].to(frames.device), SEARCH_PX),
-            (lost.nonzero()[:, 0].to(frames.device), self.lost.search_px),
-        ]
-        looks = [self._look(_rows(targets, index), frames, pixels) for index, pixels in parts]
-        back = torch.cat([index for index, _ in parts]).argsort()
-        names = SearchResult.__dataclass_fields__
-        return SearchResult(*(torch.cat([getattr(look, name) for look in looks])[back] for name in names))
+    def shape(self, found: SearchResult, row: int, frame_wh: tuple[int, int]) -> Shape:
+        """Rotated rectangle around target `row` and its mask, of what is in the host's memory."""
+        settings = self.settings
+        mask = outline_to_mask(found.outline[row].numpy(), found.window[row].numpy(), frame_wh, settings)
+        around = mask_to_rectangle(mask, settings.min_area)
+        if around is not None and found.confidence[row] >= settings.min_confidence:
+            return Shape(rectangle_to_quad(around), mask)
+        return Shape(found.upright(row), mask)
 
     def _look(self, targets: Targets, frames: Tensor, pixels: int) -> SearchResult:
         side = torch.round(search_side(targets.size, pixels))
@@ -183,6 +199,23 @@ class Search:
         """(B, 3, pixels, pixels) float32 BGR, 0 to 255: what the published weights were trained on."""
         crop = crop_targets(frames, which, corner, side, padding, pixels)
         return crop.flip(-1).permute(0, 3, 1, 2).float()
+
+
+def together(targets: Targets, look: Callable[[Targets, bool], SearchResult]) -> SearchResult:
+    """Lost targets have larger crops than the others: two batches where there are both, put together again.
+
+    Args:
+        targets: B of them.
+        look: finds some of them, told whether they are lost.
+    """
+    lost = targets.lost.cpu()
+    if not lost.any() or lost.all():
+        return look(targets, bool(lost.any()))
+    parts = [(chosen.nonzero()[:, 0].to(targets.lost.device), gone) for chosen, gone in ((~lost, False), (lost, True))]
+    looks = [look(_rows(targets, index), gone) for index, gone in parts]
+    back = torch.cat([index for index, _ in parts]).argsort()
+    names = SearchResult.__dataclass_fields__
+    return SearchResult(*(torch.cat([getattr(one, name) for one in looks])[back] for name in names))
 
 
 def _rows(targets: Targets, index: Tensor) -> Targets:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.backbones.checkpoint import load_state, read_tensors
 from models.trackers.siammask.network import SiamMask
+from models.trackers.siammask.person.person_network import PersonSiamMask
 from models.trackers.siammask.small import SmallSiamMask
 
 # Beginnings of tensor names, and what they are called here.
@@ -29,13 +30,14 @@ _PYSOT = {
 }
 
 
-_SMALL = ("outlines.", "compare.")
+_SMALL = ("outlines.place.",)
+_PERSON = ("read_likeness.",)
 
 
 class LoadedNetwork(NamedTuple):
     """A network in evaluation mode, and the preset that was published with such weights."""
 
-    network: SiamMask | SmallSiamMask
+    network: SiamMask | SmallSiamMask | PersonSiamMask
     preset: str
 
 
@@ -48,7 +50,9 @@ def load_siammask(path: Path) -> LoadedNetwork:
     """
     tensors = read_tensors(path)
     if any(name.startswith(_SMALL) for name in tensors):
-        return _load_small(path, tensors)
+        return _load_own(path, tensors, SmallSiamMask(), "small")
+    if any(name.startswith(_PERSON) for name in tensors):
+        return _load_own(path, tensors, PersonSiamMask(), "person")
     pysot = any(name.startswith(("rpn_head.", "mask_head.", "refine_head.")) for name in tensors)
     official = any(name.startswith(tuple(_OFFICIAL)) for name in tensors)
     found = rename(tensors, _PYSOT if pysot else _OFFICIAL) if pysot or official else tensors
@@ -59,11 +63,12 @@ def load_siammask(path: Path) -> LoadedNetwork:
     return LoadedNetwork(network.eval().requires_grad_(False), preset)
 
 
-def _load_small(path: Path, tensors: Mapping[str, Tensor]) -> LoadedNetwork:
-    """Our own small form; its file is in half precision, it computes in single."""
-    network = SmallSiamMask()
+def _load_own(
+    path: Path, tensors: Mapping[str, Tensor], network: SmallSiamMask | PersonSiamMask, preset: str
+) -> LoadedNetwork:
+    """One of our own forms; the file is in half precision, the network computes in single."""
     load_state(network, path, "siammask-s", {name: tensor.float() for name, tensor in tensors.items()})
-    return LoadedNetwork(network.eval().requires_grad_(False), "small")
+    return LoadedNetwork(network.eval().requires_grad_(False), preset)
 
 
 def rename(tensors: Mapping[str, Tensor], prefixes: Mapping[str, str]) -> dict[str, Tensor]:

@@ -68,7 +68,9 @@ def losses(network: SmallSiamMask, batch: SearchBatch) -> dict[str, Tensor]:
     template = network.kernel(batch.target)
     empty = batch.deep.new_zeros(0)
     response = network.respond(Features(empty, empty, empty, batch.deep), template)
-    inside, outside = _regions(batch.boxes, response.cls.shape[-1])
+    side = response.cls.shape[-1]
+    places = torch.from_numpy(anchor_grid(side, 1)[:, :2]).reshape(side, side, 2)
+    inside, outside = region_masks(batch.boxes, places)
     absent = ~batch.present[:, None, None]
     few = len(batch.outlines)   # outlines are the dearest part, and the easiest
     compared = compared_window(response.correlation[:few], batch.positions)
@@ -83,9 +85,16 @@ def losses(network: SmallSiamMask, batch: SearchBatch) -> dict[str, Tensor]:
     return parts | {"all": total}
 
 
-def _regions(boxes: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(B, R, R) bool: positions that are the target, and those that are not; between them lies no man's land."""
-    places = torch.from_numpy(anchor_grid(side, 1)[:, :2]).reshape(side, side, 2)
+def region_masks(boxes: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions that are the target, and those that are not; between them lies no man's land.
+
+    Args:
+        boxes: (B, 4) float xyxy in pixels from the crop's centre.
+        places: (R, R, 2) float x, y of the positions, likewise.
+
+    Returns:
+        (B, R, R) bool each.
+    """
     middle = (boxes[:, :2] + boxes[:, 2:])[:, None, None] / 2
     half = ((boxes[:, 2:] - boxes[:, :2]) / 2)[:, None, None]
     away = (places - middle).abs()

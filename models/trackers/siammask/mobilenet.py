@@ -5,7 +5,7 @@ them keeps the stride and its followers dilate by 2 instead. Batch norms are fol
 input's channel order and normalisation into the first of them: what goes in are BGR values of 0 to 255.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,12 @@ _NORM_EPS = 1e-5
 class InvertedResidual(nn.Module):
     """Wider by a 1x1 convolution, a 3x3 convolution a channel, narrower again; added to the input where it fits."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, dilation: int) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, expansion: int, stride: int, dilation: int, pads: bool = False
+    ) -> None:
         super().__init__()
         wide = inputs * expansion
-        padding = dilation if stride == 1 else 0
+        padding = dilation if stride == 1 or pads else 0
         steps: list[nn.Module] = []
         if expansion > 1:
             steps += [nn.Conv2d(inputs, wide, 1), nn.ReLU6(inplace=True)]
@@ -89,9 +91,25 @@ def fold_classifier(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: tensors are missing; the first is named.
     """
+    folded = fold_convolutions(tensors, [expansion for expansion, *_ in _BLOCKS])
+    return folded | _first(folded["first.0.weight"], folded["first.0.bias"], prefix="first.0")
+
+
+def fold_convolutions(tensors: Mapping[str, Tensor], expansions: Sequence[int]) -> dict[str, Tensor]:
+    """Torchvision's `mobilenet_v2` up to the last of the blocks with these expansions, batch norms folded.
+
+    The first convolution still wants what torchvision's does: RGB, normalised.
+
+    Returns:
+        float32 tensors called `first.0.…` and `blocks.N.conv.M.…`, of the shapes (out, in, k, k) and (out,).
+
+    Raises:
+        ValueError: tensors are missing; the first is named.
+    """
     try:
-        folded = dict(_first(*_fold(tensors, "features.0.0", "features.0.1"), prefix="first.0"))
-        for number, (expansion, *_) in enumerate(_BLOCKS):
+        weight, bias = _fold(tensors, "features.0.0", "features.0.1")
+        folded = {"first.0.weight": weight, "first.0.bias": bias}
+        for number, expansion in enumerate(expansions):
             source = f"features.{number + 1}.conv"
             pairs = [("0.0", "0.1"), ("1.0", "1.1"), ("2", "3")] if expansion > 1 else [("0.0", "0.1"), ("1", "2")]
             for place, (convolution, norm) in enumerate(pairs):

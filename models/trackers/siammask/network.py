@@ -87,6 +87,25 @@ def correlate(kernel: Tensor, search: Tensor) -> Tensor:
     return found.reshape(batch, channels, *found.shape[2:])
 
 
+def correlate_same(kernel: Tensor, search: Tensor, spread: int) -> Tensor:
+    """`correlate` with a kernel of 3 x 3 whose cells lie `spread` apart, and as many positions as cells.
+
+    Args:
+        kernel: (B, C, 3, 3) float.
+        search: (B, C, S, S) of the same dtype; zeros beyond its edges.
+        spread: cells.
+
+    Returns:
+        (B, C, S, S).
+    """
+    batch, channels = kernel.shape[:2]
+    found = functional.conv2d(
+        search.reshape(1, batch * channels, *search.shape[2:]),
+        kernel.reshape(batch * channels, 1, 3, 3), padding=spread, dilation=spread, groups=batch * channels,
+    )  # fmt: skip
+    return found.reshape(search.shape)
+
+
 def _adjust() -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(CHANNELS, CHANNELS, 3, bias=False), nn.BatchNorm2d(CHANNELS), nn.ReLU(inplace=True)

@@ -44,6 +44,27 @@ def outline_to_mask(
     return np.asarray(likely > settings.mask_threshold)
 
 
+def crop_outline_to_mask(
+    outline: NDArray[np.float32], window: NDArray[np.float64], frame_wh: tuple[int, int], threshold: float
+) -> NDArray[np.bool_]:
+    """Pixels of the frame that belong to the target, of an outline of the whole search crop.
+
+    Args:
+        outline: (side, side) probabilities.
+        window: (3,) x, y and side in continuous pixels: where the crop lies in the frame.
+        frame_wh: size of the frame.
+        threshold: probability from which a pixel belongs to the target.
+
+    Returns:
+        (H, W) bool.
+    """
+    step = window[2] / len(outline)   # pixels of the frame to a cell
+    first = window[:2] + (step - 1) / 2   # the middle of the first cell, counted from the middle of the first pixel
+    to_frame = np.array([[step, 0, first[0]], [0, step, first[1]]], np.float64)
+    likely = cv2.warpAffine(outline, to_frame, frame_wh, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(likely > threshold)
+
+
 def mask_to_rectangle(mask: NDArray[np.bool_], min_area: float) -> Rectangle | None:
     """Smallest rotated rectangle around the centres of the largest piece of a mask (H, W).
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from models.trackers.base import TrackStep, Tube, box_inside, rectangle
 from models.trackers.siammask.batched_search import Search, SearchResult, Siamese, Targets
 from models.trackers.siammask.checkpoint import load_siammask
-from models.trackers.siammask.outline import mask_to_rectangle, outline_to_mask, rectangle_to_quad
+from models.trackers.siammask.person.person_network import PersonSiamMask
+from models.trackers.siammask.person.person_search import PersonSearch, PersonSettings
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, find_preset, lost_settings
 
 # Targets that share a forward pass: beyond, a pass only takes more memory (some 60 MB a target in float32).
@@ -68,8 +69,12 @@ class SiamMaskTracker:
         lost: LostSettings | None = None,
     ) -> None:
         loaded = load_siammask(files[0])
+        network = loaded.network.to(device)
+        if isinstance(network, PersonSiamMask):
+            self._use(PersonSearch(network, PersonSettings()), device)
+            return
         chosen = preset or loaded.preset
-        self._use(loaded.network.to(device), find_preset(chosen), lost or lost_settings(chosen), device)
+        self._use(Search(network, find_preset(chosen), lost or lost_settings(chosen)), device)
 
     @classmethod
     def around(
@@ -77,11 +82,11 @@ class SiamMaskTracker:
     ) -> "SiamMaskTracker":
         """A tracker around a network that is already on `device`."""
         tracker = cls.__new__(cls)
-        tracker._use(network, settings, lost or LostSettings(), device)
+        tracker._use(Search(network, settings, lost or LostSettings()), device)
         return tracker
 
-    def _use(self, network: Siamese, settings: SiamMaskSettings, lost: LostSettings, device: str) -> None:
-        self.search = Search(network, settings, lost)
+    def _use(self, search: Search | PersonSearch, device: str) -> None:
+        self.search = search
         self.device = torch.device(device)
         self._targets: Targets | None = None
         self._quad: NDArray[np.float32] | None = None
@@ -169,12 +174,5 @@ class SiamMaskTracker:
         score = float(found.score[row])
         if found.lost[row]:
             return TrackStep(last, score, lost=True)
-        width, height = frame_wh
-        outline, window = found.outline[row].numpy(), found.window[row].numpy()
-        settings = self.search.settings
-        mask = outline_to_mask(outline, window, (width, height), settings)
-        around = mask_to_rectangle(mask, settings.min_area)
-        if around is not None and found.confidence[row] >= settings.min_confidence:
-            return TrackStep(rectangle_to_quad(around), score, mask=mask)
-        centre, half = found.centre[row].numpy(), found.size[row].numpy() / 2
-        return TrackStep(rectangle(np.concatenate([centre - half, centre + half])), score, mask=mask)
+        quad, mask = self.search.shape(found, row, (frame_wh[0], frame_wh[1]))
+        return TrackStep(quad, score, mask=mask)

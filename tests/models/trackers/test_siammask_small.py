@@ -135,10 +135,11 @@ def test_an_unsure_outline_gives_way_to_the_box() -> None:
 
 
 def test_perfect_answers_are_no_error_and_shifted_ones_are() -> None:
-    from models.trackers.siammask.learning import _box_loss, _regions, _score_loss
+    from models.trackers.siammask.anchors import anchor_grid
+    from models.trackers.siammask.learning import _box_loss, _score_loss, region_masks
 
     boxes = torch.tensor([[-30.0, -50.0, 34.0, 40.0]])
-    inside, outside = _regions(boxes, 25)
+    inside, outside = region_masks(boxes, torch.from_numpy(anchor_grid(25, 1)[:, :2]).reshape(25, 25, 2))
     assert inside[0, 12, 12]
     assert outside[0, 0, 0]
     assert not (inside & outside).any()

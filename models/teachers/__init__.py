@@ -1,0 +1,1 @@
+"""Networks of others that label footage for ours to learn from; no stage of the pipeline asks them."""

@@ -1,0 +1,194 @@
+"""Many athletes followed together by the person's network: frame k of all of them goes through it in one batch.
+
+What is carried from frame to frame is where all of the person is. The network says that of every search crop anew, with
+how surely its box holds, and the size follows as quickly as it is sure; so a box that has shrunk to a part grows again,
+and one doubtful frame changes little.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.trackers.siammask.batched_search import SearchResult, Shape, Targets, together
+from models.trackers.siammask.decode import template_side
+from models.trackers.siammask.outline import crop_outline_to_mask, mask_to_rectangle, rectangle_to_quad
+from models.trackers.siammask.person.person_network import (
+    OUTLINE_PX,
+    SEARCH_PX,
+    TEMPLATE_PX,
+    PersonResponse,
+    PersonSiamMask,
+    PersonTemplate,
+)
+
+MIN_SIDE_PX: Final = 10.0
+OUTLINE_CELLS: Final = SEARCH_PX // OUTLINE_PX
+
+
+@dataclass(frozen=True)
+class PersonSettings:
+    """How responses become a track.
+
+    Attributes:
+        penalty: strength with which changes of size and shape lower a position's rank.
+        window: weight of the cosine window against the scores.
+        alike: positions that rank this near to the best one have a say in the box.
+        rate: how quickly the size follows, times score and sureness.
+        mask_threshold: probability from which a pixel belongs to the athlete.
+        min_area: square pixels of a mask up to which its rotated box means nothing.
+        min_confidence: mean probability within an outline from which its rotated rectangle is the quad.
+        lost_below: score under which an athlete is lost: the box stays, and a crop of four times the area is searched.
+        found_above: score from which they are found again.
+        lost_window: weight of the cosine window while they are lost.
+    """
+
+    penalty: float = 0.08
+    window: float = 0.35
+    alike: float = 0.9
+    rate: float = 0.6
+    mask_threshold: float = 0.5
+    min_area: float = 100.0
+    min_confidence: float = 0.8
+    lost_below: float = 0.05
+    found_above: float = 0.5
+    lost_window: float = 0.05
+
+
+@dataclass(frozen=True)
+class PersonSearch:
+    """The network and the numbers that it is used with; `outlines`: draw them too."""
+
+    network: PersonSiamMask
+    settings: PersonSettings
+    outlines: bool = True
+
+    @torch.inference_mode()
+    def start(self, frames: Tensor, which: Tensor, boxes: Tensor) -> Targets:
+        """Learn whom to look for; see `Search.start`."""
+        centre, size = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+        padding = frames.double().mean(dim=(1, 2)).to(torch.uint8)[which]
+        crop = cut_crops(frames, which, centre, template_side(size), padding, TEMPLATE_PX)
+        lost = torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+        return Targets(which, centre, size, padding, self.network.template(crop), lost)
+
+    @torch.inference_mode()
+    def step(self, targets: Targets, frames: Tensor) -> SearchResult:
+        """Find every athlete in their clip's next frame; see `Search.step`."""
+        found = together(targets, lambda part, lost: self._look(part, frames, 2 * SEARCH_PX if lost else SEARCH_PX))
+        targets.centre, targets.size, targets.lost = found.centre, found.size, found.lost
+        return found
+
+    def shape(self, found: SearchResult, row: int, frame_wh: tuple[int, int]) -> Shape:
+        """Rotated rectangle around athlete `row` and their mask; see `Search.shape`."""
+        settings = self.settings
+        if not found.confidence[row]:
+            return Shape(found.upright(row), None)
+        mask = crop_outline_to_mask(
+            found.outline[row].numpy(), found.window[row].numpy(), frame_wh, settings.mask_threshold
+        )
+        around = mask_to_rectangle(mask, settings.min_area)
+        if around is not None and found.confidence[row] >= settings.min_confidence:
+            return Shape(rectangle_to_quad(around), mask)
+        return Shape(found.upright(row), mask if mask.any() else None)
+
+    def _look(self, targets: Targets, frames: Tensor, pixels: int) -> SearchResult:
+        settings = self.settings
+        side = template_side(targets.size) * (pixels / TEMPLATE_PX)
+        crop = cut_crops(frames, targets.which, targets.centre, side, targets.padding, pixels)
+        template = targets.template
+        assert isinstance(template, PersonTemplate)
+        response = self.network.search(crop, template)
+        scale = (side / pixels)[:, None]
+        weight = settings.lost_window if pixels > SEARCH_PX else settings.window
+        box, score, sureness = choose_box(response, targets.size / scale, settings, weight)
+        lost = score < torch.where(targets.lost, settings.found_above, settings.lost_below)
+        share = (settings.rate * score * sureness)[:, None]
+        share = torch.where(targets.lost[:, None], torch.ones_like(share), share)   # who is found again is so large
+        limit = torch.tensor([frames.shape[2], frames.shape[1]], dtype=torch.float64, device=frames.device)
+        centre = torch.minimum((targets.centre + (box[:, :2] + box[:, 2:]) / 2 * scale).clamp(min=0), limit)
+        grown = targets.size * (1 - share) + (box[:, 2:] - box[:, :2]) * scale * share
+        size = torch.minimum(grown.clamp(min=MIN_SIDE_PX), limit)
+        outline = crop.new_zeros(len(crop), OUTLINE_CELLS, OUTLINE_CELLS)
+        if self.outlines and pixels == SEARCH_PX:   # who is found again is drawn in the next frame
+            outline = self.network.outline(response).sigmoid()
+        shown = outline > settings.mask_threshold
+        return SearchResult(
+            centre=torch.where(lost[:, None], targets.centre, centre),
+            size=torch.where(lost[:, None], targets.size, size),
+            score=score,
+            lost=lost,
+            outline=outline,
+            window=torch.cat([targets.centre - side[:, None] / 2, side[:, None]], dim=1),
+            confidence=((outline * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)).double(),
+        )
+
+
+def choose_box(
+    response: PersonResponse, before: Tensor, settings: PersonSettings, window: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each crop's box: the mean of what the positions say that rank nearly as high as the best.
+
+    Args:
+        response: of B search crops.
+        before: (B, 2) float64, the present size in pixels of the crop.
+        settings: penalty, and who has a say.
+        window: weight of the cosine window.
+
+    Returns:
+        Box (B, 4) xyxy from the crop's middle, score of the best position and mean sureness (B,); float64.
+    """
+    score, box = response.score.sigmoid().double(), response.box.double()
+    size = box[..., 2:] - box[..., :2]
+    old = before[:, None, None]
+    growth = _change(template_side(size) / template_side(old))
+    shape = _change((size[..., 0] / size[..., 1]) / (old[..., 0] / old[..., 1]))
+    rank = score * torch.exp(-(growth * shape - 1) * settings.penalty) * (1 - window)
+    rank = (rank + window * _cosine(score.shape[-1], score.device)).flatten(1)
+    best = rank.argmax(dim=1)
+    say = score.flatten(1) * (rank >= settings.alike * rank.amax(dim=1, keepdim=True))
+    say = say / say.sum(dim=1, keepdim=True)
+    sureness = (response.sureness.sigmoid().double().flatten(1) * say).sum(dim=1)
+    return (box.flatten(1, 2) * say[..., None]).sum(dim=1), score.flatten(1).gather(1, best[:, None])[:, 0], sureness
+
+
+def cut_crops(
+    frames: Tensor, which: Tensor, centre: Tensor, side: Tensor, padding: Tensor, pixels: int
+) -> Tensor:
+    """Squares around moving centres, resized; centres and sides need not be whole pixels.
+
+    Args:
+        frames: (F, H, W, 3) uint8 RGB.
+        which: (B,) int64, the frame of each.
+        centre: (B, 2) float64 x, y, continuous pixels.
+        side: (B,) float64, in pixels of the frame.
+        padding: (B, 3) uint8, the colour beyond the frame.
+        pixels: side of the result.
+
+    Returns:
+        (B, 3, pixels, pixels) float32 BGR, 0 to 255.
+    """
+    height, width = frames.shape[1:3]
+    steps = (torch.arange(pixels, device=frames.device) + 0.5) / pixels - 0.5
+    across = centre[:, :1] + side[:, None] * steps
+    down = centre[:, 1:] + side[:, None] * steps
+    grid = torch.stack([
+        (2 * across / width - 1)[:, None, :].expand(-1, pixels, -1),
+        (2 * down / height - 1)[:, :, None].expand(-1, -1, pixels),
+    ], dim=-1).float()  # fmt: skip
+    beyond = padding.float()[:, :, None, None]
+    seen = frames.permute(0, 3, 1, 2)[which].float() - beyond   # zero beyond the frame is then the padding's colour
+    cut = functional.grid_sample(seen, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + beyond
+    return cut.flip(1)
+
+
+def _change(ratio: Tensor) -> Tensor:
+    return torch.maximum(ratio, 1 / ratio)
+
+
+def _cosine(side: int, device: torch.device) -> Tensor:
+    """(side, side) float64: 1 in the middle, hardly anything at the border."""
+    rise = torch.hann_window(side + 2, periodic=False, dtype=torch.float64, device=device)[1:-1]
+    return rise[:, None] * rise
