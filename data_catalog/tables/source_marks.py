@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data_catalog.locks import locked
 from data_catalog.store import ArtifactDamaged, Store
@@ -22,6 +21,9 @@ logger = logging.getLogger(__name__)
 STAGE = "normalize"
 MARKS = tuple(name for name in SOURCE_MARKS.names if name != "key")
 """Attributes of a normalize artifact, each of which is true of a clip or not."""
+KEPT_FROM = 500
+"""Artifacts that had to be opened, from which on the table is written: Arrow loads pandas to make one, and so many are
+opened in the time that this takes."""
 
 
 class SourceMarks:
@@ -29,6 +31,7 @@ class SourceMarks:
 
     def __init__(self, table: Path, store: Store, notice: Callable[[str], None] = logger.warning) -> None:
         self._table, self._store, self._notice = table, store, notice
+        self._damaged = False
 
     def count(
         self, keys: Sequence[str], each: Callable[[Sequence[str]], Iterable[str]] = lambda unknown: unknown
@@ -41,39 +44,41 @@ class SourceMarks:
             keys: of the artifacts.
             each: goes over the keys of those that have to be opened, as a progress bar does.
         """
-        table = self._read()
-        known = set(table.column("key").to_pylist())
-        unknown = [key for key in keys if key not in known]
-        if unknown:
-            table = self._add(list(filter(None, map(self._row, each(unknown)))))
-        mine = table.filter(pc.is_in(table.column("key"), pa.array(keys, pa.string())))
-        counts = {name: pc.sum(mine.column(name)).as_py() for name in MARKS}
+        of_key = self._read()
+        unknown = [key for key in keys if key not in of_key]
+        rows = dict(filter(None, map(self._row, each(unknown))))
+        of_key |= rows
+        if len(rows) >= KEPT_FROM or self._damaged:
+            self._add(rows)
+        counts = {name: sum(of_key[key][place] for key in keys if key in of_key) for place, name in enumerate(MARKS)}
         return {name: count for name, count in counts.items() if count}
 
-    def _read(self) -> pa.Table:
+    def _read(self) -> dict[str, tuple[bool, ...]]:
+        """What is true of each known key, in the order of `MARKS`."""
         try:
-            return read_table(self._table, SOURCE_MARKS)
+            known = read_table(self._table, SOURCE_MARKS).to_pydict()
         except FileNotFoundError:
-            return SOURCE_MARKS.empty_table()
+            return {}
         except ArtifactDamaged:
             self._notice(f"The table of source marks {self._table} is damaged; it is made again from the artifacts.")
-            return SOURCE_MARKS.empty_table()
+            self._damaged = True
+            return {}
+        return dict(zip(known["key"], zip(*(known[name] for name in MARKS), strict=True), strict=True))
 
-    def _row(self, key: str) -> dict[str, object] | None:
+    def _row(self, key: str) -> tuple[str, tuple[bool, ...]] | None:
         try:
             attributes = self._store.attributes(STAGE, key)
         except (ArtifactDamaged, FileNotFoundError):
             return None
-        return {"key": key} | {name: bool(attributes.get(name)) for name in MARKS}
+        return key, tuple(bool(attributes.get(name)) for name in MARKS)
 
-    def _add(self, rows: Sequence[dict[str, object]]) -> pa.Table:
-        """The table with these rows, which is kept; where the workspace can't be written, they are found again."""
-        new = pa.Table.from_pylist(rows, SOURCE_MARKS)
+    def _add(self, rows: dict[str, tuple[bool, ...]]) -> None:
+        """Keep these rows too; where the workspace can't be written, they are found again."""
         with contextlib.suppress(OSError), locked(Path(f"{self._table}.lock")):
-            table = self._read()
-            there, added = self._store.scan(STAGE), {row["key"] for row in rows}
-            kept = [key in there and key not in added for key in table.column("key").to_pylist()]
-            table = pa.concat_tables([table.filter(pa.array(kept, pa.bool_())), new])
+            there = self._store.scan(STAGE)
+            kept = {key: marks for key, marks in self._read().items() if key in there} | rows
+            table = pa.Table.from_pylist(
+                [{"key": key} | dict(zip(MARKS, marks, strict=True)) for key, marks in kept.items()], SOURCE_MARKS
+            )
             write_table(self._table, table, SOURCE_MARKS)
-            return table
-        return pa.concat_tables([self._read(), new])
+            self._damaged = False

@@ -7,6 +7,7 @@ import pytest
 
 from data_catalog.catalog import Workspace
 from data_catalog.store import Store
+from data_catalog.tables import source_marks
 from data_catalog.tables.schemas import SOURCE_MARKS, read_table
 from flows.datasets.ingest import ingest
 from flows.maintenance.status import read_status
@@ -39,6 +40,7 @@ def test_each_artifact_is_opened_for_one_status_only(
     finished_workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, opened = copy_workspace(finished_workspace, tmp_path / "w"), []
+    monkeypatch.setattr(source_marks, "KEPT_FROM", 4)
     attributes = Store.attributes
     monkeypatch.setattr(Store, "attributes", lambda store, *name: opened.append(name) or attributes(store, *name))
     first = read_status(Workspace(root))
@@ -56,6 +58,13 @@ def test_each_artifact_is_opened_for_one_status_only(
     stray.parent.mkdir(exist_ok=True)
     made = next(path for path in root.glob("artifacts/normalize/??/*.h5"))
     made.rename(stray)  # gone from where it was, and there under another name
+    monkeypatch.setattr(source_marks, "KEPT_FROM", 1)
     damaged.source_marks.count([stray.stem])
     there = {path.stem for path in root.glob("artifacts/normalize/??/*.h5")}
     assert set(read_table(table, SOURCE_MARKS).column("key").to_pylist()) == there
+
+
+def test_a_small_workspace_is_not_worth_a_table(finished_workspace: Path, tmp_path: Path) -> None:
+    root = copy_workspace(finished_workspace, tmp_path / "w")
+    assert read_status(Workspace(root))["datasets"][DATASET]["clips"] < source_marks.KEPT_FROM
+    assert not (root / "catalog" / "source_marks.parquet").exists()
