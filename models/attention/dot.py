@@ -40,7 +40,7 @@ def tube_dot(x: Tensor, mask: Tensor, weights: Projections, compute_dtype: torch
         x = x.contiguous()
     # An argument, not worked out inside: a compiled graph kept on disk must not outlive a change of it.
     room = state_size(x, weights)
-    z: Tensor = torch.ops.tubeflow.tube_dot(x, mask, list(weights), compute_dtype, room)[0]
+    z: Tensor = torch.ops.tubeflow.tube_dot2(x, mask, list(weights), compute_dtype, room)[0]
     return z
 
 
@@ -157,7 +157,9 @@ def _backward_gathered(
     return [d_x, *d_weights]
 
 
-# The schemas are written out, for torch 2.6 makes none from `list[Tensor]`.
+# The schemas are written out, for torch 2.6 makes none from `list[Tensor]`. Where one changes, both names get the next
+# number: torch.compile keeps what it compiled in a folder of the user's, knows it again by the forward's name alone,
+# and would call the new backward as the old one was called.
 FORWARD = "(Tensor x, Tensor mask, Tensor[] weights, ScalarType compute_dtype, SymInt room) -> (Tensor, Tensor)"
 BACKWARD = (
     "(Tensor d_z, Tensor x, Tensor mask, Tensor[] weights, Tensor state, ScalarType compute_dtype, bool wants_x)"
@@ -165,7 +167,7 @@ BACKWARD = (
 )
 
 
-@torch.library.custom_op("tubeflow::tube_dot", mutates_args=(), schema=FORWARD)
+@torch.library.custom_op("tubeflow::tube_dot2", mutates_args=(), schema=FORWARD)
 def _forward_op(
     x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype, room: int
 ) -> tuple[Tensor, Tensor]:
@@ -182,7 +184,7 @@ def _(x: Tensor, mask: Tensor, weights: list[Tensor], compute_dtype: torch.dtype
     return torch.empty_like(x), x.new_empty(len(x), room, dtype=weights[0].dtype)
 
 
-@torch.library.custom_op("tubeflow::tube_dot_backward", mutates_args=(), schema=BACKWARD)
+@torch.library.custom_op("tubeflow::tube_dot2_backward", mutates_args=(), schema=BACKWARD)
 def _backward_op(
     d_z: Tensor,
     x: Tensor,
@@ -220,7 +222,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 def _backward(ctx: Any, d_z: Tensor, _: Tensor) -> tuple[Tensor | None, None, list[Tensor], None, None]:
     x, mask, state, *weights = ctx.saved_tensors
     wants_x = ctx.needs_input_grad[0]
-    d_x, *d_weights = torch.ops.tubeflow.tube_dot_backward(d_z, x, mask, weights, state, ctx.compute_dtype, wants_x)
+    d_x, *d_weights = torch.ops.tubeflow.tube_dot2_backward(d_z, x, mask, weights, state, ctx.compute_dtype, wants_x)
     return d_x if wants_x else None, None, d_weights, None, None
 
 

@@ -52,6 +52,6 @@ def test_operator_gives_an_empty_gradient_of_what_is_frozen() -> None:
     x, mask = torch.randn(1, C, *SHAPE), torch.ones(1, *SHAPE, dtype=torch.bool)
     weights = block._projections()
     arguments = (x, mask, [part.detach() for part in weights], torch.float32, operator.state_size(x, weights))
-    z, state = torch.ops.tubeflow.tube_dot(*arguments)
-    d_x, *_ = torch.ops.tubeflow.tube_dot_backward(z, x, mask, arguments[2], state, torch.float32, False)
+    z, state = torch.ops.tubeflow.tube_dot2(*arguments)
+    d_x, *_ = torch.ops.tubeflow.tube_dot2_backward(z, x, mask, arguments[2], state, torch.float32, False)
     assert d_x.numel() == 0

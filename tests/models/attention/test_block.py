@@ -172,7 +172,7 @@ def test_operator_passes_torchs_own_checks() -> None:
     # Its second output has room that is never written, so outputs cannot be compared:
     # test_dot_stays_one_graph does.
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
-    torch.library.opcheck(torch.ops.tubeflow.tube_dot.default, arguments, test_utils=checks)
+    torch.library.opcheck(torch.ops.tubeflow.tube_dot2.default, arguments, test_utils=checks)
     torch.library.opcheck(torch.ops.tubeflow.grow_tubes.default, (mask, 12))
 
 
