@@ -9,11 +9,13 @@ processor that somebody else uses too they spin for whole time slices, and track
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import ModuleType
 
 _lock = threading.Lock()
 _undo: list[Callable[[], object]] = []
@@ -48,10 +50,11 @@ def share_threads(count: int) -> None:
     import cv2  # as in the stages: not before something is computed
 
     with _lock:
-        if "torch" in sys.modules and not _torch_before:
+        torch = _loaded_torch()
+        if torch is not None and not _torch_before:
             # What another thread has set counts for it alone, so a new one is asked.
             with ThreadPoolExecutor(1) as fresh:
-                _torch_before.append(fresh.submit(sys.modules["torch"].get_num_threads).result())
+                _torch_before.append(fresh.submit(torch.get_num_threads).result())
         _undo.append(partial(cv2.setNumThreads, cv2.getNumThreads()))
         _undo.append(_set_threads(count))
 
@@ -77,6 +80,11 @@ def own_threads() -> Iterator[None]:
                 sys.modules["torch"].set_num_threads(_torch_before.pop())
 
 
+def _loaded_torch() -> ModuleType | None:
+    """torch, where somebody has loaded it; where another thread is about to, this one waits until it is whole."""
+    return importlib.import_module("torch") if "torch" in sys.modules else None
+
+
 def _set_threads(count: int) -> Callable[[], object]:
     """Returns what undoes it for BLAS and OpenMP."""
     import cv2
@@ -84,7 +92,8 @@ def _set_threads(count: int) -> Callable[[], object]:
 
     cv2.setNumThreads(count)
     limits = threadpool_limits(count)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
+    torch = _loaded_torch()
+    if torch is not None:
+        torch.set_num_threads(count)
     restore: Callable[[], object] = limits.restore_original_limits
     return restore

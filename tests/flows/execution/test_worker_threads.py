@@ -90,3 +90,20 @@ def test_a_run_shares_and_gives_back(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps({**shards(Path(sys.argv[1])), "waits": os.environ.get("OMP_WAIT_POLICY")}) + "\n")
+
+
+def test_a_share_waits_for_who_is_loading_torch() -> None:
+    """Whole, torch has its share; while another thread loads it, it has nothing that could be set yet."""
+    program = """
+import sys, threading
+import cv2, threadpoolctl
+from data_catalog.threads import share_threads
+loading = threading.Thread(target=__import__, args=("torch",))
+loading.start()
+while "torch" not in sys.modules:
+    pass
+share_threads(1)
+print(sys.modules["torch"].get_num_threads())
+"""
+    told = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    assert (told.stdout, told.stderr) == ("1\n", "")
