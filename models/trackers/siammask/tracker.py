@@ -71,6 +71,11 @@ class SiamMaskTracker:
         loaded = load_siammask(files[0])
         network = loaded.network.to(device)
         if isinstance(network, PersonSiamMask):
+            if preset is not None:
+                raise ValueError(
+                    f"{files[0].name} is of the form that `tubeflow pretrain tracker --footage` makes, which has no "
+                    f"preset '{preset}'; leave `preset` away"
+                )
             self._use(PersonSearch(network, PersonSettings()), device)
             return
         chosen = preset or loaded.preset

@@ -143,6 +143,8 @@ def test_nobody_present_teaches_no_box() -> None:
 def test_saved_weights_track_and_lost_ones_are_searched_more_widely(tmp_path: Path) -> None:
     save_person(untrained(), tmp_path / "own.safetensors")
     assert (tmp_path / "own.safetensors").stat().st_size < 8_000_000
+    with pytest.raises(ValueError, match="has no preset 'base'; leave `preset` away"):
+        build_tracker("siammask", weights=tmp_path / "own.safetensors", preset="base")
     tracker = build_tracker("siammask", weights=tmp_path / "own.safetensors")
     frames = np.random.default_rng(0).integers(0, 256, (4, 90, 120, 3), np.uint8)
     [tube] = tracker.track(frames, np.array([[30, 20, 70, 60]], np.float32))
