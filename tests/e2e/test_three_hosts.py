@@ -87,6 +87,9 @@ FAULTS: dict[str, Callable[[list[Host], psutil.Popen], Any]] = {
 }
 
 
+STOPPING = ("link cut", "scheduler killed")  # the run may stop with a sentence; the same command goes on
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_artifact_is_made_once_whatever_happens_to_a_machine(
     three: tuple[PrefectServer, list[Host]], tiny_videos: Path, finished_workspace: Path, tmp_path: Path, fault: str
@@ -102,8 +105,9 @@ def test_every_artifact_is_made_once_whatever_happens_to_a_machine(
         said, complained = run.communicate(timeout=600)
     before = identities(root)
     if fault == "scheduler killed":
-        assert run.returncode == 2, complained
         assert "The cluster was lost while it was at" in complained
+    if fault in STOPPING and run.returncode == 2:
+        assert complained.rstrip().endswith("What is done is kept."), complained
         with cluster(server, machines, tmp_path):
             run = start(server, machines[0], root)
             said, complained = run.communicate(timeout=600)
