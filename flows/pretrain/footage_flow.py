@@ -85,7 +85,8 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
         ConfigError: the footage has too few people, an extra is missing, or nothing was gained.
         OSError: the disk is full or a folder can't be written.
     """
-    from tasks.pretrain.train_person import save_person, train_person
+    from tasks.pretrain.train_person import train_person
+    from tasks.pretrain.train_tracker import save_weights
 
     start = time.perf_counter()
     manifest, fetched = load_manifest(order.manifest), partial(progress.report, in_bytes=True)
@@ -100,7 +101,7 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
     trained = train_person(network, _pairs(learned), recipe, order.kept / "training.state", told)
     made = order.out.with_name(f".candidate.{order.out.name}")
     try:
-        save_person(trained, made)
+        save_weights(trained, made)
         before, after = agreement(order.before, measured), agreement(made, measured)
         if after <= before:
             raise ConfigError(

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from data_catalog.atomic import replacing
 from data_catalog.footage.lessons import Pair, Pairs
-from models.safetensors_file import write_safetensors
 from models.trackers.siammask.person.person_learning import PersonBatch, person_losses
 from models.trackers.siammask.person.person_network import PersonSiamMask
 
@@ -141,21 +140,6 @@ def draw_batch(pairs: Pairs, recipe: PersonRecipe, step: int) -> PersonBatch:
 def as_crops(pictures: NDArray[np.generic]) -> Tensor:
     """(B, S, S, 3) uint8 RGB → (B, 3, S, S) float32 BGR, 0 to 255."""
     return torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float()
-
-
-def save_person(network: PersonSiamMask, path: Path) -> None:
-    """Write the network in half precision, safetensors, with a note of what it is.
-
-    Raises:
-        OSError: the disk is full or the folder can't be written.
-    """
-    tensors = {
-        name: value.half() if value.is_floating_point() else value
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    with replacing(path) as temporary:
-        write_safetensors(tensors, temporary, {"network": "siammask-s", "made by": "tubeflow pretrain tracker"})
 
 
 def _optimizer(

@@ -15,6 +15,7 @@ from models.backbones.checkpoint import read_tensors
 from models.safetensors_file import write_safetensors
 from models.trackers.siammask.learning import losses
 from models.trackers.siammask.mobilenet import fold_classifier
+from models.trackers.siammask.person.person_network import PersonSiamMask
 from models.trackers.siammask.small import SmallSiamMask
 from tasks.pretrain.tracker_pool import SEARCHES_EACH, Pool
 
@@ -143,7 +144,7 @@ def held_out_errors(network: SmallSiamMask, pool: Pool, batch: int = 16) -> dict
     return {name: sum(one[name] for one in found) / len(rows) for name in found[0]}
 
 
-def save_weights(network: SmallSiamMask, path: Path) -> None:
+def save_weights(network: SmallSiamMask | PersonSiamMask, path: Path) -> None:
     """Write the network in half precision, safetensors, with a note of what it is.
 
     Raises:

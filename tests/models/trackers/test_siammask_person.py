@@ -21,7 +21,7 @@ from models.trackers.siammask.person.person_network import (
     places,
 )
 from models.trackers.siammask.person.person_search import PersonSearch, PersonSettings, choose_box, cut_crops
-from tasks.pretrain.train_person import save_person
+from tasks.pretrain.train_tracker import save_weights
 from tests.models.trackers.test_siammask_small import random_classifier
 
 OPEN = PersonSettings(penalty=0.0, window=0.0)
@@ -141,7 +141,7 @@ def test_nobody_present_teaches_no_box() -> None:
 
 
 def test_saved_weights_track_and_lost_ones_are_searched_more_widely(tmp_path: Path) -> None:
-    save_person(untrained(), tmp_path / "own.safetensors")
+    save_weights(untrained(), tmp_path / "own.safetensors")
     assert (tmp_path / "own.safetensors").stat().st_size < 8_000_000
     with pytest.raises(ValueError, match="has no preset 'base'; leave `preset` away"):
         build_tracker("siammask", weights=tmp_path / "own.safetensors", preset="base")
