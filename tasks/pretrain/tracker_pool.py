@@ -132,8 +132,8 @@ def _open(folder: Path, sequences: int, mode: Any) -> Pool:
 
 @torch.inference_mode()
 def _store(pool: Pool, index: int, made: Sequence, network: SmallSiamMask, rng: np.random.Generator) -> None:
-    pool.targets[index] = target_cells(network.backbone(_as_crop(made.template[None])).layer3)[0].numpy()
-    features = network.backbone(_as_crop(made.searches))
+    pool.targets[index] = target_cells(network.backbone(as_crops(made.template[None])).layer3)[0].numpy()
+    features = network.backbone(as_crops(made.searches))
     boxes = made.boxes - SEARCH_PX / 2
     side = map_side(SEARCH_PX)
     positions = np.stack([
@@ -149,6 +149,6 @@ def _store(pool: Pool, index: int, made: Sequence, network: SmallSiamMask, rng: 
         pool.arrays[name][rows] = value
 
 
-def _as_crop(pictures: NDArray[np.uint8]) -> Tensor:
-    """(B, S, S, 3) uint8 RGB → (B, 3, S, S) float32 BGR."""
+def as_crops(pictures: NDArray[np.generic]) -> Tensor:
+    """(B, S, S, 3) uint8 RGB → (B, 3, S, S) float32 BGR, 0 to 255."""
     return torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float()

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from data_catalog.atomic import replacing
 from data_catalog.footage.lessons import Pair, Pairs
 from models.trackers.siammask.person.person_learning import PersonBatch, person_losses
 from models.trackers.siammask.person.person_network import PersonSiamMask
+from tasks.pretrain.tracker_pool import as_crops
 
 
 class _Part(Protocol):
@@ -135,11 +135,6 @@ def draw_batch(pairs: Pairs, recipe: PersonRecipe, step: int) -> PersonBatch:
         torch.from_numpy(stacked(lambda pair: pair.mask)),
         torch.tensor([pair.present for pair in drawn]),
     )
-
-
-def as_crops(pictures: NDArray[np.generic]) -> Tensor:
-    """(B, S, S, 3) uint8 RGB → (B, 3, S, S) float32 BGR, 0 to 255."""
-    return torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2).float()
 
 
 def _optimizer(

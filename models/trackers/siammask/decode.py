@@ -73,8 +73,8 @@ def choose(cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, w
 
     scale = TEMPLATE_PX / template_side(size)  # crop pixels per frame pixel
     before = size * scale[:, None]
-    growth = _change(_padded_side(extent.double()) / _padded_side(before[..., None]))
-    distortion = _change((before[:, :1] / before[:, 1:]) / (extent[:, 0] / extent[:, 1]).double())
+    growth = change(_padded_side(extent.double()) / _padded_side(before[..., None]))
+    distortion = change((before[:, :1] / before[:, 1:]) / (extent[:, 0] / extent[:, 1]).double())
     penalty = torch.exp(-(growth * distortion - 1) * settings.penalty)
 
     window = torch.from_numpy(np.tile(cosine_window(side).ravel(), per_cell)).to(cls.device)
@@ -95,7 +95,8 @@ def choose(cls: Tensor, loc: Tensor, size: Tensor, settings: SiamMaskSettings, w
     )
 
 
-def _change(ratio: Tensor) -> Tensor:
+def change(ratio: Tensor) -> Tensor:
+    """By which factor something grew or shrank, any shape of float: 2 for 2 and for a half."""
     return torch.maximum(ratio, 1 / ratio)
 
 

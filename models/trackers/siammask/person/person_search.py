@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.trackers.siammask.batched_search import SearchResult, Shape, Targets, together
-from models.trackers.siammask.decode import template_side
+from models.trackers.siammask.decode import change, template_side
 from models.trackers.siammask.outline import crop_outline_to_mask, mask_to_rectangle, rectangle_to_quad
 from models.trackers.siammask.person.person_network import (
     OUTLINE_PX,
@@ -143,8 +143,8 @@ def choose_box(
     score, box = response.score.sigmoid().double(), response.box.double()
     size = box[..., 2:] - box[..., :2]
     old = before[:, None, None]
-    growth = _change(template_side(size) / template_side(old))
-    shape = _change((size[..., 0] / size[..., 1]) / (old[..., 0] / old[..., 1]))
+    growth = change(template_side(size) / template_side(old))
+    shape = change((size[..., 0] / size[..., 1]) / (old[..., 0] / old[..., 1]))
     rank = score * torch.exp(-(growth * shape - 1) * settings.penalty) * (1 - window)
     rank = (rank + window * _cosine(score.shape[-1], score.device)).flatten(1)
     best = rank.argmax(dim=1)
@@ -182,10 +182,6 @@ def cut_crops(
     seen = frames.permute(0, 3, 1, 2)[which].float() - beyond   # zero beyond the frame is then the padding's colour
     cut = functional.grid_sample(seen, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + beyond
     return cut.flip(1)
-
-
-def _change(ratio: Tensor) -> Tensor:
-    return torch.maximum(ratio, 1 / ratio)
 
 
 def _cosine(side: int, device: torch.device) -> Tensor:
