@@ -98,7 +98,7 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
     def told(now: PersonStep) -> None:
         progress.report("training", now.step, recipe.steps, f"IoU {now.errors['iou']:.2f}")
 
-    trained = train_person(network, _pairs(learned), recipe, order.kept / "training.state", told)
+    trained = train_person(network, _pairs(learned), recipe, _state_file(order, recipe, learned), told)
     made = order.out.with_name(f".candidate.{order.out.name}")
     try:
         save_weights(trained, made)
@@ -121,6 +121,12 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
     note: dict[str, Any] = asdict(result) | {"recipe": asdict(recipe), "footage": sorted(clip.name for clip in clips)}
     order.out.with_suffix(".json").write_text(json.dumps(note, indent=1, default=str) + "\n", encoding="utf-8")
     return result
+
+
+def _state_file(order: FootageOrder, recipe: PersonRecipe, learned: list[LabelledClip]) -> Path:
+    """Where a training that was cut off goes on: of this recipe, from these weights, on this footage, and no other."""
+    of = [asdict(recipe), hashlib.sha256(order.before.read_bytes()).hexdigest(), sorted(clip.name for clip in learned)]
+    return order.kept / f"training-{hashlib.sha256(json.dumps(of).encode()).hexdigest()[:12]}.state"
 
 
 def _label_all(order: FootageOrder, pose: Path) -> list[LabelledClip]:
