@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from data_catalog.datasets.paths import VIDEO_SUFFIXES
 from data_catalog.synthetic.materials import MANIFEST, fetch_materials, load_manifest
 from flows.config import ConfigError
+from flows.pretrain.footage_clips import Footage, Teachers, gather_footage, render_clips
 from flows.pretrain.tracker_flow import CLASSIFIER, classifier_file
 from tasks.engine import progress
 
@@ -29,13 +28,10 @@ if TYPE_CHECKING:
     from data_catalog.footage.labelled import LabelledClip
     from tasks.pretrain.train_person import PersonRecipe, PersonStep
 
-logger = logging.getLogger(__name__)
-
 POSE: Final = "mediapipe_pose"   # the material that draws outlines
 HELD_OUT: Final = 5              # one clip in so many only measures
-MAX_FRAMES: Final = 1500         # of one clip that are read: footage of minutes repeats itself
-_FAINT, _PLAIN = 0.2, 0.35       # least scores of athlete-n and NanoDet: what isn't a person the pose network refuses
-_FORM: Final = 1                 # raised when other labels are made of the same footage
+# Of the pairs, by the kind of clip that they come from; of kinds that are there, in proportion.
+SHARES: Final = {"labelled": 0.5, "drawn": 0.32, "procedural": 0.18}
 
 
 @dataclass(frozen=True)
@@ -43,12 +39,13 @@ class FootageOrder:
     """What to learn from.
 
     Attributes:
-        footage: folder of clips, also in folders within; each one shot, more or less.
+        footage: folder of clips, also in folders within; each one shot, more or less; see `gather_footage`.
         kept: folder for materials and labels; a run that was cut off goes on with what is there.
         out: the weights file to write.
         follower: NanoTrack's backbone and head, the teacher that follows.
         detector: NanoDet's weights, a second detector that finds people who stand about better; None without.
         before: weights of the tracker that the new one is compared with and, where it is of the same form, begins as.
+        procedural: rendered clips that are learned from besides.
         manifest: the list of materials.
     """
 
@@ -58,12 +55,13 @@ class FootageOrder:
     follower: tuple[Path, ...]
     detector: Path | None
     before: Path
+    procedural: int = 0
     manifest: Path = MANIFEST
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """What came out: the file, its size and digest; clips, people and labels; mean IoU with the teachers' boxes."""
+    """What came out: the file, its size and digest; clips, people and labels; mean IoU with the labels of others."""
 
     file: Path
     size: int
@@ -91,14 +89,18 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
     start = time.perf_counter()
     manifest, fetched = load_manifest(order.manifest), partial(progress.report, in_bytes=True)
     folders = fetch_materials(order.kept / "materials", [CLASSIFIER, POSE], manifest=manifest, progress=fetched)
-    clips = _label_all(order, folders[POSE])
-    learned, measured = _apart(clips, order.footage)
+    [pose] = sorted(folders[POSE].rglob("*.tflite"))
+    labels = order.kept / "labels"
+    footage = gather_footage(order.footage, labels, Teachers(order.follower, order.detector, pose))
+    lessons, measured = _apart(footage, order.footage)
+    lessons["procedural"] = render_clips(order.procedural, labels)
+    learned = [clip for clips in lessons.values() for clip in clips]
     network = _begin(order.before, classifier_file(folders), recipe.seed)
 
     def told(now: PersonStep) -> None:
         progress.report("training", now.step, recipe.steps, f"IoU {now.errors['iou']:.2f}")
 
-    trained = train_person(network, _pairs(learned), recipe, _state_file(order, recipe, learned), told)
+    trained = train_person(network, _pairs(lessons), recipe, _state_file(order, recipe, learned), told)
     made = order.out.with_name(f".candidate.{order.out.name}")
     try:
         save_weights(trained, made)
@@ -106,7 +108,7 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
         if after <= before:
             raise ConfigError(
                 f"Nothing was gained: on {len(measured)} clips that were not trained on the tracker agrees with the "
-                f"teachers to {after:.3f} IoU, and {order.before.name} to {before:.3f}. {order.out} was not written; "
+                f"labels to {after:.3f} IoU, and {order.before.name} to {before:.3f}. {order.out} was not written; "
                 "give more footage, or more --steps."
             )
         made.replace(order.out)
@@ -118,7 +120,7 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
         sum(len(person.frames) for clip in learned for person in clip.people),
         before, after, time.perf_counter() - start,
     )  # fmt: skip
-    note: dict[str, Any] = asdict(result) | {"recipe": asdict(recipe), "footage": sorted(clip.name for clip in clips)}
+    note: dict[str, Any] = asdict(result) | {"recipe": asdict(recipe), "footage": sorted(clip.name for clip in learned)}
     order.out.with_suffix(".json").write_text(json.dumps(note, indent=1, default=str) + "\n", encoding="utf-8")
     return result
 
@@ -129,74 +131,26 @@ def _state_file(order: FootageOrder, recipe: PersonRecipe, learned: list[Labelle
     return order.kept / f"training-{hashlib.sha256(json.dumps(of).encode()).hexdigest()[:12]}.state"
 
 
-def _label_all(order: FootageOrder, pose: Path) -> list[LabelledClip]:
-    """All clips with somebody in them; what was labelled before is not labelled again."""
-    from data_catalog.footage.labelled import open_labelled
-
-    files = sorted(path for path in order.footage.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not files:
-        raise ConfigError(f"{order.footage} holds no videos; name a folder of clips.")
-    folders = [order.kept / "labels" / _label_name(file) for file in files]
-    todo = [pair for pair in zip(files, folders, strict=True) if not (pair[1] / "people.npz").is_file()]
-    if todo:
-        _label(todo, order, pose)
-    clips = [open_labelled(folder) for folder in folders if (folder / "people.npz").is_file()]
-    return [clip for clip in clips if clip.people]
-
-
-def _label(todo: list[tuple[Path, Path]], order: FootageOrder, pose: Path) -> None:
-    from data_catalog.errors import BadVideo
-    from data_catalog.footage.labelled import keep_labelled
-    from data_catalog.media.video import probe, read_frames
-    from models.detectors import build_detector
-    from models.teachers.pose_outline import PoseOutline
-    from models.trackers.nano import NanoTracker
-    from tasks.pretrain.footage_labels import label_footage
-
-    [network] = sorted(pose.rglob("*.tflite"))
-    try:
-        outliner = PoseOutline(network)
-    except ModuleNotFoundError as exc:
-        raise ConfigError("Labelling footage needs LiteRT; install tubeflow[teachers].") from exc
-    follower = NanoTracker(order.follower)
-    detectors = [build_detector("athlete-n", min_score=_FAINT)]
-    if order.detector is not None:
-        detectors.append(build_detector("nanodet", weights=order.detector, min_score=_PLAIN))
-    for number, (file, folder) in enumerate(todo, start=1):
-        try:
-            frames = read_frames(file, np.arange(min(probe(file).num_frames, MAX_FRAMES)))
-        except BadVideo as exc:
-            logger.warning("%s is left out: %s", file, exc)
-            continue
-        labels = label_footage(list(frames), detectors, follower, outliner)
-        keep_labelled(folder, list(frames), labels.people)
-        progress.report("labels", number, len(todo), f"{len(labels.people)} people in {file.name}")
-
-
-def _label_name(file: Path) -> str:
-    """Of a clip's folder of labels: what the file holds, and how it is labelled, not where it lies."""
-    with file.open("rb") as stream:
-        return f"{file.stem}-{hashlib.file_digest(stream, 'sha256').hexdigest()[:12]}-{_FORM}"
-
-
-def _apart(clips: list[LabelledClip], footage: Path) -> tuple[list[LabelledClip], list[LabelledClip]]:
-    """Clips that are learned from, and those that measure; which is which depends on their content alone."""
+def _apart(footage: Footage, folder: Path) -> tuple[dict[str, list[LabelledClip]], list[LabelledClip]]:
+    """Clips that are learned from, by kind, and those that measure; which is which depends on their content alone."""
+    clips = footage.labelled + footage.drawn
     if len(clips) < 2:
         raise ConfigError(
-            f"The teachers agree on somebody in {len(clips)} of {footage}'s clips, and two are needed, one of them to "
+            f"The teachers agree on somebody in {len(clips)} of {folder}'s clips, and two are needed, one of them to "
             "measure with; give more clips, with people of at least a tenth of the frame's height."
         )
     ordered = sorted(clips, key=lambda clip: hashlib.sha256(clip.name.encode()).hexdigest())
-    count = max(1, len(ordered) // HELD_OUT)
-    return ordered[count:], ordered[:count]
+    measured = ordered[: max(1, len(ordered) // HELD_OUT)]
+    kinds = {"labelled": footage.labelled, "drawn": footage.drawn}
+    return {kind: [clip for clip in own if clip not in measured] for kind, own in kinds.items()}, measured
 
 
-def _pairs(clips: list[LabelledClip]) -> Any:
+def _pairs(lessons: dict[str, list[LabelledClip]]) -> Any:
     from data_catalog.footage.lessons import Pairs
     from data_catalog.synthetic.composites.sequences import CropForm
     from models.trackers.siammask.person.person_network import SEARCH_PX, TEMPLATE_PX
 
-    return Pairs({"footage": (1.0, clips)}, CropForm(TEMPLATE_PX, SEARCH_PX))
+    return Pairs({kind: (SHARES[kind], clips) for kind, clips in lessons.items()}, CropForm(TEMPLATE_PX, SEARCH_PX))
 
 
 def _begin(before: Path, classifier: Path, seed: int) -> Any:

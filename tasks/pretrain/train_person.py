@@ -99,6 +99,7 @@ def train_person(
         coming = ahead.submit(draw_batch, pairs, recipe, first)
         for step in range(first, recipe.steps):
             batch, coming = coming.result(), ahead.submit(draw_batch, pairs, recipe, step + 1)
+            torch.manual_seed(recipe.seed + step)   # what drops out too is the same in a run that was cut off
             errors = person_losses(network, batch)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(errors["all"])

@@ -34,7 +34,7 @@ _KINDS: Final[tuple[Kind, ...]] = ("diving", "diving", "diving", "sync_diving", 
 
 
 @dataclass(frozen=True, eq=False)
-class _Film:
+class Filmed:
     """A clip as the tracker gets it: frames (F, H, W, 3), visible silhouettes (A, F, H, W)."""
 
     frames: Image
@@ -52,7 +52,7 @@ def filmed_sequences(clip: int, seed: int, searches: int, form: CropForm | None 
     """
     form = form or CropForm()
     rng = np.random.default_rng((seed, clip, 2))
-    film = _film(_story(clip, seed, rng), rng)
+    film = film_clip(clip, seed, rng)
     sizes = film.masks.sum(axis=(2, 3))
     templates = np.argwhere(sizes >= _MIN_TEMPLATE_PX)
     earliest = templates[templates[:, 1] == templates[:, 1].min()]
@@ -70,6 +70,11 @@ def filmed_sequences(clip: int, seed: int, searches: int, form: CropForm | None 
         )
 
 
+def film_clip(clip: int, seed: int, rng: np.random.Generator) -> Filmed:
+    """Plan and render clip `clip` of `seed`; what `rng` draws makes it harder or easier."""
+    return _film(_story(clip, seed, rng), rng)
+
+
 def _story(clip: int, seed: int, rng: np.random.Generator) -> Storyboard:
     kind = _KINDS[clip % len(_KINDS)]
     setting = ALONE
@@ -79,7 +84,7 @@ def _story(clip: int, seed: int, rng: np.random.Generator) -> Storyboard:
     return plan_clip(kind, clip, FIRST_SEED + 10_000 * seed + clip, "mixed", setting)
 
 
-def _film(story: Storyboard, rng: np.random.Generator) -> _Film:
+def _film(story: Storyboard, rng: np.random.Generator) -> Filmed:
     """Rendered, brought to the pipeline's length and size, and compressed."""
     shots = list(render(story))
     kept = np.rint(np.linspace(0, len(shots) - 1, _LENGTH)).astype(int)
@@ -92,11 +97,11 @@ def _film(story: Storyboard, rng: np.random.Generator) -> _Film:
         frames.append(cv2.imdecode(packed, cv2.IMREAD_COLOR))   # the order of channels is that of what was packed
         planes = [cv2.resize(mask.astype(np.float32), _FRAME_WH, interpolation=cv2.INTER_AREA) for mask in shot.masks]
         masks.append(np.stack(planes) >= 0.5)
-    return _Film(np.asarray(frames, np.uint8), np.stack(masks, axis=1))
+    return Filmed(np.asarray(frames, np.uint8), np.stack(masks, axis=1))
 
 
 def _search(
-    film: _Film, who: int, found: NDArray[np.int64], place: int, rng: np.random.Generator, form: CropForm
+    film: Filmed, who: int, found: NDArray[np.int64], place: int, rng: np.random.Generator, form: CropForm
 ) -> tuple[Image, Floats, Mask]:
     """A search crop around where the athlete was some frames before, as trackers have it, often less exactly."""
     before = found[max(0, place - int(rng.integers(0, 4)))]
@@ -115,7 +120,7 @@ def _loosened(box: Floats, rng: np.random.Generator, form: CropForm) -> tuple[Fl
 
 
 def _crop(
-    film: _Film, who: int, frame: int, window: tuple[Floats, float], side_px: int
+    film: Filmed, who: int, frame: int, window: tuple[Floats, float], side_px: int
 ) -> tuple[Image, Floats, Mask]:
     """The window (centre, side) of a frame: its picture, and box (4,) and mask of the athlete in the crop's pixels."""
     centre, side = window

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,10 @@ from data_catalog.synthetic.materials import MANIFEST, MaterialsError
 from flows.cli.options import JsonOption, WorkspaceOption, plain_errors
 from flows.config import ConfigError
 from flows.console import out, stage_bars
+
+if TYPE_CHECKING:
+    from flows.pretrain.footage_flow import FootageOrder
+    from tasks.pretrain.train_person import PersonRecipe
 
 app = typer.Typer(no_args_is_help=True, help="Train the small networks that come with Tubeflow, from synthetic data.")
 
@@ -43,6 +47,7 @@ def pretrain_tracker_command(
     before: Annotated[
         str, typer.Option("--from", help="With --footage: the tracker's weights that the new ones have to beat.")
     ] = "siammask-s",
+    procedural: Annotated[int, typer.Option(min=0, help="With --footage: procedural clips that are mixed in.")] = 0,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
@@ -55,7 +60,10 @@ def pretrain_tracker_command(
     Example: `tubeflow pretrain tracker --footage clips/ --steps 3000 --out our_sport.safetensors`
     """
     if footage is not None:
-        _adapt(footage, out_file, before, steps or FOOTAGE_STEPS, seed, manifest, workspace, as_json)
+        from tasks.pretrain.train_person import PersonRecipe
+
+        asked = _footage_order(footage, out_file, before, procedural, manifest, Workspace.open(workspace))
+        _adapt(asked, PersonRecipe(steps=steps or FOOTAGE_STEPS, seed=seed), as_json)
         return
     # Loads torch, seconds that --help doesn't need.
     from flows.pretrain.tracker_flow import TrackerOrder, pretrain_tracker
@@ -78,18 +86,16 @@ def pretrain_tracker_command(
     out.print(f"Errors on sequences that it was not trained on: {errors}; {made.seconds:.0f} s.")
 
 
-def _adapt(
-    footage: Path, out_file: Path, before: str, steps: int, seed: int, manifest: Path, workspace: Path, as_json: bool
-) -> None:
-    """`--footage`; see `pretrain_tracker_command`."""
+def _footage_order(
+    footage: Path, out_file: Path, before: str, procedural: int, manifest: Path, workspace: Workspace
+) -> FootageOrder:
+    """What `--footage` asks for, with the teachers that the workspace has."""
     from data_catalog.weights.registry import WeightsError
     from data_catalog.weights.resolve import resolve_weights
-    from flows.pretrain.footage_flow import FootageOrder, adapt_tracker
+    from flows.pretrain.footage_flow import FootageOrder
     from models.trackers import weight_suffixes
-    from tasks.pretrain.train_person import PersonRecipe
 
-    opened = Workspace.open(workspace)
-    weights = opened.root / "weights"
+    weights = workspace.root / "weights"
     try:
         nano = resolve_weights("nanotrack_v3", weights, suffixes=weight_suffixes("nano"))
         follower = tuple(nano.with_name(nano.name + suffix) for suffix in weight_suffixes("nano"))
@@ -97,13 +103,19 @@ def _adapt(
     except WeightsError as exc:
         raise ConfigError(f"Footage is labelled by following people with NanoTrack v3; {exc}.") from exc
     standing = weights / "nanodet_m.onnx"
-    order = FootageOrder(
-        footage, opened.root / "pretrain", out_file, follower, standing if standing.is_file() else None, starting,
-        manifest,
+    return FootageOrder(
+        footage, workspace.root / "pretrain", out_file, follower, standing if standing.is_file() else None, starting,
+        procedural, manifest,
     )  # fmt: skip
+
+
+def _adapt(order: FootageOrder, recipe: PersonRecipe, as_json: bool) -> None:
+    """`--footage`; see `pretrain_tracker_command`."""
+    from flows.pretrain.footage_flow import adapt_tracker
+
     try:
         with stage_bars():
-            made = adapt_tracker(order, PersonRecipe(steps=steps, seed=seed))
+            made = adapt_tracker(order, recipe)
     except MaterialsError as exc:
         raise ConfigError(str(exc)) from exc
     if as_json:
@@ -112,7 +124,7 @@ def _adapt(
     out.print(f"{made.file}: {made.size / 1e6:.1f} MB, SHA-256 {made.sha256}", markup=False, soft_wrap=True)
     out.print(
         f"{made.labels} labels of {made.people} people in {made.clips} clips; on {made.held_out} others agreement with "
-        f"the teachers went from {made.agreement_before:.3f} to {made.agreement:.3f} IoU; {made.seconds:.0f} s. "
+        f"the labels went from {made.agreement_before:.3f} to {made.agreement:.3f} IoU; {made.seconds:.0f} s. "
         f"Use it with: -o track.tracker=siammask -o track.weights={made.file}",
         markup=False, soft_wrap=True,
     )  # fmt: skip

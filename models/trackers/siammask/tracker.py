@@ -13,6 +13,7 @@ from torch import Tensor
 from models.trackers.base import TrackStep, Tube, box_inside, rectangle
 from models.trackers.siammask.batched_search import Search, SearchResult, Siamese, Targets
 from models.trackers.siammask.checkpoint import load_siammask
+from models.trackers.siammask.person.folded_norms import fold_norms
 from models.trackers.siammask.person.person_network import PersonSiamMask
 from models.trackers.siammask.person.person_search import PersonSearch, PersonSettings
 from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, find_preset, lost_settings
@@ -76,7 +77,7 @@ class SiamMaskTracker:
                     f"{files[0].name} is of the form that `tubeflow pretrain tracker --footage` makes, which has no "
                     f"preset '{preset}'; leave `preset` away"
                 )
-            self._use(PersonSearch(network, PersonSettings()), device)
+            self._use(PersonSearch(fold_norms(network), PersonSettings()), device)
             return
         chosen = preset or loaded.preset
         self._use(Search(network, find_preset(chosen), lost or lost_settings(chosen)), device)

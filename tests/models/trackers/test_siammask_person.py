@@ -10,7 +10,9 @@ import torchvision
 from torch import Tensor
 
 from models.trackers import build_tracker
+from models.trackers.base import rectangle
 from models.trackers.siammask.outline import crop_outline_to_mask
+from models.trackers.siammask.person.folded_norms import fold_norms
 from models.trackers.siammask.person.person_backbone import PersonBackbone, PersonFeatures, person_backbone_tensors
 from models.trackers.siammask.person.person_learning import PersonBatch, overlaps, person_losses
 from models.trackers.siammask.person.person_network import (
@@ -20,7 +22,13 @@ from models.trackers.siammask.person.person_network import (
     PersonSiamMask,
     places,
 )
-from models.trackers.siammask.person.person_search import PersonSearch, PersonSettings, choose_box, cut_crops
+from models.trackers.siammask.person.person_search import (
+    PersonSearch,
+    PersonSettings,
+    choose_box,
+    choose_quad,
+    cut_crops,
+)
 from tasks.pretrain.train_tracker import save_weights
 from tests.models.trackers.test_siammask_small import random_classifier
 
@@ -126,6 +134,36 @@ def test_an_outline_is_painted_where_the_crop_lay() -> None:
     mask = crop_outline_to_mask(outline, np.array([100.0, 50.0, 160.0]), (300, 200), 0.5)   # 2 pixels a cell
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == (90, 130, 160, 200)
+
+
+def test_the_rectangle_is_the_quad_of_who_lies_across_the_box_alone() -> None:
+    upright, settings = rectangle(np.array([0.0, 0, 60, 60])), PersonSettings()
+    across = np.array([[0, 10], [10, 0], [60, 50], [50, 60]], np.float32)       # a third of the box, as wide as it
+    half = np.array([[0, 10], [10, 0], [35, 25], [25, 35]], np.float32)         # of another extent
+    standing = rectangle(np.array([3.0, 2, 56, 58]))                            # the box says as much
+    assert choose_quad(upright, across, settings) is across
+    assert choose_quad(upright, half, settings) is upright
+    assert choose_quad(upright, standing, settings) is upright
+
+
+def test_folded_norms_change_nothing_but_the_time() -> None:
+    network = untrained()
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(part.running_mean, -1, 1)
+            torch.nn.init.uniform_(part.running_var, 0.5, 2)
+            torch.nn.init.uniform_(part.weight, 0.5, 2)
+    torch.nn.init.normal_(network.box[-1].weight, std=0.1)
+    folded = fold_norms(network)
+    norms = [sum(isinstance(part, torch.nn.BatchNorm2d) for part in one.modules()) for one in (network, folded)]
+    assert norms[1] == 3 < norms[0]   # those that follow no convolution
+    crops = torch.rand(2, 3, SEARCH_PX, SEARCH_PX) * 255
+    with torch.inference_mode():
+        found = [one.search(crops, one.template(crops[..., :TEMPLATE_PX, :TEMPLATE_PX])) for one in (network, folded)]
+        drawn = [one.outline(response) for one, response in zip((network, folded), found, strict=True)]
+    assert float(found[0].box.std()) > 1
+    for wanted, seen in ((found[0].box, found[1].box), (found[0].score, found[1].score), drawn):
+        assert torch.allclose(seen, wanted, rtol=1e-4, atol=1e-3)
 
 
 def test_nobody_present_teaches_no_box() -> None:

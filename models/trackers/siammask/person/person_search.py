@@ -8,10 +8,14 @@ and one doubtful frame changes little.
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from models.geometry.quads import polygon_iou, quad_area
+from models.trackers.base import rectangle
 from models.trackers.siammask.batched_search import SearchResult, Shape, Targets, together
 from models.trackers.siammask.decode import change, template_side
 from models.trackers.siammask.outline import crop_outline_to_mask, mask_to_rectangle, rectangle_to_quad
@@ -23,6 +27,8 @@ from models.trackers.siammask.person.person_network import (
     PersonSiamMask,
     PersonTemplate,
 )
+
+Quad = NDArray[np.float32]
 
 MIN_SIDE_PX: Final = 10.0
 OUTLINE_CELLS: Final = SEARCH_PX // OUTLINE_PX
@@ -39,7 +45,9 @@ class PersonSettings:
         rate: how quickly the size follows, times score and sureness.
         mask_threshold: probability from which a pixel belongs to the athlete.
         min_area: square pixels of a mask up to which its rotated box means nothing.
-        min_confidence: mean probability within an outline from which its rotated rectangle is the quad.
+        tighter: share of the upright box's area up to which the rectangle around the outline is the quad: it says more
+            of how somebody lies or flies, and no more than the box of who stands.
+        agreement: IoU with the upright box that the one around the rectangle must have for that.
         lost_below: score under which an athlete is lost: the box stays, and a crop of four times the area is searched.
         found_above: score from which they are found again.
         lost_window: weight of the cosine window while they are lost.
@@ -51,7 +59,8 @@ class PersonSettings:
     rate: float = 0.6
     mask_threshold: float = 0.5
     min_area: float = 100.0
-    min_confidence: float = 0.8
+    tighter: float = 0.7
+    agreement: float = 0.6
     lost_below: float = 0.05
     found_above: float = 0.5
     lost_window: float = 0.05
@@ -89,10 +98,9 @@ class PersonSearch:
         mask = crop_outline_to_mask(
             found.outline[row].numpy(), found.window[row].numpy(), frame_wh, settings.mask_threshold
         )
-        around = mask_to_rectangle(mask, settings.min_area)
-        if around is not None and found.confidence[row] >= settings.min_confidence:
-            return Shape(rectangle_to_quad(around), mask)
-        return Shape(found.upright(row), mask if mask.any() else None)
+        upright, around = found.upright(row), mask_to_rectangle(mask, settings.min_area)
+        quad = upright if around is None else choose_quad(upright, rectangle_to_quad(around), settings)
+        return Shape(quad, mask if mask.any() else None)
 
     def _look(self, targets: Targets, frames: Tensor, pixels: int) -> SearchResult:
         settings = self.settings
@@ -124,6 +132,19 @@ class PersonSearch:
             window=torch.cat([targets.centre - side[:, None] / 2, side[:, None]], dim=1),
             confidence=((outline * shown).sum(dim=(1, 2)) / shown.sum(dim=(1, 2)).clamp(min=1)).double(),
         )
+
+
+def choose_quad(upright: Quad, turned: Quad, settings: PersonSettings) -> Quad:
+    """The rectangle around the outline where it is much the tighter one and of the same person, else the upright box.
+
+    Args:
+        upright: (4, 2) float32 corners in continuous pixels, as the box head says.
+        turned: (4, 2) float32 corners, around the outline.
+        settings: see `tighter` and `agreement`.
+    """
+    tight = quad_area(turned) <= settings.tighter * quad_area(upright)
+    around = rectangle(np.concatenate([turned.min(axis=0), turned.max(axis=0)]))
+    return turned if tight and polygon_iou(upright, around) >= settings.agreement else upright
 
 
 def choose_box(

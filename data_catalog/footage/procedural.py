@@ -1,0 +1,36 @@
+"""Labels out of procedural clips, whose athletes' outlines are known to the pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from data_catalog.footage.labelled import LabelledPerson, keep_labelled
+from data_catalog.synthetic.composites.filmed import film_clip
+from data_catalog.tracks.benchmarks import mask_boxes
+
+SEED: Final = 77          # of the clips; far from those that composed sequences come from
+LABELS: Final = 24        # frames of a clip that are labelled
+_MIN_PIXELS: Final = 120  # of an outline
+_MIN_LABELS: Final = 4    # of an athlete
+
+
+def keep_procedural(folder: Path, number: int) -> None:
+    """Render clip `number` and keep its labelled frames in `folder`, with every athlete's outlines.
+
+    Raises:
+        OSError: the disk is full or the folder can't be written.
+    """
+    rng = np.random.default_rng((SEED, number, 2))
+    film = film_clip(number, SEED, rng)
+    frames = np.sort(rng.choice(len(film.frames), LABELS, replace=False))
+    people = []
+    for masks in film.masks:
+        seen = [int(frame) for frame in frames if masks[frame].sum() >= _MIN_PIXELS]
+        if len(seen) >= _MIN_LABELS:
+            corners = [mask_boxes(masks[frame])[0] for frame in seen]
+            boxes = [np.concatenate([box[:2], box[:2] + box[2:]]) for box in corners]
+            people.append(LabelledPerson.of(seen, boxes, [masks[frame] for frame in seen]))
+    keep_labelled(folder, list(film.frames), people)

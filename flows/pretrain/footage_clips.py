@@ -1,0 +1,147 @@
+"""The clips that a tracker learns from: labelled by teachers, with outlines that somebody drew, and rendered ones."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from data_catalog.datasets.paths import VIDEO_SUFFIXES
+from flows.config import ConfigError
+from tasks.engine import progress
+
+if TYPE_CHECKING:
+    from data_catalog.footage.labelled import LabelledClip
+    from data_catalog.tracks.benchmarks import TrackingClip
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAMES: Final = 1500         # of one clip that are read: footage of minutes repeats itself
+_FAINT, _PLAIN = 0.2, 0.35       # least scores of athlete-n and NanoDet: what isn't a person the pose network refuses
+_FORM: Final = 1                 # raised when other labels are made of the same footage
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Files of those who label: NanoTrack's backbone and head, NanoDet (or none), MediaPipe's pose network."""
+
+    follower: tuple[Path, ...]
+    detector: Path | None
+    pose: Path
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Clips with somebody in them: those that teachers labelled, and those whose outlines somebody drew."""
+
+    labelled: list[LabelledClip]
+    drawn: list[LabelledClip]
+
+
+def gather_footage(footage: Path, labels: Path, teachers: Teachers) -> Footage:
+    """Label a folder of clips; what was labelled before is not labelled again.
+
+    Args:
+        footage: clips, also in folders within. Where NAME_gt.csv and NAME_mask.npz lie beside NAME.mp4, as `tubeflow
+            tracks evaluate` reads them, the drawn outlines are the labels.
+        labels: folder that keeps them.
+        teachers: see there.
+
+    Raises:
+        ConfigError: no videos, or LiteRT isn't installed.
+        TrackFileError: a drawn truth is damaged.
+        OSError: the disk is full or the folder can't be written.
+    """
+    files = sorted(path for path in footage.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
+        raise ConfigError(f"{footage} holds no videos; name a folder of clips.")
+    folders = {file: labels / _label_name(file) for file in files}
+    todo = [file for file in files if not (folders[file] / "people.npz").is_file()]
+    drawn = {clip.source: clip for folder in {file.parent for file in files} for clip in _drawn(folder)}
+    for file in todo:
+        if file in drawn:
+            _keep_drawn(drawn[file], folders[file])
+    unlabelled = [file for file in todo if file not in drawn]
+    if unlabelled:
+        _label(unlabelled, folders, teachers)
+    return Footage(
+        _opened(folder for file, folder in folders.items() if file not in drawn),
+        _opened(folder for file, folder in folders.items() if file in drawn),
+    )
+
+
+def render_clips(count: int, labels: Path) -> list[LabelledClip]:
+    """`count` procedural clips, rendered once and kept in `labels`."""
+    from data_catalog.footage.procedural import keep_procedural
+
+    folders = [labels / f"procedural-{number}-{_FORM}" for number in range(count)]
+    for number, folder in enumerate(folders):
+        if not (folder / "people.npz").is_file():
+            keep_procedural(folder, number)
+            progress.report("procedural clips", number + 1, count)
+    return _opened(folders)
+
+
+def _opened(folders: Iterator[Path] | list[Path]) -> list[LabelledClip]:
+    from data_catalog.footage.labelled import open_labelled
+
+    clips = [open_labelled(folder) for folder in folders if (folder / "people.npz").is_file()]
+    return [clip for clip in clips if clip.people]
+
+
+def _drawn(folder: Path) -> list[TrackingClip]:
+    """Clips of a folder whose outlines are known."""
+    from data_catalog.tracks.benchmarks import find_tracking_clips
+
+    if not any(folder.glob("*_mask.npz")):
+        return []
+    return [clip for clip in find_tracking_clips(folder) if clip.read_masks is not None]
+
+
+def _keep_drawn(clip: TrackingClip, folder: Path) -> None:
+    from data_catalog.footage.drawn import drawn_person
+    from data_catalog.footage.labelled import keep_labelled
+    from data_catalog.media.video import read_frames
+
+    assert clip.read_masks is not None
+    masks = clip.read_masks()
+    keep_labelled(folder, list(read_frames(clip.source, np.arange(len(masks)))), drawn_person(masks))
+
+
+def _label(files: list[Path], folders: dict[Path, Path], teachers: Teachers) -> None:
+    from data_catalog.errors import BadVideo
+    from data_catalog.footage.labelled import keep_labelled
+    from data_catalog.media.video import probe, read_frames
+    from models.detectors import build_detector
+    from models.teachers.pose_outline import PoseOutline
+    from models.trackers.nano import NanoTracker
+    from tasks.pretrain.footage_labels import label_footage
+
+    try:
+        outliner = PoseOutline(teachers.pose)
+    except ModuleNotFoundError as exc:
+        raise ConfigError("Labelling footage needs LiteRT; install tubeflow[teachers].") from exc
+    follower = NanoTracker(teachers.follower)
+    detectors = [build_detector("athlete-n", min_score=_FAINT)]
+    if teachers.detector is not None:
+        detectors.append(build_detector("nanodet", weights=teachers.detector, min_score=_PLAIN))
+    for number, file in enumerate(files, start=1):
+        try:
+            frames = read_frames(file, np.arange(min(probe(file).num_frames, MAX_FRAMES)))
+        except BadVideo as exc:
+            logger.warning("%s is left out: %s", file, exc)
+            continue
+        found = label_footage(list(frames), detectors, follower, outliner)
+        keep_labelled(folders[file], list(frames), found.people)
+        progress.report("labels", number, len(files), f"{len(found.people)} people in {file.name}")
+
+
+def _label_name(file: Path) -> str:
+    """Of a clip's folder of labels: what the file holds, and how it is labelled, not where it lies."""
+    with file.open("rb") as stream:
+        return f"{file.stem}-{hashlib.file_digest(stream, 'sha256').hexdigest()[:12]}-{_FORM}"
