@@ -57,7 +57,7 @@ class PersonSettings:
     window: float = 0.35
     alike: float = 0.9
     rate: float = 0.6
-    mask_threshold: float = 0.5
+    mask_threshold: float = 0.35
     min_area: float = 100.0
     tighter: float = 0.7
     agreement: float = 0.6
