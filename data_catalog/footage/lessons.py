@@ -28,6 +28,7 @@ ABSENT: Final = 0.12      # share of pairs whose person is not in the search cro
 COMPANY: Final = 0.25     # share of the others with somebody pasted in
 HIDDEN: Final = 0.45      # of the person, at most, by who is pasted in
 TURNED: Final = 0.3       # share of search crops turned anyhow, while the template is not
+COARSE: Final = 0.25      # share of pairs whose person is small in the frame: both crops have few pixels of them
 TUMBLED: Final = 0.1      # share of pairs turned anyhow together
 
 
@@ -117,6 +118,9 @@ class Pairs:
         box = _box_in(searched, window)
         if present and rng.random() < COMPANY:
             search, mask = self._with_company(search, mask, box, searched, rng)
+        if rng.random() < COARSE:
+            pixels = rng.uniform(0.25, 0.7)
+            template, search = _coarse(template, pixels), _coarse(search, pixels)
         return Pair(spoil(template, rng), spoil(search, rng), box - self._form.search_px / 2, mask, present)
 
     def _label(self, rng: np.random.Generator) -> _Label:
@@ -194,6 +198,12 @@ def _cut(picture: NDArray[Any], window: Floats, side: int) -> NDArray[Any]:
     to_crop[:, 2] += to_crop[:, :2] @ [0.5, 0.5] - 0.5   # OpenCV counts from the middle of the first pixel
     beyond = picture[::8, ::8].mean(axis=(0, 1)).tolist() if picture.ndim == 3 else 0.0
     return cv2.warpAffine(picture, to_crop, (side, side), flags=cv2.INTER_LINEAR, borderValue=beyond)
+
+
+def _coarse(crop: Image, share: float) -> Image:
+    """A crop (S, S, 3) out of a frame that had `share` as many pixels a side."""
+    small = cv2.resize(crop, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, crop.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _box_in(label: _Label, window: Floats) -> Floats:

@@ -58,7 +58,7 @@ TRACKERS: Registry[TrackerEntry] = Registry("tracker", {
         ("",),
         "siammask-s ships with Tubeflow; larger checkpoints come from github.com/foolwood/SiamMask "
         "(SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from pysot's model zoo (siammask_r50_l3).",
-        ("base", "davis", "vot", "vot18", "pysot", "small"),
+        ("base", "davis", "vot", "vot18", "pysot", "small", "upright"),
         segments=True,
         version=2,  # 2: siammask-s finds a lost target again from 0.3 on
     ),

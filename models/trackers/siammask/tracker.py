@@ -20,6 +20,8 @@ from models.trackers.siammask.settings import LostSettings, SiamMaskSettings, fi
 
 # Targets that share a forward pass: beyond, a pass only takes more memory (some 60 MB a target in float32).
 MAX_TOGETHER = 32
+# The preset of the form that `pretrain tracker --footage` makes which draws no outlines.
+UPRIGHT = "upright"
 
 Clip = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
@@ -72,12 +74,12 @@ class SiamMaskTracker:
         loaded = load_siammask(files[0])
         network = loaded.network.to(device)
         if isinstance(network, PersonSiamMask):
-            if preset is not None:
+            if preset not in (None, UPRIGHT):
                 raise ValueError(
                     f"{files[0].name} is of the form that `tubeflow pretrain tracker --footage` makes, which has no "
-                    f"preset '{preset}'; leave `preset` away"
+                    f"preset '{preset}'; leave `preset` away, or take {UPRIGHT}: upright boxes alone, faster"
                 )
-            self._use(PersonSearch(fold_norms(network), PersonSettings()), device)
+            self._use(PersonSearch(fold_norms(network), PersonSettings(), outlines=preset != UPRIGHT), device)
             return
         chosen = preset or loaded.preset
         self._use(Search(network, find_preset(chosen), lost or lost_settings(chosen)), device)

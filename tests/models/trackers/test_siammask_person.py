@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import Tensor
 
+from data_catalog.weights.resolve import resolve_weights
 from models.trackers import build_tracker
 from models.trackers.base import rectangle
 from models.trackers.siammask.outline import crop_outline_to_mask
@@ -29,6 +30,7 @@ from models.trackers.siammask.person.person_search import (
     choose_quad,
     cut_crops,
 )
+from models.trackers.siammask.tracker import SiamMaskTracker
 from tasks.pretrain.train_tracker import save_weights
 from tests.models.trackers.test_siammask_small import random_classifier
 
@@ -181,14 +183,35 @@ def test_nobody_present_teaches_no_box() -> None:
 def test_saved_weights_track_and_lost_ones_are_searched_more_widely(tmp_path: Path) -> None:
     save_weights(untrained(), tmp_path / "own.safetensors")
     assert (tmp_path / "own.safetensors").stat().st_size < 8_000_000
-    with pytest.raises(ValueError, match="has no preset 'base'; leave `preset` away"):
+    with pytest.raises(ValueError, match="has no preset 'base'; leave `preset` away, or take upright"):
         build_tracker("siammask", weights=tmp_path / "own.safetensors", preset="base")
     tracker = build_tracker("siammask", weights=tmp_path / "own.safetensors")
-    frames = np.random.default_rng(0).integers(0, 256, (4, 90, 120, 3), np.uint8)
+    frames = np.random.default_rng(0).integers(0, 256, (1, 90, 120, 3), np.uint8).repeat(4, axis=0)   # a still scene
     [tube] = tracker.track(frames, np.array([[30, 20, 70, 60]], np.float32))
     assert tube.quads.shape == (4, 4, 2)
     assert tube.lost[1:].all()   # untrained, it sees nobody anywhere
-    assert (tube.quads[1:] == tube.quads[0]).all()
+    np.testing.assert_allclose(tube.quads[1:], np.broadcast_to(tube.quads[0], (3, 4, 2)), atol=0.1)
+
+
+def test_upright_boxes_alone_are_the_same_boxes(tmp_path: Path) -> None:
+    network, file = untrained(), tmp_path / "own.safetensors"
+    torch.nn.init.constant_(network.score[-1].bias, 3.0)   # it sees somebody everywhere
+    save_weights(network, file)
+    frames = np.random.default_rng(0).integers(60, 120, (4, 120, 160, 3), np.uint8)
+    start = np.array([[50, 30, 80, 90]], np.float32)
+    drawn, upright = (build_tracker("siammask", weights=file, preset=preset) for preset in (None, "upright"))
+    assert isinstance(drawn, SiamMaskTracker)
+    drawn.search = dataclasses.replace(drawn.search, settings=PersonSettings(mask_threshold=0.0))
+    [full], [plain] = drawn.track(frames, start), upright.track(frames, start)
+    np.testing.assert_array_equal(full.scores, plain.scores)
+    assert not plain.lost.any()
+    assert full.masks is not None
+    assert plain.masks is not None
+    assert any(mask is not None for mask in full.masks)
+    assert not any(mask is not None for mask in plain.masks)
+    assert np.ptp(plain.quads[:, [0, 3], 0], axis=1).max() == 0   # left corners lie over one another
+    with pytest.raises(ValueError, match="siammask has no preset 'upright'"):
+        build_tracker("siammask", weights=resolve_weights("siammask-s", Path("nowhere")), preset="upright")
 
 
 def test_lost_and_found_go_through_together() -> None:
