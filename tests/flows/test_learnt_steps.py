@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_catalog.catalog import Workspace
-from flows.config import load_config
+from flows.config import ConfigError, load_config
 from flows.datasets.clips import dataset_clips
 from flows.datasets.dataset_records import ingest_and_compare
 from flows.datasets.ingest import ingest as ingest_dataset
@@ -132,6 +132,12 @@ def test_clips_without_steps_are_a_sentence(folder: Path, tmp_path: Path) -> Non
     [failure] = summary.failures
     assert failure.stage == "train"
     assert "train.steps learns to tell kinds of steps apart, and the clips have 0" in failure.reason
+
+
+def test_steps_on_several_devices_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train\.steps learns on one device; set train\.devices to 1"):
+        load_config("demo", ["train.steps=1", "train.devices=2"])
+    assert load_config("demo", ["train.devices=2"]).train.devices == 2   # alone it is none of its business
 
 
 @pytest.mark.slow

@@ -61,8 +61,8 @@ class PersonSettings:
     min_area: float = 100.0
     tighter: float = 0.7
     agreement: float = 0.6
-    lost_below: float = 0.05
-    found_above: float = 0.5
+    lost_below: float = 0.02
+    found_above: float = 0.2
     lost_window: float = 0.05
 
 
