@@ -105,11 +105,12 @@ def _watched(
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.lstat().st_size
-        except FileNotFoundError:   # the client has just moved it
-            continue
+    for place, _, names in os.walk(folder):   # which passes over folders that the client has just taken away
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size
+            except FileNotFoundError:   # the client has just moved it
+                continue
     return total
 
 

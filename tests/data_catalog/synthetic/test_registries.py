@@ -3,8 +3,10 @@
 import io
 import os
 import platform
+import shutil
 import subprocess
 import tarfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +94,27 @@ def test_a_registry_that_does_not_answer_is_told(registries: Registries, tmp_pat
         registries.server.rules[path] = Rule(status=404)
     with pytest.raises(ClientError, match=rf"{registry} did not bring tiny 1\.0 \(.*(404|Could not find)"):
         fetched(registry, wanted, tmp_path / "w")
+
+
+def test_folders_that_the_client_takes_away_are_passed_over(tmp_path: Path) -> None:
+    """pip unpacks into folders of its own and removes them while its progress is measured."""
+    (tmp_path / "kept").write_bytes(b"12345")
+    stop = threading.Event()
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                (tmp_path / f"unpack-{number}" / "inner").mkdir(parents=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"unpack-{number}")
+
+    client = threading.Thread(target=come_and_go)
+    client.start()
+    try:
+        assert {clients._bytes_in(tmp_path) for _ in range(2000)} == {5}
+    finally:
+        stop.set()
+        client.join()
 
 
 def test_a_package_that_swells_is_stopped(
