@@ -24,6 +24,7 @@ from pydantic import Field
 from data_catalog.datasets.records import ClipRecord
 from data_catalog.features.mapped_features import Version, write_features
 from data_catalog.media.frame_codec import decode_frames
+from data_catalog.memory import kept_memory
 from data_catalog.pack.file import shifted_times
 from data_catalog.store import Store
 from models.backbones import BACKBONES, I3D_SPLITS
@@ -163,11 +164,12 @@ def _features_jobs(jobs: Sequence[Job], config: FeaturesSettings, context: Conte
     """Clip after clip; a shard's clips share the network."""
     with _one_at_a_time:
         network = _frozen_network(config, context, jobs[0].weights)
-    for job in jobs:
-        try:
-            yield job, _features_job(job, config, context, network)
-        except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
-            yield job, exc
+    with kept_memory():
+        for job in jobs:
+            try:
+                yield job, _features_job(job, config, context, network)
+            except Exception as exc:  # becomes the clip's outcome; `run_jobs` sorts out which kind
+                yield job, exc
 
 
 def _features_job(job: Job, config: FeaturesSettings, context: Context, network: ScoreNetwork) -> Product:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from data_catalog.memory import kept_memory
 from tasks.training.config import TrainConfig
 from tasks.training.loggers import build_loggers, check_loggers, close_loggers
 
@@ -42,7 +43,7 @@ def fit(
 
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
-        with _quiet_lightning():
+        with kept_memory(), _quiet_lightning():
             trainer = _trainer(config, workdir, gpu, SECONDS_APART if module.on_features else 0.0)
             if config.compile:
                 module.network.compile()
