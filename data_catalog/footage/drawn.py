@@ -21,6 +21,16 @@ def drawn_person(masks: NDArray[np.bool_]) -> list[LabelledPerson]:
         masks: (F, H, W) bool, of every frame of a clip.
     """
     usable = [frame for frame in range(0, len(masks), EVERY) if masks[frame].sum() > _MIN_PIXELS]
-    corners = [mask_boxes(masks[frame])[0] for frame in usable]
+    return [labels_of(masks, usable)] if usable else []
+
+
+def labels_of(masks: NDArray[np.bool_], frames: list[int]) -> LabelledPerson:
+    """Outlines of some frames and the boxes around them.
+
+    Args:
+        masks: (F, H, W) bool, of every frame of a clip.
+        frames: numbers of those that are labels; their outlines aren't empty.
+    """
+    corners = [mask_boxes(masks[frame])[0] for frame in frames]
     boxes = [np.concatenate([box[:2], box[:2] + box[2:]]) for box in corners]
-    return [LabelledPerson.of(usable, boxes, [masks[frame] for frame in usable])] if usable else []
+    return LabelledPerson.of(frames, boxes, [masks[frame] for frame in frames])

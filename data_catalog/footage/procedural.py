@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from data_catalog.footage.labelled import LabelledPerson, keep_labelled
+from data_catalog.footage.drawn import labels_of
+from data_catalog.footage.labelled import keep_labelled
 from data_catalog.synthetic.composites.filmed import film_clip
-from data_catalog.tracks.benchmarks import mask_boxes
 
 SEED: Final = 77          # of the clips; far from those that composed sequences come from
 LABELS: Final = 24        # frames of a clip that are labelled
@@ -30,7 +30,5 @@ def keep_procedural(folder: Path, number: int) -> None:
     for masks in film.masks:
         seen = [int(frame) for frame in frames if masks[frame].sum() >= _MIN_PIXELS]
         if len(seen) >= _MIN_LABELS:
-            corners = [mask_boxes(masks[frame])[0] for frame in seen]
-            boxes = [np.concatenate([box[:2], box[:2] + box[2:]]) for box in corners]
-            people.append(LabelledPerson.of(seen, boxes, [masks[frame] for frame in seen]))
+            people.append(labels_of(masks, seen))
     keep_labelled(folder, list(film.frames), people)

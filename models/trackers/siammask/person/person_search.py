@@ -113,7 +113,7 @@ class PersonSearch:
         weight = settings.lost_window if pixels > SEARCH_PX else settings.window
         box, score, sureness = choose_box(response, targets.size / scale, settings, weight)
         lost = score < torch.where(targets.lost, settings.found_above, settings.lost_below)
-        share = (settings.rate * score * sureness).clamp(max=1)[:, None]
+        share = (settings.rate * score * sureness)[:, None]
         share = torch.where(targets.lost[:, None], torch.ones_like(share), share)   # who is found again is so large
         limit = torch.tensor([frames.shape[2], frames.shape[1]], dtype=torch.float64, device=frames.device)
         centre = torch.minimum((targets.centre + (box[:, :2] + box[:, 2:]) / 2 * scale).clamp(min=0), limit)
