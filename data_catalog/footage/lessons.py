@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
@@ -49,6 +49,27 @@ class Pair:
     box: Floats
     mask: NDArray[np.float32]
     present: bool
+
+
+class Lessons(Protocol):
+    """Draws pairs; which one depends on the generator alone."""
+
+    def draw(self, rng: np.random.Generator) -> Pair:
+        """One pair."""
+        ...
+
+
+class MixedLessons:
+    """Lessons of several kinds: each with the share of pairs that come from it."""
+
+    def __init__(self, kinds: Sequence[tuple[float, Lessons]]) -> None:
+        self._kinds = [lessons for _, lessons in kinds]
+        shares = np.array([share for share, _ in kinds], np.float64)
+        self._shares = shares / shares.sum()
+
+    def draw(self, rng: np.random.Generator) -> Pair:
+        """One pair."""
+        return self._kinds[int(rng.choice(len(self._kinds), p=self._shares))].draw(rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +132,10 @@ class Pairs:
                 shown, present = other, False
         flip = rng.random() < 0.5
         shown_turn, turn = _turns(rng)
-        template = _cut(shown.frame, self._template_window(shown, shown_turn, flip, rng), self._form.template_px)
+        template = cut(shown.frame, self._template_window(shown, shown_turn, flip, rng), self._form.template_px)
         window = self._search_window(searched, turn, flip, rng)
-        search = _cut(searched.frame, window, self._form.search_px)
-        mask = _cut(searched.mask, window, self._form.search_px)
+        search = cut(searched.frame, window, self._form.search_px)
+        mask = cut(searched.mask, window, self._form.search_px)
         box = _box_in(searched, window)
         if present and rng.random() < COMPANY:
             search, mask = self._with_company(search, mask, box, searched, rng)
@@ -142,7 +163,7 @@ class Pairs:
         """First boxes are not exact."""
         size = label.size * np.exp(rng.normal(0, 0.08, 2))
         middle = label.middle + rng.normal(0, 0.04, 2) * label.size
-        return _window(middle, self._form.scale(size), self._form.template_px, turn, flip)
+        return window_at(middle, self._form.scale(size), self._form.template_px, turn, flip)
 
     def _search_window(self, label: _Label, turn: float, flip: bool, rng: np.random.Generator) -> Floats:
         """Where a tracker looks: mostly around the person, sometimes far beside, too near or too wide."""
@@ -150,7 +171,7 @@ class Pairs:
         scale = self._form.scale(label.size * np.exp(rng.normal(0, 0.1, 2))) / np.exp(wrong)
         away = rng.normal(0, 0.07, 2) if rng.random() < 0.6 else rng.uniform(-0.36, 0.36, 2)
         middle = label.middle + away * self._form.search_px / scale
-        return _window(middle, scale, self._form.search_px, turn, flip)
+        return window_at(middle, scale, self._form.search_px, turn, flip)
 
     def _with_company(
         self, search: Image, mask: NDArray[np.float32], box: Floats, own: _Label, rng: np.random.Generator
@@ -163,14 +184,14 @@ class Pairs:
         scale = np.sqrt(size.prod() / other.size.prod()) * np.exp(rng.normal(0, 0.2))
         direction = rng.uniform(0, 2 * np.pi)
         away = rng.uniform(0.5, 1.6) * size * [np.cos(direction), np.sin(direction)]
-        window = _window(other.middle, scale, self._form.search_px, rng.normal(0, 0.15), rng.random() < 0.5)
+        window = window_at(other.middle, scale, self._form.search_px, rng.normal(0, 0.15), rng.random() < 0.5)
         window[:, 2] += (box[:2] + box[2:]) / 2 - self._form.search_px / 2 + away
-        alpha = cv2.GaussianBlur(_cut(other.mask, window, self._form.search_px), (3, 3), 0)
+        alpha = cv2.GaussianBlur(cut(other.mask, window, self._form.search_px), (3, 3), 0)
         if rng.random() < 0.6:
             alpha = alpha * (1 - mask)
         if (alpha * mask).sum() > HIDDEN * max(float(mask.sum()), 1.0):
             return search, mask
-        theirs = _cut(other.frame, window, self._form.search_px).astype(np.float32)
+        theirs = cut(other.frame, window, self._form.search_px).astype(np.float32)
         pasted = search + (theirs - search) * alpha[..., None]
         return pasted.astype(np.uint8), np.asarray(mask * (1 - alpha), np.float32)
 
@@ -184,16 +205,19 @@ def _turns(rng: np.random.Generator) -> tuple[float, float]:
     return shown, shown + rng.normal(0, 0.15)
 
 
-def _window(middle: Floats, scale: float, side: int, turn: float, flip: bool) -> Floats:
-    """(2, 3) map of a frame's pixels to those of a crop of `side` px with `middle` (2,) in its middle."""
+def window_at(middle: Floats, scale: float, side: int, turn: float = 0.0, flip: bool = False) -> Floats:
+    """(2, 3) float64 map of a picture's pixels to those of a crop of `side` px with `middle` (2,) in its middle."""
     turned = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     if flip:
         turned[0] *= -1
     return np.column_stack([turned, side / 2 - turned @ middle])
 
 
-def _cut(picture: NDArray[Any], window: Floats, side: int) -> NDArray[Any]:
-    """What a window shows of a picture (H, W) or (H, W, 3); beyond its edges the mean colour, of masks nothing."""
+def cut(picture: NDArray[Any], window: Floats, side: int) -> NDArray[Any]:
+    """What a window (2, 3) float64 shows of a picture (H, W) or (H, W, 3), in its dtype.
+
+    Beyond the edges it shows the mean colour, of masks nothing.
+    """
     to_crop = window.copy()
     to_crop[:, 2] += to_crop[:, :2] @ [0.5, 0.5] - 0.5   # OpenCV counts from the middle of the first pixel
     beyond = picture[::8, ::8].mean(axis=(0, 1)).tolist() if picture.ndim == 3 else 0.0

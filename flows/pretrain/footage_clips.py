@@ -1,9 +1,11 @@
-"""The clips that a tracker learns from: labelled by teachers, with outlines that somebody drew, and rendered ones."""
+"""What a tracker learns from: clips that teachers labelled, whose outlines somebody drew, rendered; and sequences."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,11 @@ import numpy as np
 
 from data_catalog.datasets.paths import VIDEO_SUFFIXES
 from flows.config import ConfigError
+from flows.pretrain.tracker_flow import cast_of
 from tasks.engine import progress
 
 if TYPE_CHECKING:
+    from data_catalog.footage.composed import Composed
     from data_catalog.footage.labelled import LabelledClip
     from data_catalog.tracks.benchmarks import TrackingClip
 
@@ -85,6 +89,48 @@ def render_clips(count: int, labels: Path) -> list[LabelledClip]:
             keep_procedural(folder, number)
             progress.report("procedural clips", number + 1, count)
     return _opened(folders)
+
+
+@dataclass(frozen=True)
+class Composing:
+    """What sequences are composed from; see `TrackerOrder`.
+
+    Attributes:
+        sequences: how many; of each there are three search crops, 0.26 MB. Made in parts of 60, and rounded up to them.
+        people: how many persons are rendered to act in them.
+        seed: of everything random.
+        only: names of the materials to take pictures from; the usual ones when empty.
+    """
+
+    sequences: int
+    people: int = 300
+    seed: int = 1
+    only: tuple[str, ...] = ()
+
+
+def compose_sequences(asked: Composing, labels: Path, folders: dict[str, Path]) -> Composed:
+    """Compose what isn't kept in `labels` yet, from the materials in `folders`.
+
+    Raises:
+        ConfigError: there are no photographs or no actors among them.
+        OSError: the disk is full or the folder can't be written.
+    """
+    from data_catalog.footage.composed import PART, SEARCHES, keep_composed
+    from data_catalog.synthetic.composites.mixture import Mixture
+    from data_catalog.synthetic.composites.sequences import CropForm
+    from models.trackers.siammask.person.person_network import SEARCH_PX, TEMPLATE_PX
+
+    form, parts = CropForm(TEMPLATE_PX, SEARCH_PX), math.ceil(asked.sequences / PART)
+    of = [asked.people, asked.seed, {name: folder.name for name, folder in folders.items()}]
+    known = hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+
+    def open_mixture() -> Mixture:
+        return Mixture(cast_of(folders, asked.people, asked.seed), asked.seed, SEARCHES, form)
+
+    def made(count: int) -> None:
+        progress.report("sequences", count, parts * PART)
+
+    return keep_composed(labels / f"composed-{known}-{_FORM}", open_mixture, parts, form, made)
 
 
 def _opened(folders: Iterator[Path] | list[Path]) -> list[LabelledClip]:

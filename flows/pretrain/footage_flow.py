@@ -18,20 +18,22 @@ import numpy as np
 
 from data_catalog.synthetic.materials import MANIFEST, fetch_materials, load_manifest
 from flows.config import ConfigError
-from flows.pretrain.footage_clips import Footage, Teachers, gather_footage, render_clips
-from flows.pretrain.tracker_flow import CLASSIFIER, classifier_file
+from flows.pretrain.footage_clips import Composing, Footage, Teachers, compose_sequences, gather_footage, render_clips
+from flows.pretrain.tracker_flow import CLASSIFIER, classifier_file, picture_names
 from tasks.engine import progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from data_catalog.footage.labelled import LabelledClip
+    from data_catalog.footage.lessons import Lessons
     from tasks.pretrain.train_person import PersonRecipe, PersonStep
 
 POSE: Final = "mediapipe_pose"   # the material that draws outlines
 HELD_OUT: Final = 5              # one clip in so many only measures
 # Of the pairs, by the kind of clip that they come from; of kinds that are there, in proportion.
 SHARES: Final = {"labelled": 0.5, "drawn": 0.32, "procedural": 0.18}
+COMPOSED: Final = 0.35   # of all pairs, where there are composed ones
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class FootageOrder:
         detector: NanoDet's weights, a second detector that finds people who stand about better; None without.
         before: weights of the tracker that the new one is compared with and, where it is of the same form, begins as.
         procedural: rendered clips that are learned from besides.
+        composing: sequences that are learned from besides; None without.
         manifest: the list of materials.
     """
 
@@ -56,6 +59,7 @@ class FootageOrder:
     detector: Path | None
     before: Path
     procedural: int = 0
+    composing: Composing | None = None
     manifest: Path = MANIFEST
 
 
@@ -88,7 +92,8 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
 
     start = time.perf_counter()
     manifest, fetched = load_manifest(order.manifest), partial(progress.report, in_bytes=True)
-    folders = fetch_materials(order.kept / "materials", [CLASSIFIER, POSE], manifest=manifest, progress=fetched)
+    names = [CLASSIFIER, POSE, *_pictures(order)]
+    folders = fetch_materials(order.kept / "materials", names, manifest=manifest, progress=fetched)
     [pose] = sorted(folders[POSE].rglob("*.tflite"))
     labels = order.kept / "labels"
     footage = gather_footage(order.footage, labels, Teachers(order.follower, order.detector, pose))
@@ -100,7 +105,7 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
     def told(now: PersonStep) -> None:
         progress.report("training", now.step, recipe.steps, f"IoU {now.errors['iou']:.2f}")
 
-    trained = train_person(network, _pairs(lessons), recipe, _state_file(order, recipe, learned), told)
+    trained = train_person(network, _mixed(order, lessons, folders), recipe, _state_file(order, recipe, learned), told)
     made = order.out.with_name(f".candidate.{order.out.name}")
     try:
         save_weights(trained, made)
@@ -120,14 +125,16 @@ def adapt_tracker(order: FootageOrder, recipe: PersonRecipe) -> Adapted:
         sum(len(person.frames) for clip in learned for person in clip.people),
         before, after, time.perf_counter() - start,
     )  # fmt: skip
-    note: dict[str, Any] = asdict(result) | {"recipe": asdict(recipe), "footage": sorted(clip.name for clip in learned)}
+    note: dict[str, Any] = asdict(result) | {"recipe": asdict(recipe), "footage": sorted(clip.name for clip in learned),
+                                             "composed": order.composing and asdict(order.composing)}  # fmt: skip
     order.out.with_suffix(".json").write_text(json.dumps(note, indent=1, default=str) + "\n", encoding="utf-8")
     return result
 
 
 def _state_file(order: FootageOrder, recipe: PersonRecipe, learned: list[LabelledClip]) -> Path:
     """Where a training that was cut off goes on: of this recipe, from these weights, on this footage, and no other."""
-    of = [asdict(recipe), hashlib.sha256(order.before.read_bytes()).hexdigest(), sorted(clip.name for clip in learned)]
+    before, composing = hashlib.sha256(order.before.read_bytes()).hexdigest(), order.composing
+    of = [asdict(recipe), before, sorted(clip.name for clip in learned), composing and asdict(composing)]
     return order.kept / f"training-{hashlib.sha256(json.dumps(of).encode()).hexdigest()[:12]}.state"
 
 
@@ -145,12 +152,22 @@ def _apart(footage: Footage, folder: Path) -> tuple[dict[str, list[LabelledClip]
     return {kind: [clip for clip in own if clip not in measured] for kind, own in kinds.items()}, measured
 
 
-def _pairs(lessons: dict[str, list[LabelledClip]]) -> Any:
-    from data_catalog.footage.lessons import Pairs
+def _pictures(order: FootageOrder) -> list[str]:
+    return picture_names(order.composing.only, order.composing.people) if order.composing else []
+
+
+def _mixed(order: FootageOrder, kinds: dict[str, list[LabelledClip]], folders: dict[str, Path]) -> Lessons:
+    """Pairs out of the clips, and out of composed sequences where they are asked for."""
+    from data_catalog.footage.lessons import MixedLessons, Pairs
     from data_catalog.synthetic.composites.sequences import CropForm
     from models.trackers.siammask.person.person_network import SEARCH_PX, TEMPLATE_PX
 
-    return Pairs({kind: (SHARES[kind], clips) for kind, clips in lessons.items()}, CropForm(TEMPLATE_PX, SEARCH_PX))
+    pairs = Pairs({kind: (SHARES[kind], clips) for kind, clips in kinds.items()}, CropForm(TEMPLATE_PX, SEARCH_PX))
+    if order.composing is None:
+        return pairs
+    pictures = {name: folders[name] for name in _pictures(order)}
+    composed = compose_sequences(order.composing, order.kept / "labels", pictures)
+    return MixedLessons([(1 - COMPOSED, pairs), (COMPOSED, composed)])
 
 
 def _begin(before: Path, classifier: Path, seed: int) -> Any:

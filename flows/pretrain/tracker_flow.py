@@ -85,7 +85,7 @@ def pretrain_tracker(order: TrackerOrder, recipe: TrackerRecipe) -> Made:
     start = time.perf_counter()
     folders = _fetch(order)
     network = new_network(classifier_file(folders), order.seed)
-    cast = _cast(folders, order)
+    cast = cast_of(folders, order.people, order.seed)
 
     def filled(done: int) -> None:
         progress.report("sequences", done, order.sequences)
@@ -112,11 +112,14 @@ def _fetch(order: TrackerOrder) -> dict[str, Path]:
     manifest = load_manifest(order.manifest)
     if CLASSIFIER not in manifest:
         raise ConfigError(f"The list of materials {order.manifest} lacks {CLASSIFIER}, which the backbone is from.")
-    names = list(order.only or PICTURES)
-    if order.people:
-        names.append(PEOPLE)
     fetched = partial(progress.report, in_bytes=True)
-    return fetch_materials(order.materials, [CLASSIFIER, *dict.fromkeys(names)], manifest=manifest, progress=fetched)
+    names = [CLASSIFIER, *picture_names(order.only, order.people)]
+    return fetch_materials(order.materials, names, manifest=manifest, progress=fetched)
+
+
+def picture_names(only: tuple[str, ...], people: int) -> list[str]:
+    """Materials that sequences are composed from: `only` these pictures, or the usual ones, and what people are."""
+    return list(dict.fromkeys([*(only or PICTURES), *([PEOPLE] if people else [])]))
 
 
 def classifier_file(folders: dict[str, Path]) -> Path:
@@ -131,14 +134,19 @@ def classifier_file(folders: dict[str, Path]) -> Path:
     return found[0]
 
 
-def _cast(folders: dict[str, Path], order: TrackerOrder) -> Cast:
+def cast_of(folders: dict[str, Path], people: int, seed: int) -> Cast:
+    """Who acts in composed sequences, out of the materials' folders; `people` are rendered.
+
+    Raises:
+        ConfigError: there are no photographs or no actors among them.
+    """
     from data_catalog.synthetic.composites.cutouts import open_cast
     from data_catalog.synthetic.composites.performers import Performers
     from data_catalog.synthetic.people.mesh import People
 
     pictures = {name: folder for name, folder in folders.items() if name not in (CLASSIFIER, PEOPLE)}
-    people = Performers(People(folders[PEOPLE] / "package"), order.people, order.seed) if PEOPLE in folders else None
+    performers = Performers(People(folders[PEOPLE] / "package"), people, seed) if PEOPLE in folders else None
     try:
-        return open_cast(pictures, people)
+        return open_cast(pictures, performers)
     except ValueError as exc:
         raise ConfigError(f"{str(exc).capitalize()}.") from exc

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_catalog.atomic import replacing
-from data_catalog.footage.lessons import Pair, Pairs
+from data_catalog.footage.lessons import Lessons, Pair
 from models.trackers.siammask.person.person_learning import PersonBatch, person_losses
 from models.trackers.siammask.person.person_network import PersonSiamMask
 from tasks.pretrain.tracker_pool import as_crops
@@ -68,7 +68,7 @@ class PersonStep:
 
 def train_person(
     network: PersonSiamMask,
-    pairs: Pairs,
+    lessons: Lessons,
     recipe: PersonRecipe,
     state: Path,
     progress: Callable[[PersonStep], None] | None = None,
@@ -77,7 +77,7 @@ def train_person(
 
     Args:
         network: with the backbone's beginning.
-        pairs: where lessons come from.
+        lessons: where pairs come from.
         recipe: see there.
         state: file that a run which was cut off goes on from; written at every report, gone at the end.
         progress: called every 50 steps.
@@ -96,9 +96,9 @@ def train_person(
     network.train()
     start, sums = time.perf_counter(), dict[str, float]()
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(draw_batch, pairs, recipe, first)
+        coming = ahead.submit(draw_batch, lessons, recipe, first)
         for step in range(first, recipe.steps):
-            batch, coming = coming.result(), ahead.submit(draw_batch, pairs, recipe, step + 1)
+            batch, coming = coming.result(), ahead.submit(draw_batch, lessons, recipe, step + 1)
             torch.manual_seed(recipe.seed + step)   # what drops out too is the same in a run that was cut off
             errors = person_losses(network, batch)
             optimizer.zero_grad(set_to_none=True)
@@ -121,10 +121,10 @@ def train_person(
     return network.eval()
 
 
-def draw_batch(pairs: Pairs, recipe: PersonRecipe, step: int) -> PersonBatch:
-    """The lessons of one step; they depend on (seed, step) alone."""
+def draw_batch(lessons: Lessons, recipe: PersonRecipe, step: int) -> PersonBatch:
+    """The pairs of one step; they depend on (seed, step) alone."""
     rng = np.random.default_rng((recipe.seed, step))
-    drawn = [pairs.draw(rng) for _ in range(recipe.batch)]
+    drawn = [lessons.draw(rng) for _ in range(recipe.batch)]
 
     def stacked(of: Callable[[Pair], NDArray[np.generic]]) -> NDArray[np.generic]:
         return np.stack([of(pair) for pair in drawn])

@@ -25,13 +25,18 @@ NO_NAMES: list[str] = []
 SIAMMASK_S = Path("siammask_s.safetensors")
 ATHLETE_N = Path("athlete_n.pth")
 SYNTHETIC_STEPS, FOOTAGE_STEPS = 10_000, 3000
+SYNTHETIC_SEQUENCES = 8000
 
 
 @app.command("tracker")
 @plain_errors
 def pretrain_tracker_command(
     out_file: Annotated[Path, typer.Option("--out", help="The weights file to write.")] = SIAMMASK_S,
-    sequences: Annotated[int, typer.Option(min=2, help="Synthetic sequences, 1.7 MB each on the disk.")] = 8000,
+    sequences: Annotated[
+        int | None,
+        typer.Option(min=2, help="Synthetic sequences: 8000, 1.7 MB each on the disk; with --footage none, 0.3 MB.",
+                     show_default=False),
+    ] = None,
     people: Annotated[int, typer.Option(min=0, help="Persons rendered for them.")] = 300,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Training steps; 10000, with --footage 3000.", show_default=False)
@@ -60,9 +65,12 @@ def pretrain_tracker_command(
     Example: `tubeflow pretrain tracker --footage clips/ --steps 3000 --out our_sport.safetensors`
     """
     if footage is not None:
+        from flows.pretrain.footage_clips import Composing
         from tasks.pretrain.train_person import PersonRecipe
 
-        asked = _footage_order(footage, out_file, before, procedural, manifest, Workspace.open(workspace))
+        asked = _footage_order(footage, out_file, before, manifest, Workspace.open(workspace))
+        composing = Composing(sequences, people, seed, tuple(only)) if sequences else None
+        asked = dataclasses.replace(asked, procedural=procedural, composing=composing)
         _adapt(asked, PersonRecipe(steps=steps or FOOTAGE_STEPS, seed=seed), as_json)
         return
     # Loads torch, seconds that --help doesn't need.
@@ -71,8 +79,9 @@ def pretrain_tracker_command(
 
     root = Workspace.open(workspace).root / "pretrain"
     order = TrackerOrder(
-        root / "materials", root / f"tracker_pool_{seed}", out_file, sequences, people, seed, tuple(only), manifest
-    )
+        root / "materials", root / f"tracker_pool_{seed}", out_file, sequences or SYNTHETIC_SEQUENCES, people, seed,
+        tuple(only), manifest,
+    )  # fmt: skip
     try:
         with stage_bars():
             made = pretrain_tracker(order, TrackerRecipe(steps or SYNTHETIC_STEPS, batch, rate, seed=seed))
@@ -87,7 +96,7 @@ def pretrain_tracker_command(
 
 
 def _footage_order(
-    footage: Path, out_file: Path, before: str, procedural: int, manifest: Path, workspace: Workspace
+    footage: Path, out_file: Path, before: str, manifest: Path, workspace: Workspace
 ) -> FootageOrder:
     """What `--footage` asks for, with the teachers that the workspace has."""
     from data_catalog.weights.registry import WeightsError
@@ -105,7 +114,7 @@ def _footage_order(
     standing = weights / "nanodet_m.onnx"
     return FootageOrder(
         footage, workspace.root / "pretrain", out_file, follower, standing if standing.is_file() else None, starting,
-        procedural, manifest,
+        manifest=manifest,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from flows.cli.main import app
 from models.trackers import build_tracker
 from models.trackers.siammask.person.person_network import PersonSiamMask
 from tasks.pretrain.train_tracker import save_weights
-from tests.support.material_packages import classifier, write_manifest
+from tests.support.material_packages import classifier, serve_materials, write_manifest
 from tests.support.package_registries import Registries
 from tests.support.video_files import write_video
 from tests.support.weight_server import Server
@@ -97,6 +97,27 @@ def test_weights_that_are_of_the_form_go_on_and_gain(prepared: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 90, 120, 3), np.uint8)
     [tube] = build_tracker("siammask", weights=file).track(frames, np.array([[30, 20, 70, 60]], np.float32))
     assert tube.quads.shape == (3, 4, 2)
+
+
+def test_composed_sequences_are_mixed_in_and_made_once(prepared: Path, registries: Registries) -> None:
+    """Pictures come by package name, as in the recipe without footage."""
+    pose = (prepared / "materials.toml").read_text().partition("[mediapipe_pose]")
+    manifest = serve_materials(registries, prepared, prepared / "ws/pretrain/materials")
+    manifest.write_text(manifest.read_text() + "".join(pose[1:]))
+    before = too_small(prepared / "before.safetensors")
+    words = ["--from", str(before), "--steps", "2", "--sequences", "4", "--people", "0",
+             "--material", "views", "--material", "tuxpaint", "--json"]  # fmt: skip
+    status, text = adapt(prepared, *words)
+    assert status == 0, text
+    [part] = (prepared / "ws/pretrain/labels").glob("composed-*/sequences-*.npy")
+    composed, made = np.lib.format.open_memmap(part, "r"), part.stat().st_mtime_ns
+    assert composed.shape == (60,)   # 4, rounded up to a part
+    assert composed["searches"].std() > 10
+    assert json.loads((prepared / "own.json").read_text())["composed"]["sequences"] == 4
+    first = (prepared / "own.safetensors").read_bytes()
+    status, text = adapt(prepared, *words)
+    assert (status, part.stat().st_mtime_ns) == (0, made)
+    assert (prepared / "own.safetensors").read_bytes() == first   # and the same comes out
 
 
 def test_where_nothing_is_gained_nothing_is_written(prepared: Path) -> None:
