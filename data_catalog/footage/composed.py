@@ -55,7 +55,8 @@ class Composed:
         return Pair(np.ascontiguousarray(template), np.ascontiguousarray(search), box - len(search) / 2, mask, present)
 
     def _row(self, rng: np.random.Generator) -> np.void:
-        return self.parts[int(rng.integers(len(self.parts)))][int(rng.integers(PART))]
+        row: np.void = self.parts[int(rng.integers(len(self.parts)))][int(rng.integers(PART))]
+        return row
 
 
 def _template(row: np.void, number: int, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -49,7 +49,7 @@ class RayRunner(RayTaskRunner[Any], Cluster):  # type: ignore[misc]  # Ray and w
 
     def announced(self) -> list[Mapping[str, float]]:
         """What each living node has."""
-        return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
     def count(self) -> int:
         """One for each processor of the cluster."""
