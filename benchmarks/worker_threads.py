@@ -23,6 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from data_catalog.threads import ASLEEP
+
 FRAMES = 17
 WARM_UP = 3
 WORKERS = (1, 2, 4)
@@ -104,9 +106,9 @@ def measure(row: Row, clips: int) -> Measured:
 
 def in_own_process(row: Row, clips: int) -> Measured:
     """`measure`, where OpenMP's threads wait as `row` says."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     if row.share:
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        environment |= ASLEEP
     command = [sys.executable, "-m", "benchmarks.worker_threads", "--clips", str(clips), "--row", json.dumps(row)]
     said = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return Measured(*json.loads(said.splitlines()[-1]))

@@ -2,7 +2,8 @@
 
 Each of these libraries takes all processors for itself. Where several workers compute at once, each takes its share.
 And OpenMP's threads (torch's) wait for each other by spinning, unless told otherwise before the library is loaded: on a
-processor that somebody else uses too they spin for whole time slices, and tracking takes ten times the processor's time
+processor that somebody else uses too they spin for whole time slices, and tracking takes ten times the processor's
+time. Those that sleep at once are woken too late where the machine is quiet, so they spin for some microseconds first
 (`python -m benchmarks.worker_threads`).
 """
 
@@ -16,15 +17,21 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import ModuleType
+from typing import Final
 
 _lock = threading.Lock()
 _undo: list[Callable[[], object]] = []
 _torch_before: list[int] = []   # one number, or none as long as nothing was changed
 
 
+# How OpenMP's threads wait: asleep, after so many turns of GNU's library, which is what torch's wheels for Linux bring.
+ASLEEP: Final = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+
+
 def wait_asleep() -> None:
     """OpenMP's threads sleep while they wait; for this process and those that it starts, unless the user has set it."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not ASLEEP.keys() & os.environ.keys():
+        os.environ.update(ASLEEP)
 
 
 def most_threads(processors: int) -> int:

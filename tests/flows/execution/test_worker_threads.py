@@ -16,7 +16,7 @@ import pytest
 
 from data_catalog.catalog import Workspace
 from data_catalog.system import processors
-from data_catalog.threads import own_threads, torch_threads
+from data_catalog.threads import ASLEEP, own_threads, torch_threads, wait_asleep
 from flows.config import EngineConfig
 from flows.execution.task_runners import threads_a_worker
 from tasks.engine.assignment import Assignment
@@ -77,6 +77,7 @@ def shards(root: Path) -> dict[str, Any]:
 def test_a_run_shares_and_gives_back(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.flows.execution.test_worker_threads", str(tmp_path)]
     environment = os.environ | {"OMP_NUM_THREADS": str(OWN), "OPENBLAS_NUM_THREADS": str(OWN)}
+    environment = {name: value for name, value in environment.items() if name not in ASLEEP}
     environment |= {"PREFECT_HOME": str(tmp_path / "prefect")}
     said = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
@@ -85,11 +86,25 @@ def test_a_run_shares_and_gives_back(tmp_path: Path) -> None:
     assert found["dataset"] == [{"torch": OWN, "cv2": OWN, "blas": OWN}] * 2
     assert found["whole"] == OWN
     assert found["after"] == {"torch": OWN, "cv2": cv2.getNumberOfCPUs(), "blas": OWN}
-    assert found["waits"] == "PASSIVE"
+    assert found["waits"] == ASLEEP
+
+
+def waits() -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in ASLEEP}
+
+
+@pytest.mark.parametrize("own", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "10000"}])
+def test_how_threads_wait_is_the_users_to_say(own: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ASLEEP:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    wait_asleep()
+    assert waits() == dict.fromkeys(ASLEEP) | own
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps({**shards(Path(sys.argv[1])), "waits": os.environ.get("OMP_WAIT_POLICY")}) + "\n")
+    sys.stdout.write(json.dumps({**shards(Path(sys.argv[1])), "waits": waits()}) + "\n")
 
 
 def test_a_share_waits_for_who_is_loading_torch() -> None:
