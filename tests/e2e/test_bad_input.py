@@ -16,6 +16,7 @@ import av
 import pytest
 
 from data_catalog.catalog import Workspace
+from tests.support.prefect_home import prefect_home
 from tests.support.tiny_workspace import SETTINGS, digests, new_workspace, run
 from tests.support.video_files import numbered_frames, write_video
 
@@ -26,7 +27,8 @@ RUN = ("run", "folder", "--dataset", "mine", *(word for one in WORDS for word in
 
 
 def environment(home: Path) -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "PREFECT_HOME": str(home), "COLUMNS": "400", "TUBEFLOW_WORKSPACE": ""}
+    own = {"PREFECT_HOME": str(prefect_home(home)), "TUBEFLOW_WORKSPACE": ""}
+    return os.environ | own | {"OMP_NUM_THREADS": "1", "COLUMNS": "400"}
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ import pytest
 from data_catalog.catalog import Workspace
 from data_catalog.store import verify_file
 from flows.stages import STAGE_NAMES
+from tests.support.prefect_home import prefect_home
 from tests.support.tiny_workspace import DATASET, SETTINGS, digests, identities, leftovers, new_workspace
 
 OVERRIDES = ["train.epochs=2"]
@@ -163,7 +164,7 @@ def test_the_command_line_killed_during_training(
     root = Path(shutil.copytree(ingested, tmp_path / "w"))
     settings = [word for override in (*SETTINGS, *OVERRIDES) for word in ("-o", override)]
     command = [sys.executable, "-m", "flows.cli", "run", "demo", "--dataset", DATASET, "-w", str(root), *settings]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PREFECT_HOME": str(prefect_home(tmp_path / "prefect"))}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         deadline = time.monotonic() + 200
         while not list(root.glob("artifacts/train/*/*.work/checkpoints/*.ckpt")):

@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from flows.execution.stopping import SENTENCE
+from tests.support.prefect_home import prefect_home
 from tests.support.prefect_server import free_port, serving
 from tests.support.tiny_workspace import DATASET, SETTINGS, new_workspace
 
@@ -42,7 +43,7 @@ def start(ingested: Path, tmp_path: Path) -> Started:
         return subprocess.Popen(
             command,
             env={
-                **os.environ, "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(tmp_path / "prefect"),
+                **os.environ, "OMP_NUM_THREADS": "1", "PREFECT_HOME": str(prefect_home(tmp_path / "prefect")),
                 "TUBEFLOW_PROGRESS": "lines", **environment,
             },
             stdout=subprocess.DEVNULL,
@@ -203,7 +204,7 @@ LOCKLESS = (
 def test_on_a_file_system_without_locks_a_run_works_and_says_so_once(ingested: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(ingested, tmp_path / "w"))
     command = [sys.executable, "-c", LOCKLESS, "run", "demo", "-d", DATASET, "-w", str(root), "--until", "normalize"]
-    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    environment = os.environ | {"PREFECT_HOME": str(prefect_home(tmp_path / "prefect"))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert " ".join((done.stdout + done.stderr).split()).count("has no locks") == 1

@@ -29,6 +29,7 @@ from flows.runs.summary import RunSummary
 from flows.stages import STAGE_NAMES
 from models.metrics.scores import FISHER_LIMIT
 from tests.support.official_layouts import write_whole_aqa7, write_whole_frfs, write_whole_mtl
+from tests.support.prefect_home import prefect_home
 from tests.support.tiny_workspace import ThreadRunner
 
 # Of the paper (10 segments of 16 out of 103 frames, Adam's settings, epochs) and of the loaders that it builds on.
@@ -151,7 +152,7 @@ def tubeflow(tmp_path: Path) -> Callable[..., Any]:
     """The true command line, as a process of its own; returns what it prints as JSON."""
 
     def call(*words: str) -> Any:
-        environment = os.environ | {"OMP_NUM_THREADS": "2", "PREFECT_HOME": str(tmp_path / "prefect")}
+        environment = os.environ | {"OMP_NUM_THREADS": "2", "PREFECT_HOME": str(prefect_home(tmp_path / "prefect"))}
         command = [sys.executable, "-m", "flows.cli", *words, "--workspace", str(tmp_path / "w")]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from tests.support import REPO
+from tests.support.prefect_home import prefect_home
 
 SERVER_SECONDS = 240  # to start, with every core busy
 BUSY_SECONDS = 30  # a server that was just started may keep its database for a while
@@ -117,7 +118,7 @@ def server_in(folder: Path, **settings: str) -> PrefectServer:
     url = f"http://127.0.0.1:{free_port()}/api"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "TUBEFLOW_"))}
     environment = inherited | {
-        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_HOME": str(prefect_home(folder / "home")),
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",

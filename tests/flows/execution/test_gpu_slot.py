@@ -28,6 +28,7 @@ from tasks.engine.plan import StagePlan
 from tasks.engine.run import ShardReport
 from tasks.engine.stage import Stage, each
 from tasks.engine.task_run import GPU_LIMIT
+from tests.support.prefect_home import prefect_home
 from tests.support.prefect_server import REPO, PrefectServer
 
 
@@ -140,6 +141,6 @@ def test_a_run_without_a_server_makes_its_own_slot(tmp_path: Path, prefect_serve
         "make_own_gpu_slot()\n"
         "with concurrency('gpu', strict=True): pass\n"
     )
-    environment = prefect_server.environment | {"PREFECT_HOME": str(tmp_path)}
+    environment = prefect_server.environment | {"PREFECT_HOME": str(prefect_home(tmp_path))}
     del environment["PREFECT_API_URL"]
     subprocess.run([sys.executable, "-c", source], cwd=REPO, env=environment, check=True, timeout=280)

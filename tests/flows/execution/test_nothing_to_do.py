@@ -13,6 +13,7 @@ from data_catalog.catalog import Workspace
 from flows.runs.record import read_runs
 from tests.support import REPO
 from tests.support.damage import copied, rot
+from tests.support.prefect_home import prefect_home
 from tests.support.prefect_server import free_port
 from tests.support.tiny_workspace import DATASET, SETTINGS, forget_reports, identities
 
@@ -37,7 +38,7 @@ def run_watched(root: Path, **environment: str) -> subprocess.CompletedProcess[s
     variables = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
     return subprocess.run(
         [sys.executable, "-c", WATCHED, *words],
-        cwd=REPO, env={**variables, "PREFECT_HOME": str(root / "prefect"), **environment},
+        cwd=REPO, env={**variables, "PREFECT_HOME": str(prefect_home(root / "prefect")), **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
