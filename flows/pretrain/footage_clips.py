@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -48,7 +49,7 @@ class Footage:
 
 
 def gather_footage(footage: Path, labels: Path, teachers: Teachers) -> Footage:
-    """Label a folder of clips; what was labelled before is not labelled again.
+    """Label a folder of clips; what was labelled before is not labelled again, and a damaged clip is left out.
 
     Args:
         footage: clips, also in folders within. Where NAME_gt.csv and NAME_mask.npz lie beside NAME.mp4, as `tubeflow
@@ -58,7 +59,7 @@ def gather_footage(footage: Path, labels: Path, teachers: Teachers) -> Footage:
 
     Raises:
         ConfigError: no videos, or LiteRT isn't installed.
-        TrackFileError: a drawn truth is damaged.
+        TrackFileError: a table of drawn boxes is damaged, or has no clip.
         OSError: the disk is full or the folder can't be written.
     """
     files = sorted(path for path in footage.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
@@ -69,7 +70,8 @@ def gather_footage(footage: Path, labels: Path, teachers: Teachers) -> Footage:
     drawn = {clip.source: clip for folder in {file.parent for file in files} for clip in _drawn(folder)}
     for file in todo:
         if file in drawn:
-            _keep_drawn(drawn[file], folders[file])
+            with _left_out(file):
+                _keep_drawn(drawn[file], folders[file])
     unlabelled = [file for file in todo if file not in drawn]
     if unlabelled:
         _label(unlabelled, folders, teachers)
@@ -159,8 +161,19 @@ def _keep_drawn(clip: TrackingClip, folder: Path) -> None:
     keep_labelled(folder, list(read_frames(clip.source, np.arange(len(masks)))), drawn_person(masks))
 
 
-def _label(files: list[Path], folders: dict[Path, Path], teachers: Teachers) -> None:
+@contextlib.contextmanager
+def _left_out(file: Path) -> Iterator[None]:
+    """Where the clip or its outlines are damaged, says so, and the others go on."""
     from data_catalog.errors import BadVideo
+    from data_catalog.tracks.text import TrackFileError
+
+    try:
+        yield
+    except (BadVideo, TrackFileError) as exc:
+        logger.warning("%s is left out: %s", file, exc)
+
+
+def _label(files: list[Path], folders: dict[Path, Path], teachers: Teachers) -> None:
     from data_catalog.footage.labelled import keep_labelled
     from data_catalog.media.video import probe, read_frames
     from models.detectors import build_detector
@@ -177,14 +190,11 @@ def _label(files: list[Path], folders: dict[Path, Path], teachers: Teachers) -> 
     if teachers.detector is not None:
         detectors.append(build_detector("nanodet", weights=teachers.detector, min_score=_PLAIN))
     for number, file in enumerate(files, start=1):
-        try:
+        with _left_out(file):
             frames = read_frames(file, np.arange(min(probe(file).num_frames, MAX_FRAMES)))
-        except BadVideo as exc:
-            logger.warning("%s is left out: %s", file, exc)
-            continue
-        found = label_footage(list(frames), detectors, follower, outliner)
-        keep_labelled(folders[file], list(frames), found.people)
-        progress.report("labels", number, len(files), f"{len(found.people)} people in {file.name}")
+            found = label_footage(list(frames), detectors, follower, outliner)
+            keep_labelled(folders[file], list(frames), found.people)
+            progress.report("labels", number, len(files), f"{len(found.people)} people in {file.name}")
 
 
 def _label_name(file: Path) -> str:

@@ -128,6 +128,19 @@ def test_where_nothing_is_gained_nothing_is_written(prepared: Path) -> None:
     assert not list(prepared.glob(".candidate*"))
 
 
+def test_a_clip_whose_outlines_are_damaged_is_left_out_in_a_sentence(
+    prepared: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = prepared / "clips/square1_mask.npz"
+    mask.write_bytes(mask.read_bytes()[:60])
+    before = too_small(prepared / "before.safetensors")
+    status, text = adapt(prepared, "--from", str(before), "--steps", "2", "--json")
+    assert status == 0, text
+    assert json.loads(text)["clips"] + json.loads(text)["held_out"] == 2
+    [said] = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert f"{prepared / 'clips/square1.mp4'} is left out: {mask}" in said
+
+
 def test_one_clip_is_too_few(prepared: Path) -> None:
     for number in (1, 2):
         (prepared / f"clips/square{number}.mp4").unlink()
