@@ -50,6 +50,7 @@ def tracks_evaluate(
     results: Annotated[Path | None, typer.Option("--results", help="Write boxes here, pysot-toolkit's format.")] = None,
     plots: Annotated[Path | None, typer.Option("--plots", help="Write curves and a picture of each clip here.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, …")] = "cpu",
+    workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
     """One-Pass Evaluation: first true box given, then success, precision, rotated overlap and grid IoU.
@@ -76,7 +77,7 @@ def tracks_evaluate(
     if not clips:
         raise ConfigError(f"{root} has none of the clips {', '.join(clip_names)}.")
     with stage_bars():
-        found = evaluation.evaluate(candidates, clips, config, device, pictures=plots)
+        found = evaluation.evaluate(candidates, clips, config, device, Workspace(workspace).weights, plots)
     if results is not None:
         evaluation.export_results(results, found)
     if plots is not None:

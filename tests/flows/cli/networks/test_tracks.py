@@ -168,9 +168,10 @@ def test_export_of_a_tracked_dataset(clips, tmp_path):
         (["evaluate", "{clips}", "-t", "mil", "--clip", "other"], "has none of the clips other"),
         (["evaluate", "{clips}/nowhere", "-t", "mil"], "here is no folder"),
         (["evaluate", "{clips}", "-t", "{clips}/clip0"], "holds no NAME.txt"),
+        (["evaluate", "{clips}", "-t", "vit:vittrack", "-w", "{clips}/ws"], "'vittrack' are not in {clips}/ws/weights"),
         (["import", "{clips}/none.txt", "--out", "{clips}/o.json"], "here is no file or folder"),
         (["export", "{clips}/out", "-d", "none", "-w", "{clips}/ws"], "none"),
     ],
 )
 def test_mistakes_are_one_sentence(clips, words, told):
-    assert told in refused(*(word.format(clips=clips) for word in words))
+    assert told.format(clips=clips) in refused(*(word.format(clips=clips) for word in words))
