@@ -41,7 +41,7 @@ class TrackerEntry(Entry[Callable[..., Tracker]]):
 
 
 TRACKERS: Registry[TrackerEntry] = Registry("tracker", {
-    "mil": TrackerEntry("models.trackers.mil:MilTracker", measured_iou=0.408),
+    "mil": TrackerEntry("models.trackers.mil:MilTracker", measured_iou=0.449),
     "nano": TrackerEntry(
         "models.trackers.nano:NanoTracker",
         ("_backbone.onnx", "_head.onnx"),
@@ -56,11 +56,11 @@ TRACKERS: Registry[TrackerEntry] = Registry("tracker", {
     "siammask": TrackerEntry(
         "models.trackers.siammask:SiamMaskTracker",
         ("",),
-        "siammask-s ships with Tubeflow; larger checkpoints come from github.com/foolwood/SiamMask "
+        "siammask-s and siammask-people ship with Tubeflow; larger checkpoints come from github.com/foolwood/SiamMask "
         "(SiamMask_DAVIS.pth, SiamMask_VOT.pth) and from pysot's model zoo (siammask_r50_l3).",
         ("base", "davis", "vot", "vot18", "pysot", "small", "upright"),
         segments=True,
-        version=2,  # 2: siammask-s finds a lost target again from 0.3 on
+        version=3,  # 2: siammask-s finds a lost target again from 0.3 on; 3: another quad of the person's form
     ),
     "vit": TrackerEntry(
         "models.trackers.vit:VitTracker",

@@ -156,4 +156,5 @@ def save_weights(network: SmallSiamMask | PersonSiamMask, path: Path) -> None:
         if not name.endswith("num_batches_tracked")
     }
     with replacing(path) as temporary:
-        write_safetensors(tensors, temporary, {"network": "siammask-s", "made by": "tubeflow pretrain tracker"})
+        note = {"network": type(network).__name__, "made by": "tubeflow pretrain tracker"}
+        write_safetensors(tensors, temporary, note)

@@ -51,14 +51,15 @@ def pretrain_tracker_command(
     ] = None,
     before: Annotated[
         str, typer.Option("--from", help="With --footage: the tracker's weights that the new ones have to beat.")
-    ] = "siammask-s",
+    ] = "siammask-people",
     procedural: Annotated[int, typer.Option(min=0, help="With --footage: procedural clips that are mixed in.")] = 0,
     workspace: WorkspaceOption = Path("workspace"),
     as_json: JsonOption = False,
 ) -> None:
     """Make siammask-s: fetch pictures (0.7 GB), make sequences, train its heads on a frozen backbone.
 
-    With --footage a tracker is made for your own sport instead: teachers label your clips, nobody draws a box.
+    With --footage siammask-people goes on learning from your own sport instead: teachers label your clips, nobody
+    draws a box.
 
     Example: `tubeflow pretrain tracker --out siammask_s.safetensors`
 

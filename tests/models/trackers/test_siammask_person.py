@@ -138,14 +138,16 @@ def test_an_outline_is_painted_where_the_crop_lay() -> None:
     assert (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1) == (90, 130, 160, 200)
 
 
-def test_the_rectangle_is_the_quad_of_who_lies_across_the_box_alone() -> None:
+def test_the_rectangle_is_the_quad_where_it_is_of_the_same_person_and_no_larger() -> None:
     upright, settings = rectangle(np.array([0.0, 0, 60, 60])), PersonSettings()
     across = np.array([[0, 10], [10, 0], [60, 50], [50, 60]], np.float32)       # a third of the box, as wide as it
     half = np.array([[0, 10], [10, 0], [35, 25], [25, 35]], np.float32)         # of another extent
-    standing = rectangle(np.array([3.0, 2, 56, 58]))                            # the box says as much
+    standing = rectangle(np.array([3.0, 2, 56, 58]))
+    larger = (1.2 * (standing - 30) + 30).astype(np.float32)                    # of somebody else too
     assert choose_quad(upright, across, settings) is across
+    assert choose_quad(upright, standing, settings) is standing
     assert choose_quad(upright, half, settings) is upright
-    assert choose_quad(upright, standing, settings) is upright
+    assert choose_quad(upright, larger, settings) is upright
 
 
 def test_folded_norms_change_nothing_but_the_time() -> None:

@@ -1,4 +1,4 @@
-"""siammask-s: the backbone is the classifier's, learning aims where decoding looks, and the shipped weights track."""
+"""siammask-s: its backbone is the classifier's, learning aims where decoding looks, and shipped weights track."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ from models.trackers.siammask.outline import outline_to_mask
 from models.trackers.siammask.settings import PRESETS, SiamMaskSettings
 from models.trackers.siammask.small import SmallSiamMask
 
-SHIPPED = "siammask-s"
+SHIPPED = ("siammask-people", "siammask-s")
 FRAME_WH = (455, 256)
 GRID_BAR = 0.7  # measured 0.78 in the mean of the two; a quad that stays has 0.13
 
@@ -201,13 +201,14 @@ def test_safetensors_are_read_as_written_and_damage_is_told(tmp_path: Path) -> N
             read_safetensors(path)
 
 
-def test_the_shipped_weights_need_no_setup(tmp_path: Path) -> None:
-    file = resolve_weights(SHIPPED, tmp_path / "weights")
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_weights_need_no_setup(tmp_path: Path, name: str) -> None:
+    file = resolve_weights(name, tmp_path / "weights")
     assert file.stat().st_size <= 8_000_000
     assert resolve_weights(file.name, tmp_path / "weights") == file
-    [row] = [row for row in list_weights(tmp_path / "weights") if row.name == SHIPPED]
+    [row] = [row for row in list_weights(tmp_path / "weights") if row.name == name]
     assert row.state == "present"
-    registry = {SHIPPED: load_registry()[SHIPPED]}
+    registry = {name: load_registry()[name]}
     assert [(row.file, row.state) for row in verify(tmp_path / "weights", registry)] == [(file.name, "verified")]
     assert isinstance(build_tracker("siammask", weights=file), ManyTracker)
 
@@ -240,15 +241,21 @@ def _still(quads: np.ndarray) -> Tube:
     return Tube(np.repeat(quads[:1], length, axis=0), np.ones(length, np.float32), np.zeros(length, bool))
 
 
-def test_the_shipped_weights_follow_procedural_divers(dives: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    tracker = build_tracker("siammask", weights=resolve_weights(SHIPPED, Path("nowhere")))
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_weights_follow_procedural_divers(
+    dives: list[tuple[np.ndarray, np.ndarray, np.ndarray]], name: str
+) -> None:
+    tracker = build_tracker("siammask", weights=resolve_weights(name, Path("nowhere")))
     overlaps = [grid_overlap(tracker.track(frames, box)[0], quads) for frames, quads, box in dives]
     still = [grid_overlap(_still(quads), quads) for _, quads, _ in dives]
     assert np.mean(overlaps) > GRID_BAR > 2 * np.mean(still), (overlaps, still)
 
 
-def test_one_by_one_and_together_give_the_same_quads(dives: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    tracker = build_tracker("siammask", weights=resolve_weights(SHIPPED, Path("nowhere")))
+@pytest.mark.parametrize("name", SHIPPED)
+def test_one_by_one_and_together_give_the_same_quads(
+    dives: list[tuple[np.ndarray, np.ndarray, np.ndarray]], name: str
+) -> None:
+    tracker = build_tracker("siammask", weights=resolve_weights(name, Path("nowhere")))
     assert isinstance(tracker, ManyTracker)
     clips = [(frames[:8], box) for frames, _, box in dives]
     together = tracker.track_many(clips)

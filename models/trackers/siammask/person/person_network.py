@@ -1,4 +1,4 @@
-"""siammask-s: one small network for athletes: score, box and sureness of every position, outline on demand.
+"""siammask-people: one small network for athletes: score, box and sureness of every position, outline on demand.
 
 Differences from the published SiamMask: crops of 80 and 160 px; the heads read the search crop's own features beside
 two comparisons with the template (a depth-wise correlation, and the likeness to each of its cells), because where a

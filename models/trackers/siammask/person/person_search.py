@@ -45,8 +45,8 @@ class PersonSettings:
         rate: how quickly the size follows, times score and sureness.
         mask_threshold: probability from which a pixel belongs to the athlete.
         min_area: square pixels of a mask up to which its rotated box means nothing.
-        tighter: share of the upright box's area up to which the rectangle around the outline is the quad: it says more
-            of how somebody lies or flies, and no more than the box of who stands.
+        tighter: share of the upright box's area up to which the rectangle around the outline is the quad: it says how
+            somebody lies or flies.
         agreement: IoU with the upright box that the one around the rectangle must have for that.
         lost_below: score under which an athlete is lost: the box stays, and a crop of four times the area is searched.
         found_above: score from which they are found again.
@@ -59,8 +59,8 @@ class PersonSettings:
     rate: float = 0.6
     mask_threshold: float = 0.35
     min_area: float = 100.0
-    tighter: float = 0.7
-    agreement: float = 0.6
+    tighter: float = 1.0
+    agreement: float = 0.4
     lost_below: float = 0.02
     found_above: float = 0.2
     lost_window: float = 0.05
@@ -135,7 +135,7 @@ class PersonSearch:
 
 
 def choose_quad(upright: Quad, turned: Quad, settings: PersonSettings) -> Quad:
-    """The rectangle around the outline where it is much the tighter one and of the same person, else the upright box.
+    """The rectangle around the outline where it is no larger and of the same person, else the upright box.
 
     Args:
         upright: (4, 2) float32 corners in continuous pixels, as the box head says.
