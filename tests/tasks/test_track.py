@@ -126,7 +126,7 @@ def test_a_tracker_that_has_changed_makes_its_own_tubes_again(monkeypatch: pytes
     before = {name: TrackConfig(tracker=name).key_view() for name in ("mil", "published", "siammask")}
     assert before["mil"] == {"tracker": "mil", "preset": None}
     assert before["published"] == {"tracker": "published", "preset": None}
-    assert before["siammask"] == {"tracker": "siammask", "preset": None, "tracker_version": 2}
+    assert before["siammask"] == {"tracker": "siammask", "preset": None, "tracker_version": 3}
     monkeypatch.setitem(TRACKERS, "mil", dataclasses.replace(TRACKERS["mil"], version=5))
     assert TrackConfig(tracker="mil").key_view()["tracker_version"] == 5
     assert TrackConfig(tracker="siammask").key_view() == before["siammask"]
