@@ -88,7 +88,6 @@ def test_while_it_is_importing(start: Started, delay: float) -> None:
 @pytest.mark.parametrize(
     ("stage", "number"),
     [
-        ("track", signal.SIGINT),
         ("train", signal.SIGTERM),
         *(
             pytest.param(stage, number, marks=pytest.mark.slow)

@@ -8,6 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from data_catalog.catalog import Workspace
 from data_catalog.store import verify_file
 from flows.datasets.ingest import ingest
@@ -70,6 +72,7 @@ def test_three_processes_over_the_very_same_work(
     assert [path for path in (workspace.root / "claims").rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
 def test_four_runs_at_once_compute_every_artifact_once(engines: Any, tiny_videos: Path, tmp_path: Path) -> None:
     workspace = Workspace.open(tmp_path / "w")
     ingest(workspace, "tiny", "procedural", tiny_videos)
