@@ -28,7 +28,8 @@ ALTERNATIVES: dict[str, tuple[Any, ...]] = {
     "window": (0.25, 0.45),
     "rate": (0.4, 0.8, 1.0),
     "alike": (0.8, 1.0),
-    "tighter": (0.0, 1.0),          # never the rectangle around the outline; wherever it is no larger
+    "tighter": (0.0, 0.7),          # never the rectangle around the outline; where it is much the tighter one
+    "agreement": (0.2, 0.6),
     "mask_threshold": (0.2, 0.5),
     "lost_below": (0.0, 0.05),
     "found_above": (0.1, 0.5),

@@ -67,8 +67,8 @@ def _load_own(
     path: Path, tensors: Mapping[str, Tensor], network: SmallSiamMask | PersonSiamMask, preset: str
 ) -> LoadedNetwork:
     """One of our own forms; the file is in half precision, the network computes in single."""
-    name = "siammask-people" if isinstance(network, PersonSiamMask) else "siammask-s"
-    load_state(network, path, name, {name: tensor.float() for name, tensor in tensors.items()})
+    form = "siammask-people" if isinstance(network, PersonSiamMask) else "siammask-s"
+    load_state(network, path, form, {name: tensor.float() for name, tensor in tensors.items()})
     return LoadedNetwork(network.eval().requires_grad_(False), preset)
 
 
